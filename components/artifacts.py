@@ -1,0 +1,299 @@
+"""On-disk format of every artifact: the only module that knows file names.
+
+An artifact is a directory with a constant number of objects, none of them pickled. It appears under
+its final name only when it is complete: writers fill a directory beside it that is renamed at the end.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+    import torch
+
+    UInt8Image = npt.NDArray[np.uint8]
+    BoolMask = npt.NDArray[np.bool_]
+
+MANIFEST = "manifest.parquet"
+IMAGES = "images.tar"
+PROMPTS = "prompts.parquet"
+SUMMARY = "summary.json"
+SENSES = "senses.parquet"
+ITERATIONS = "iterations.parquet"
+STEPS = "steps.parquet"
+TREND = "trend.parquet"
+PREDICTIONS = "predictions.parquet"
+ANOMALY_MAPS = "anomaly_maps.safetensors"
+RECORDS = "metrics.json"
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+@contextmanager
+def new_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield an empty directory that becomes `path` when the block ends without an exception.
+
+    An earlier `path` is replaced; after an exception nothing of the new content remains.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if target.is_dir():
+        shutil.rmtree(target)
+    partial.rename(target)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON with sorted keys under its final name only when it is complete."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of an artifact."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRecord:
+    """One row of an image set's manifest."""
+
+    id: str
+    """Unique in the set; also the member name in the tar."""
+    split: str
+    """`train` or `test`."""
+    label: str
+    """`good` or `bad`."""
+    defect: str
+    """Defect type; empty for good images."""
+    source: str
+    """Where the image came from: the path below the data set, or how it was generated."""
+    sha256: str
+    """Digest of the source file's bytes; of the PNG for generated images."""
+    width: int
+    """Pixels, as stored in the set."""
+    height: int
+    """Pixels, as stored in the set."""
+
+
+class ImageSetWriter:
+    """Streams images into an image set directory: PNG members of one tar, and a manifest."""
+
+    def __init__(self, directory: Path, tar_name: str = IMAGES) -> None:
+        self._directory = directory
+        self._tar = tarfile.open(directory / tar_name, "w", format=tarfile.PAX_FORMAT)
+        self._records: list[ImageRecord] = []
+
+    def add(
+        self,
+        image: "UInt8Image",
+        *,
+        id: str,
+        split: str = "train",
+        label: str = "good",
+        defect: str = "",
+        source: str,
+        sha256: str = "",
+        mask: "BoolMask | None" = None,
+    ) -> None:
+        """Append an RGB image [height, width, 3] and, if given, its mask [height, width]."""
+        png = encode_png(image)
+        add_member(self._tar, f"{id}.image.png", png)
+        if mask is not None:
+            add_member(self._tar, f"{id}.mask.png", encode_png(mask.astype("uint8") * 255))
+        self._records.append(
+            ImageRecord(
+                id=id,
+                split=split,
+                label=label,
+                defect=defect,
+                source=source,
+                sha256=sha256 or hashlib.sha256(png).hexdigest(),
+                width=image.shape[1],
+                height=image.shape[0],
+            )
+        )
+
+    def close(self) -> None:
+        """Finish the tar and write the manifest."""
+        self._tar.close()
+        write_table(self._directory / MANIFEST, [asdict(record) for record in self._records])
+
+
+@contextmanager
+def new_image_set(path: str | os.PathLike[str]) -> Iterator[tuple[ImageSetWriter, Path]]:
+    """Yield a writer and the directory it fills; the set appears as `path` when complete."""
+    with new_directory(path) as directory:
+        writer = ImageSetWriter(directory)
+        yield writer, directory
+        writer.close()
+
+
+class ImageSet:
+    """Reader of an image set directory."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.manifest: pd.DataFrame = read_table(self.path / MANIFEST)
+
+    @cached_property
+    def _tar(self) -> tarfile.TarFile:
+        return tarfile.open(self.path / IMAGES, "r:")
+
+    @cached_property
+    def _members(self) -> dict[str, tarfile.TarInfo]:
+        return {member.name: member for member in self._tar.getmembers()}
+
+    def ids(self, split: str, label: str | None = None) -> list[str]:
+        """Ids of a split in manifest order, of one label (`good`, `bad`) or of all."""
+        rows = self.manifest[self.manifest["split"] == split]
+        if label is not None:
+            rows = rows[rows["label"] == label]
+        return [str(id) for id in rows["id"]]
+
+    def image(self, id: str) -> "UInt8Image":
+        """RGB image [height, width, 3], uint8."""
+        return decode_png(self._read(f"{id}.image.png"), "RGB")
+
+    def mask(self, id: str) -> "BoolMask | None":
+        """Defect mask [height, width], or None where the image has none."""
+        if f"{id}.mask.png" not in self._members:
+            return None
+        return decode_png(self._read(f"{id}.mask.png"), "L") > 127
+
+    def tensor(self, ids: Sequence[str]) -> "torch.Tensor":
+        """Images [len(ids), 3, height, width] as float32 in [0, 1]."""
+        return to_tensor([self.image(id) for id in ids])
+
+    @property
+    def digest(self) -> str:
+        """Digest of what the set holds, independent of the order of its rows."""
+        columns = ["id", "split", "label", "defect", "sha256"]
+        rows = sorted("\t".join(map(str, row)) for row in self.manifest[columns].itertuples(index=False))
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def _read(self, name: str) -> bytes:
+        member = self._tar.extractfile(self._members[name])
+        assert member is not None, name
+        return member.read()
+
+
+def write_candidates(
+    directory: Path, iteration: int, images: "torch.Tensor", rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write the set of one iteration, and the table of all iterations so far.
+
+    Args:
+        directory: the `candidates` artifact.
+        iteration: l, counted from 0.
+        images: [M, 3, height, width] in [0, 1].
+        rows: one row per iteration so far (losses, codebook use, seconds).
+    """
+    path = directory / f"iteration-{iteration:03d}.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for index, image in enumerate(to_arrays(images)):
+            add_member(tar, f"{index:03d}.image.png", encode_png(image))
+    write_table(directory / ITERATIONS, rows)
+
+
+def read_candidates(path: str | os.PathLike[str], iteration: int) -> "list[UInt8Image]":
+    """The M images of one iteration, each [height, width, 3]."""
+    with tarfile.open(Path(path) / f"iteration-{iteration:03d}.tar", "r:") as tar:
+        files = [tar.extractfile(member) for member in tar.getmembers()]
+        return [decode_png(file.read(), "RGB") for file in files if file is not None]
+
+
+def candidate_iterations(path: str | os.PathLike[str]) -> list[int]:
+    """Iterations whose sets the artifact holds, ascending."""
+    return sorted(int(file.stem.removeprefix("iteration-")) for file in Path(path).glob("iteration-*.tar"))
+
+
+def write_table(path: Path, rows: "Sequence[Mapping[str, Any]] | pd.DataFrame") -> None:
+    """Write rows as parquet."""
+    import pandas as pd
+
+    pd.DataFrame(rows).to_parquet(path, index=False)
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Read a parquet table of an artifact."""
+    import pandas as pd
+
+    return pd.read_parquet(path)
+
+
+def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Append bytes to a tar with fixed metadata, so that equal content gives an equal file."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def encode_png(array: "UInt8Image") -> bytes:
+    """PNG bytes of an RGB [height, width, 3] or grey [height, width] uint8 array."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def decode_png(content: bytes, mode: str) -> "UInt8Image":
+    """Array of a PNG in a Pillow mode: `RGB` gives [height, width, 3], `L` [height, width]."""
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        return np.asarray(image.convert(mode))
+
+
+def to_tensor(arrays: "Iterable[UInt8Image]") -> "torch.Tensor":
+    """Stack RGB uint8 arrays [height, width, 3] to float32 [n, 3, height, width] in [0, 1]."""
+    import numpy as np
+    import torch
+
+    stacked = np.stack(list(arrays))
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float().div_(255)
+
+
+def to_arrays(images: "torch.Tensor") -> "list[UInt8Image]":
+    """RGB uint8 arrays [height, width, 3] of images [n, 3, height, width] in [0, 1]."""
+    scaled = images.detach().clamp(0, 1).mul(255).round().byte()
+    return list(scaled.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_directory(path: Path, what: str) -> None:
+    """Raise `InputError` unless `path` is a directory."""
+    if not path.is_dir():
+        raise InputError(f"{what}: {path} is not a folder")

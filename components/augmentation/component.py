@@ -1,0 +1,38 @@
+"""KFP component of the augmentation stage."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Output
+
+from components.images import image
+
+
+@dsl.component(base_image=image("generation"), install_kfp_package=False)
+def augment(
+    line: str,
+    reference: Input[Dataset],
+    augmented: Output[Dataset],
+    metrics: Output[Metrics],
+    policy: str = "photometric",
+    images: int = 16,
+    strength: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Augment the given images (paper section 4.1).
+
+    Args:
+        line: name of the production line.
+        reference: image set.
+        augmented: image set.
+        metrics: counts.
+        policy: photometric, autoaugment, randaugment or rotations.
+        images: number of augmented images.
+        strength: scale of the photometric jitter.
+        seed: draws every augmentation.
+    """
+    from components.augmentation.augment import augment_images
+    from components.augmentation.config import Config
+    from components.stage import stage
+
+    with stage("augmentation", line) as run:
+        config = run.configure(Config(policy=policy, images=images, strength=strength, seed=seed))
+        run.finish(augmented.path, augment_images(reference.path, augmented.path, config), metrics)

@@ -1,0 +1,1 @@
+"""Trains anomaly detectors on the given and the additional images."""

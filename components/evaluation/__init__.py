@@ -1,0 +1,1 @@
+"""Scores the test images with every detector and measures the results."""

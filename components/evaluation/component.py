@@ -1,0 +1,39 @@
+"""KFP component of the evaluation stage."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
+
+from components.images import image
+
+
+@dsl.component(base_image=image("detection"), install_kfp_package=False)
+def evaluate(
+    line: str,
+    reference: Input[Dataset],
+    detectors: Input[list[Model]],
+    predictions: Output[Dataset],
+    metrics: Output[Metrics],
+    aupro_limit: float = 0.3,
+    latency_images: int = 20,
+) -> None:
+    """Score the test split with every detector and measure the results.
+
+    Args:
+        line: name of the production line.
+        reference: image set.
+        detectors: trained detectors.
+        predictions: scores, anomaly maps and metrics.
+        metrics: image and pixel metrics of every detector.
+        aupro_limit: false positive rate up to which the per-region overlap is integrated.
+        latency_images: images timed for the latency.
+    """
+    from components.evaluation.config import Config
+    from components.evaluation.evaluate import evaluate_detectors, flat_metrics
+    from components.stage import stage
+
+    with stage("evaluation", line) as run:
+        config = run.configure(Config(aupro_limit=aupro_limit, latency_images=latency_images))
+        paths = [detector.path for detector in detectors]
+        records = evaluate_detectors(reference.path, paths, predictions.path, config)
+        run.tracker.log_parent_metrics(flat_metrics(records))
+        run.finish(predictions.path, flat_metrics(records), metrics)

@@ -1,0 +1,1 @@
+"""Keyword-to-prompt generator (paper section 4.1.1)."""

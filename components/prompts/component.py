@@ -1,0 +1,60 @@
+"""KFP component of the prompts stage."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Output
+
+from components.images import image
+
+
+@dsl.component(base_image=image("generation"), install_kfp_package=False)
+def find_prompts(
+    line: str,
+    object: str,
+    reference: Input[Dataset],
+    prompts: Output[Dataset],
+    metrics: Output[Metrics],
+    embedder: str = "conse",
+    embedder_weights: str = "",
+    template: str = "a {object} with {word}",
+    words: list = [],
+    depth: int = 2,
+    outlier_rule: str = "quantile",
+    outlier_quantile: float = 0.9,
+    outlier_distance: float = 0.5,
+) -> None:
+    """Rank the candidate prompts of an object by WordNet and a joint embedding (paper section 4.1.1).
+
+    Args:
+        line: name of the production line.
+        object: name of the inspected part.
+        reference: image set.
+        prompts: ranked table.
+        metrics: counts and cosines.
+        embedder: conse, or open_clip:ARCHITECTURE.
+        embedder_weights: reference to CLIP weights.
+        template: prompt with the fields object and word.
+        words: words given by the user; WordNet is asked when empty.
+        depth: steps along hypernyms and hyponyms.
+        outlier_rule: quantile, paper or none.
+        outlier_quantile: quantile of the rule quantile.
+        outlier_distance: distance of the rule paper.
+    """
+    from components.prompts.config import Config
+    from components.prompts.generate import generate_prompts
+    from components.stage import stage
+
+    with stage("prompts", line) as run:
+        config = run.configure(
+            Config(
+                object=object,
+                embedder=embedder,
+                embedder_weights=embedder_weights,
+                template=template,
+                words=tuple(words),
+                depth=depth,
+                outlier_rule=outlier_rule,
+                outlier_quantile=outlier_quantile,
+                outlier_distance=outlier_distance,
+            )
+        )
+        run.finish(prompts.path, generate_prompts(reference.path, prompts.path, config), metrics)

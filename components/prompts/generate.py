@@ -1,0 +1,128 @@
+"""Keyword-to-prompt generator: candidates, outliers and the best prompt (paper section 4.1.1, Eq. 1)."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import PROMPTS, SENSES, ImageSet, new_directory, write_table
+from components.embedding import Embedder, load_embedder
+from components.errors import InputError
+from components.prompts.config import Config
+from components.prompts.wordnet import RelatedWord, noun_senses, related_words, wordnet_version
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+
+def generate_prompts(reference: str | Path, prompts: str | Path, config: Config) -> dict[str, Any]:
+    """Write the ranked table of candidate prompts and the table of senses.
+
+    Args:
+        reference: image set; only its good training images are read.
+        prompts: artifact to write.
+        config: settings.
+
+    Returns:
+        The best and the worst prompt, how many candidates there were and how many the rule removed.
+
+    Raises:
+        InputError: the object has no synset, no related word, or no candidate is left.
+    """
+    embedder = load_embedder(config.embedder, config.embedder_weights)
+    images = ImageSet(reference)
+    image_vector = mean_image_vector(embedder, images.tensor(images.ids("train", "good")))
+    senses = _rank_senses(config, embedder, image_vector)
+    table = rank_prompts(config, embedder, image_vector, _words(config, senses))
+    with new_directory(prompts) as directory:
+        write_table(directory / PROMPTS, table)
+        write_table(directory / SENSES, [row for _, row in senses])
+    return _summary(table, embedder, bool(config.words))
+
+
+def mean_image_vector(embedder: Embedder, images: "Tensor") -> "Tensor":
+    """f(I^o): the unit vector [dim] of the mean over images [n, 3, height, width] in [0, 1]."""
+    import torch.nn.functional as functional
+
+    return functional.normalize(embedder.embed_images(images).mean(dim=0), dim=0)
+
+
+def rank_prompts(
+    config: Config, embedder: Embedder, image_vector: "Tensor", words: Sequence[RelatedWord]
+) -> "pd.DataFrame":
+    """Candidate prompts with distances to the image, best first; dropped candidates follow the kept ones.
+
+    Args:
+        config: template and outlier rule.
+        embedder: G of the paper.
+        image_vector: f(I^o), a unit vector [dim].
+        words: W_1 ... W_T.
+
+    Raises:
+        InputError: the rule drops every candidate.
+    """
+    import pandas as pd
+
+    prompts = [config.template.format(object=config.object, word=word.word) for word in words]
+    vectors = embedder.embed_texts(prompts)
+    table = pd.DataFrame([asdict(word) for word in words])
+    table.insert(0, "prompt", prompts)
+    table["l2"] = (vectors - image_vector).norm(dim=1).double().numpy()
+    table["cosine"] = (vectors @ image_vector).double().numpy()
+    table["kept"] = kept_by_rule(table["l2"], config)
+    if not table["kept"].any():
+        raise InputError(f"prompts.outlier_rule: {config.outlier_rule!r} dropped all {len(table)} candidates")
+    table = table.sort_values(["kept", "cosine", "prompt"], ascending=[False, False, True], ignore_index=True)
+    table["rank"] = range(1, len(table) + 1)
+    return table
+
+
+def kept_by_rule(distances: "pd.Series[float]", config: Config) -> "pd.Series[bool]":
+    """Which candidates the outlier rule keeps, by their L2 distances to the image.
+
+    `paper` is S^p = {S_j : d(S_j, I^o) > 0.5} as printed in section 4.1.1. Unit vectors of unlike things are
+    farther apart than that, so it removes nothing; `quantile` removes the farthest candidates.
+    """
+    if config.outlier_rule == "paper":
+        return distances > config.outlier_distance
+    if config.outlier_rule == "quantile":
+        return distances <= distances.quantile(config.outlier_quantile)
+    return distances.notna()
+
+
+def _rank_senses(config: Config, embedder: Embedder, image_vector: "Tensor") -> list[tuple[Any, dict[str, Any]]]:
+    """Synsets of the object with their gloss's cosine to the image, best first; none for given words."""
+    if config.words:
+        return []
+    senses = noun_senses(config.object)
+    cosines = embedder.embed_texts([sense.definition() for sense in senses]) @ image_vector
+    rows = [
+        (sense, {"synset": sense.name(), "gloss": sense.definition(), "cosine": float(cosine)})
+        for sense, cosine in zip(senses, cosines, strict=True)
+    ]
+    return sorted(rows, key=lambda row: -row[1]["cosine"])
+
+
+def _words(config: Config, senses: list[tuple[Any, dict[str, Any]]]) -> list[RelatedWord]:
+    if config.words:
+        return [RelatedWord(word=word, relation="given", synset="", gloss="") for word in config.words]
+    words = related_words(senses[0][0], config.object, config.depth)
+    if not words:
+        raise InputError(f"object: WordNet relates no word to {senses[0][1]['synset']}; give prompts.words")
+    return words
+
+
+def _summary(table: "pd.DataFrame", embedder: Embedder, words_given: bool) -> dict[str, Any]:
+    best, worst = table.iloc[0], table.loc[table["cosine"].idxmin()]
+    return {
+        "candidates": len(table),
+        "removed": int((~table["kept"]).sum()),
+        "best_cosine": float(best["cosine"]),
+        "worst_cosine": float(worst["cosine"]),
+        "best_prompt": str(best["prompt"]),
+        "worst_prompt": str(worst["prompt"]),
+        "embedder": embedder.name,
+        "embedder_digest": embedder.digest,
+        "wordnet": "not used" if words_given else wordnet_version(),
+    }

@@ -1,0 +1,107 @@
+"""Words related to an object name, from WordNet (paper section 4.1.1)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from components.errors import InputError
+
+if TYPE_CHECKING:
+    from nltk.corpus.reader.wordnet import Synset
+
+_DIRECT_RELATIONS = (
+    "part_meronyms",
+    "substance_meronyms",
+    "member_meronyms",
+    "part_holonyms",
+    "substance_holonyms",
+    "member_holonyms",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelatedWord:
+    """One word W_t and where it came from."""
+
+    word: str
+    """The word, with spaces between the words of a compound."""
+    relation: str
+    """`synonym`, `hypernym`, `hyponym`, `part_meronym`, ... or `given`."""
+    synset: str
+    """Name of the synset that the word is a lemma of; empty for a given word."""
+    gloss: str
+    """Definition of that synset."""
+
+
+def open_wordnet() -> Any:
+    """NLTK's WordNet reader.
+
+    Raises:
+        InputError: no WordNet is installed where NLTK looks for it.
+    """
+    from nltk.corpus import wordnet
+
+    try:
+        wordnet.ensure_loaded()
+    except LookupError as error:
+        raise InputError("WordNet: not found by NLTK; expected it in NLTK_DATA, see `vigil wordnet --help`") from error
+    return wordnet
+
+
+def noun_senses(object_name: str) -> "list[Synset]":
+    """Noun synsets of an object name, or of its head noun where the whole name has none.
+
+    Raises:
+        InputError: neither is in WordNet.
+    """
+    wordnet = open_wordnet()
+    words = object_name.lower().replace("_", " ").split()
+    for start in range(len(words)):
+        senses = wordnet.synsets("_".join(words[start:]), pos=wordnet.NOUN)
+        if senses:
+            return list(senses)
+    raise InputError(f"object: got {object_name!r}, expected a noun that WordNet knows; or give prompts.words")
+
+
+def related_words(sense: "Synset", object_name: str, depth: int) -> list[RelatedWord]:
+    """Words related to one sense, each once, without the object name itself, in WordNet's order.
+
+    Args:
+        sense: the chosen noun synset.
+        object_name: W^o, which is left out.
+        depth: steps followed along hypernyms and hyponyms.
+    """
+    seen = {object_name.lower().replace("_", " ")}
+    words = []
+    for relation, synset in _relations(sense, depth):
+        for lemma in synset.lemma_names():
+            word = lemma.replace("_", " ")
+            if word.lower() in seen:
+                continue
+            seen.add(word.lower())
+            words.append(RelatedWord(word=word, relation=relation, synset=synset.name(), gloss=synset.definition()))
+    return words
+
+
+def _relations(sense: "Synset", depth: int) -> "Iterator[tuple[str, Synset]]":
+    yield "synonym", sense
+    for relation in ("hypernym", "hyponym"):
+        step: Callable[[Synset], Iterable[Synset]] = _step(relation)
+        for synset in sense.closure(step, depth=depth):
+            yield relation, synset
+    for name in _DIRECT_RELATIONS:
+        for synset in getattr(sense, name)():
+            yield name.removesuffix("s"), synset
+
+
+def _step(relation: str) -> "Callable[[Synset], Iterable[Synset]]":
+    def neighbours(synset: "Synset") -> "list[Synset]":
+        instances = getattr(synset, f"instance_{relation}s")()
+        return list(getattr(synset, f"{relation}s")()) + list(instances)
+
+    return neighbours
+
+
+def wordnet_version() -> str:
+    """Version of the installed WordNet, such as `3.0`."""
+    return str(open_wordnet().get_version())

@@ -1,0 +1,1 @@
+"""Registers the best detector of a run in MLflow."""

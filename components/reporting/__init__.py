@@ -1,0 +1,1 @@
+"""Comparison table and the self-contained HTML report of a run."""

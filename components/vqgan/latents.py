@@ -1,0 +1,48 @@
+"""Sampling of latents around the augmentations' mean, by their variance (paper section 4.1.2, Eq. 3).
+
+Legend: n augmentations, c latent channels, h x w latent positions.
+"""
+
+from typing import TYPE_CHECKING
+
+from components.vqgan.config import Config
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def latent_variance(latents: "Tensor", rule: str) -> "Tensor":
+    """Sigma [c, h, w]: the variance over augmentations per position and channel, 1, or 0.
+
+    Args:
+        latents: quantised latents E(I_i) of the augmentations [n, c, h, w].
+        rule: `estimated` (unbiased over n; needs n of at least 2), `unit` or `none`.
+    """
+    import torch
+
+    if rule == "unit":
+        return torch.ones_like(latents[0])
+    if rule == "none":
+        return torch.zeros_like(latents[0])
+    return latents.var(dim=0, correction=1)
+
+
+def sample_latents(latents: "Tensor", count: int, config: Config) -> "Tensor":
+    """Draw `count` latents [count, c, h, w] from N(E_d, Sigma_d) at each position d.
+
+    The draw is reparameterised, so that gradients reach the latents through the center; Sigma is a constant.
+
+    Args:
+        latents: quantised latents of the augmentations of one given image [n, c, h, w].
+        count: number of samples, M of the paper for one given image.
+        config: center, variance and temperature.
+    """
+    import torch
+
+    variance = latent_variance(latents.detach(), config.variance)
+    if config.center == "mean":
+        center = latents.mean(dim=0, keepdim=True).expand(count, -1, -1, -1)
+    else:
+        center = latents[torch.arange(count, device=latents.device) % len(latents)]
+    noise = torch.randn(center.shape, device=center.device, dtype=center.dtype)
+    return center + config.temperature * variance.sqrt() * noise

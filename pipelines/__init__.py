@@ -1,0 +1,1 @@
+"""Production lines, the training pipeline, and the command line."""

@@ -1,0 +1,140 @@
+"""A line that needs no data: a texture photograph that scikit-image ships, with synthetic defects for the test split.
+
+Good images are tiles of the photograph; training tiles come from its upper part, test tiles from its lower part, so
+that no pixel is in both. A defect is drawn into a test tile, and its mask marks what was drawn.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from components.artifacts import encode_png, new_directory
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Grey = npt.NDArray[np.float64]
+    Mask = npt.NDArray[np.bool_]
+    Defect = Callable[[Grey, np.random.Generator], tuple[Grey, Mask]]
+
+TILE = 128
+"""Side of a tile in pixels."""
+TRAIN_ROWS = 256
+"""Rows of the photograph that training tiles come from."""
+TRAIN_TILES = 8
+"""Good training tiles."""
+TEST_GOOD = 12
+"""Good test tiles."""
+TEST_BAD = 8
+"""Bad test tiles of each defect type."""
+
+_LINE = {
+    "name": "demo-brick",
+    "object": "brick",
+    "dataset": {"layout": "mvtec", "shots": 2, "image_size": TILE},
+    "generator": {"iterations": 6, "images": 12, "steps": 20},
+    "augmentation": {"images": 12},
+}
+
+
+def write_demo_line(root: Path) -> Path:
+    """Write the demo's data set in the MVTec layout, and its line file.
+
+    Args:
+        root: folder to write; an earlier one is replaced.
+
+    Returns:
+        Path of the line file.
+    """
+    import numpy as np
+    from skimage import data
+
+    generator = np.random.default_rng(0)
+    photograph = data.brick() / 255.0
+    with new_directory(root) as directory:
+        _write_good(directory / "brick" / "train" / "good", photograph[:TRAIN_ROWS], TRAIN_TILES, generator)
+        test = photograph[TRAIN_ROWS:]
+        _write_good(directory / "brick" / "test" / "good", test, TEST_GOOD, generator)
+        for name, defect in DEFECTS.items():
+            _write_bad(directory / "brick", name, defect, test, generator)
+        line = {**_LINE, "dataset": {"uri": "brick", **_LINE["dataset"]}}
+        (directory / "line.yaml").write_text(yaml.safe_dump(line, sort_keys=False), encoding="utf-8")
+    return root / "line.yaml"
+
+
+def _write_good(folder: Path, photograph: "Grey", count: int, generator: "np.random.Generator") -> None:
+    folder.mkdir(parents=True)
+    for index in range(count):
+        (folder / f"{index:03d}.png").write_bytes(_png(_tile(photograph, generator)))
+
+
+def _write_bad(
+    root: Path, name: str, defect: "Defect", photograph: "Grey", generator: "np.random.Generator"
+) -> None:
+    images, masks = root / "test" / name, root / "ground_truth" / name
+    images.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    for index in range(TEST_BAD):
+        tile, mask = defect(_tile(photograph, generator), generator)
+        (images / f"{index:03d}.png").write_bytes(_png(tile))
+        (masks / f"{index:03d}_mask.png").write_bytes(encode_png(mask.astype("uint8") * 255))
+
+
+def _tile(photograph: "Grey", generator: "np.random.Generator") -> "Grey":
+    row = generator.integers(photograph.shape[0] - TILE + 1)
+    column = generator.integers(photograph.shape[1] - TILE + 1)
+    return photograph[row : row + TILE, column : column + TILE].copy()
+
+
+def _stain(tile: "Grey", generator: "np.random.Generator") -> tuple["Grey", "Mask"]:
+    """A dark, soft-edged blot with an uneven outline."""
+    import numpy as np
+    from skimage.filters import gaussian
+
+    rows, columns = np.mgrid[:TILE, :TILE]
+    centre = generator.uniform(0.25, 0.75, size=2) * TILE
+    radius = generator.uniform(7, 13)
+    uneven = gaussian(generator.normal(size=tile.shape), sigma=4)
+    distance = np.hypot(rows - centre[0], columns - centre[1]) + 20 * uneven
+    mask = distance < radius
+    return tile * (1 - 0.45 * gaussian(mask.astype(float), sigma=1)), mask
+
+
+def _scratch(tile: "Grey", generator: "np.random.Generator") -> tuple["Grey", "Mask"]:
+    """A bright line of one to three pixels' width."""
+    import numpy as np
+    from skimage.draw import line
+    from skimage.morphology import dilation, disk
+
+    ends = generator.integers(TILE // 8, TILE - TILE // 8, size=(2, 2))
+    while np.hypot(*(ends[0] - ends[1])) < TILE / 3:
+        ends = generator.integers(TILE // 8, TILE - TILE // 8, size=(2, 2))
+    mask = np.zeros(tile.shape, dtype=bool)
+    mask[line(*ends[0], *ends[1])] = True
+    mask = dilation(mask, disk(1))
+    return np.where(mask, np.minimum(1, tile + 0.35), tile), mask
+
+
+def _foreign(tile: "Grey", generator: "np.random.Generator") -> tuple["Grey", "Mask"]:
+    """A patch of gravel lying on the bricks."""
+    import numpy as np
+    from skimage import data
+    from skimage.filters import gaussian
+
+    gravel = data.gravel() / 255.0
+    rows, columns = np.mgrid[:TILE, :TILE]
+    centre = generator.uniform(0.3, 0.7, size=2) * TILE
+    outline = generator.uniform(9, 15) + 40 * gaussian(generator.normal(size=tile.shape), sigma=5)
+    mask = np.hypot(rows - centre[0], columns - centre[1]) < outline
+    return np.where(mask, _tile(gravel, generator), tile), mask
+
+
+DEFECTS: "dict[str, Defect]" = {"stain": _stain, "scratch": _scratch, "foreign": _foreign}
+"""Draws a defect into a grey tile in [0, 1] and returns the tile and the mask."""
+
+
+def _png(tile: "Grey") -> bytes:
+    return encode_png((tile.clip(0, 1) * 255).round().astype("uint8"))

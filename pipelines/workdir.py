@@ -1,0 +1,101 @@
+"""The folder of a line's local runs: whose it is, the run in progress, and its results."""
+
+import fcntl
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.artifacts import read_json, write_json
+from components.errors import InputError
+
+FINISHED = "FINISHED"
+_STATE = "vigil.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workdir:
+    """Paths below a working folder."""
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """KFP's pipeline root."""
+        return self.root / "artifacts"
+
+    @property
+    def package(self) -> Path:
+        """The compiled pipeline that is run."""
+        return self.root / "pipeline.yaml"
+
+    @property
+    def log(self) -> Path:
+        """Everything that the stages print."""
+        return self.root / "run.log"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report of the last finished run."""
+        return self.root / "report.html"
+
+    @property
+    def metrics(self) -> Path:
+        """The records of the last finished run."""
+        return self.root / "metrics.json"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's database of the local runs."""
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    def begin(self, line: str) -> str:
+        """Id of the run: that of an unfinished earlier one, or a new one."""
+        state = read_json(self.root / _STATE) if (self.root / _STATE).is_file() else {}
+        run_id = state.get("run_id") if state.get("status") != FINISHED else None
+        run_id = run_id or secrets.token_hex(4)
+        self.set_status(line, run_id, "RUNNING")
+        return str(run_id)
+
+    def set_status(self, line: str, run_id: str, status: str) -> None:
+        """Remember how the run stands."""
+        write_json(self.root / _STATE, {"line": line, "run_id": run_id, "status": status})
+
+    def publish(self, source: Path, target: Path) -> None:
+        """Copy a result to its final name, complete or not at all."""
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.copyfile(source, partial)
+        partial.replace(target)
+
+
+@contextmanager
+def open_workdir(root: Path, line: str) -> Iterator[Workdir]:
+    """Lock the folder for one run of a line; it is created when missing.
+
+    Raises:
+        InputError: the folder belongs to something else, to another line, or to a run in progress.
+    """
+    root = root.resolve()
+    if root.exists() and not root.is_dir():
+        raise InputError(f"workdir: {root} is a file, expected a folder")
+    if root.is_dir() and any(root.iterdir()):
+        _require_owner(root, line)
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"workdir: {root} is in use by another run") from error
+        yield Workdir(root=root)
+
+
+def _require_owner(root: Path, line: str) -> None:
+    if not (root / _STATE).is_file():
+        if [path.name for path in root.iterdir()] != [".lock"]:
+            raise InputError(f"workdir: {root} is not empty and holds no run of a line")
+        return
+    owner = read_json(root / _STATE)["line"]
+    if owner != line:
+        raise InputError(f"workdir: {root} holds runs of line {owner!r}, expected {line!r} or an empty folder")
