@@ -35,6 +35,8 @@ ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
 class MetricSink(Protocol):
     """KFP's Metrics artifact."""
 
+    path: str
+
     def log_metric(self, metric: str, value: float) -> None:
         """Record a scalar."""
 
@@ -81,6 +83,8 @@ class Stage:
         numbers = {name: float(value) for name, value in summary.items() if isinstance(value, (int, float))}
         for name, value in numbers.items():
             metrics.log_metric(name, value)
+        # KFP keeps metrics in the metadata only, and its local cache misses on an artifact without a file.
+        write_json(Path(metrics.path), numbers)
         self.tracker.log_metrics(numbers)
         self.tracker.log_tags({name: value for name, value in values.items() if isinstance(value, str)})
 
