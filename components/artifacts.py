@@ -104,9 +104,9 @@ class ImageRecord:
 class ImageSetWriter:
     """Streams images into an image set directory: PNG members of one tar, and a manifest."""
 
-    def __init__(self, directory: Path, tar_name: str = IMAGES) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._tar = tarfile.open(directory / tar_name, "w", format=tarfile.PAX_FORMAT)
+        self._tar = tarfile.open(directory / IMAGES, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (closed by close)
         self._records: list[ImageRecord] = []
 
     def add(

@@ -140,14 +140,14 @@ class ConseEmbedder:
         return _concatenated(self._mean_tokens(batch) for batch in batches)
 
     def _combine(self, probabilities: "Tensor") -> "Tensor":
-        import torch.nn.functional as functional
+        from torch.nn import functional
 
         top, classes = probabilities.topk(_CONSE_CLASSES, dim=1)
         vectors = self._class_vectors.to(top.device)[classes]
         return functional.normalize((top.unsqueeze(2) * vectors).sum(dim=1), dim=1)
 
     def _mean_tokens(self, texts: Sequence[str]) -> "Tensor":
-        import torch.nn.functional as functional
+        from torch.nn import functional
 
         tokens = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(device())
         hidden = self._text_model(**tokens).last_hidden_state
@@ -160,8 +160,7 @@ def prepared_batches(
 ) -> "list[Tensor]":
     """Resize images [n, 3, height, width] in [0, 1] to `size`, normalise them, and split them in batches."""
     import torch
-    from torchvision.transforms.v2 import functional
-    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import InterpolationMode, functional
 
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"images: got shape {list(images.shape)}, expected [n, 3, height, width]")

@@ -21,4 +21,5 @@ def rotate(images: "Tensor", degrees: float) -> "Tensor":
     margin = [width // 4, height // 4]
     padded = functional.pad(images, margin, padding_mode="reflect")
     rotated = functional.rotate(padded, degrees, InterpolationMode.BILINEAR)
-    return functional.center_crop(rotated, [height, width])
+    cropped: Tensor = functional.center_crop(rotated, [height, width])
+    return cropped

@@ -75,7 +75,7 @@ class Stage:
         self.tracker.log_text(Path(html).read_text(encoding="utf-8"), "report.html")
 
     def finish(self, artifact: str | Path | None, values: Mapping[str, Any], metrics: MetricSink) -> None:
-        """Write the summary beside the artifact's content, if there is one, and log numbers as metrics and texts as tags."""
+        """Write the summary into the artifact, if there is one, and log numbers as metrics and texts as tags."""
         elapsed = {"seconds": time.monotonic() - self._started, "peak_memory_mb": _peak_memory_mb()}
         summary = {**values, **elapsed}
         if artifact is not None:

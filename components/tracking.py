@@ -87,8 +87,8 @@ class StageRun:
         """Log a data set as input of the nested run and of the pipeline run."""
         if not self.active:
             return
-        from mlflow.data.meta_dataset import MetaDataset
         from mlflow.data.dataset_source_registry import resolve_dataset_source
+        from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import DatasetInput, InputTag
 
         dataset = MetaDataset(resolve_dataset_source(source), name=name, digest=digest[:36])
@@ -96,14 +96,13 @@ class StageRun:
         for run_id in (self.run_id, self.parent_id):
             self._client.log_inputs(run_id, [entry])
 
-    def register_model(
+    def register_detector(
         self,
         *,
         name: str,
         code: Path,
         files: Mapping[str, Path],
         example: "npt.NDArray[np.uint8]",
-        signature: "ModelSignature",
         packages: list[str],
     ) -> str:
         """Log a model from code at the nested run and register it; returns the new version, or "" when off."""
@@ -117,7 +116,7 @@ class StageRun:
                 python_model=str(code),
                 artifacts={key: str(path) for key, path in files.items()},
                 code_paths=[str(Path(__file__).parent)],
-                signature=signature,
+                signature=detector_signature(),
                 input_example=example,
                 pip_requirements=packages,
                 registered_model_name=name,
@@ -137,6 +136,18 @@ class StageRun:
         if self.active:
             self.flush()
             self._client.set_terminated(self.run_id, status)
+
+
+def detector_signature() -> "ModelSignature":
+    """RGB images, uint8 [n, height, width, 3], in; anomaly scores [n] and maps [n, height, width] out."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "images")])
+    score = TensorSpec(np.dtype(np.float32), (-1,), "score")
+    anomaly_map = TensorSpec(np.dtype(np.float32), (-1, -1, -1), "anomaly_map")
+    return ModelSignature(inputs=inputs, outputs=Schema([score, anomaly_map]))
 
 
 @contextmanager

@@ -155,9 +155,10 @@ def _load_safetensors(path: Path) -> "dict[str, Tensor]":
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
         raise InputError(f"weights {path}: not a safetensors file ({error})") from error
+    return tensors
 
 
 def _load_torch(path: Path) -> "dict[str, Tensor]":
@@ -166,7 +167,7 @@ def _load_torch(path: Path) -> "dict[str, Tensor]":
     import torch
 
     if _is_torchscript(path):
-        return dict(torch.jit.load(path, map_location="cpu").state_dict())
+        return dict(torch.jit.load(path, map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:

@@ -6,7 +6,7 @@ that no pixel is in both. A defect is drawn into a test tile, and its mask marks
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -31,7 +31,7 @@ TEST_GOOD = 12
 TEST_BAD = 8
 """Bad test tiles of each defect type."""
 
-_LINE = {
+_LINE: dict[str, Any] = {
     "name": "demo-brick",
     "object": "brick",
     "dataset": {"layout": "mvtec", "shots": 2, "image_size": TILE},
@@ -71,9 +71,7 @@ def _write_good(folder: Path, photograph: "Grey", count: int, generator: "np.ran
         (folder / f"{index:03d}.png").write_bytes(_png(_tile(photograph, generator)))
 
 
-def _write_bad(
-    root: Path, name: str, defect: "Defect", photograph: "Grey", generator: "np.random.Generator"
-) -> None:
+def _write_bad(root: Path, name: str, defect: "Defect", photograph: "Grey", generator: "np.random.Generator") -> None:
     images, masks = root / "test" / name, root / "ground_truth" / name
     images.mkdir(parents=True)
     masks.mkdir(parents=True)

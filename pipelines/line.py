@@ -209,4 +209,3 @@ def _check_type(name: str, value: Any, kind: type) -> None:
     accepted = (int, float) if kind is float else (kind,)
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise InputError(f"{name}: got {value!r} ({type(value).__name__}), expected {kind.__name__}")
-

@@ -10,9 +10,7 @@ from components.detectors import Config
 from components.rotation import rotate
 
 
-def load_training_set(
-    reference: str | Path, augmented: str | Path, selected: str | Path, config: Config
-) -> Tensor:
+def load_training_set(reference: str | Path, augmented: str | Path, selected: str | Path, config: Config) -> Tensor:
     """The given images and what the training set adds, [n, 3, height, width] in [0, 1].
 
     Args:

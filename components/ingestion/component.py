@@ -57,8 +57,8 @@ def ingest(
 
     with stage("ingestion", line) as run:
         config = run.configure(
-            Config(
-                uri=uri, layout=layout, shots=shots, image_size=image_size, test_fraction=test_fraction, seed=seed
-            )
+            Config(uri=uri, layout=layout, shots=shots, image_size=image_size, test_fraction=test_fraction, seed=seed)
         )
-        run.finish(reference.path, {"dataset_digest": dataset_digest, **ingest_dataset(reference.path, config)}, metrics)
+        run.finish(
+            reference.path, {"dataset_digest": dataset_digest, **ingest_dataset(reference.path, config)}, metrics
+        )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from components.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL.Image import Image
 
     from components.artifacts import BoolMask, UInt8Image

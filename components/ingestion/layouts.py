@@ -144,6 +144,10 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _require_each_kind(sources: list[SourceImage], root: Path) -> None:
     kinds = {(source.split, bool(source.defect)) for source in sources}
-    for kind, what in ((("train", False), "good training"), (("test", False), "good test"), (("test", True), "bad test")):
+    for kind, what in (
+        (("train", False), "good training"),
+        (("test", False), "good test"),
+        (("test", True), "bad test"),
+    ):
         if kind not in kinds:
             raise InputError(f"dataset: no {what} images below {root}")

@@ -16,7 +16,7 @@ def find_prompts(
     embedder: str = "conse",
     embedder_weights: str = "",
     template: str = "a {object} with {word}",
-    words: list = [],
+    words: list[str] = [],
     depth: int = 2,
     outlier_rule: str = "quantile",
     outlier_quantile: float = 0.9,

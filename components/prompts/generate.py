@@ -43,7 +43,7 @@ def generate_prompts(reference: str | Path, prompts: str | Path, config: Config)
 
 def mean_image_vector(embedder: Embedder, images: "Tensor") -> "Tensor":
     """f(I^o): the unit vector [dim] of the mean over images [n, 3, height, width] in [0, 1]."""
-    import torch.nn.functional as functional
+    from torch.nn import functional
 
     return functional.normalize(embedder.embed_images(images).mean(dim=0), dim=0)
 
@@ -114,7 +114,7 @@ def _words(config: Config, senses: list[tuple[Any, dict[str, Any]]]) -> list[Rel
 
 
 def _summary(table: "pd.DataFrame", embedder: Embedder, words_given: bool) -> dict[str, Any]:
-    best, worst = table.iloc[0], table.loc[table["cosine"].idxmin()]
+    best, worst = table.iloc[0], table.iloc[int(table["cosine"].argmin())]
     return {
         "candidates": len(table),
         "removed": int((~table["kept"]).sum()),

@@ -51,6 +51,8 @@ def open_wordnet() -> Any:
 def noun_senses(object_name: str) -> "list[Synset]":
     """Noun synsets of an object name, or of its head noun where the whole name has none.
 
+    Only those of things and substances, where there is one: what an inspection line sees is no person or idea.
+
     Raises:
         InputError: neither is in WordNet.
     """
@@ -59,8 +61,13 @@ def noun_senses(object_name: str) -> "list[Synset]":
     for start in range(len(words)):
         senses = wordnet.synsets("_".join(words[start:]), pos=wordnet.NOUN)
         if senses:
-            return list(senses)
+            return [sense for sense in senses if _is_thing(sense)] or list(senses)
     raise InputError(f"object: got {object_name!r}, expected a noun that WordNet knows; or give prompts.words")
+
+
+def _is_thing(sense: "Synset") -> bool:
+    ancestors = {synset.name() for synset in sense.closure(_step("hypernym"))} | {sense.name()}
+    return "physical_entity.n.01" in ancestors and "person.n.01" not in ancestors
 
 
 def related_words(sense: "Synset", object_name: str, depth: int) -> list[RelatedWord]:

@@ -3,7 +3,6 @@
 NLTK's own downloader is asked first; where it cannot reach its server, Debian's packages are unpacked.
 """
 
-import os
 import shutil
 import socket
 import subprocess
@@ -17,13 +16,52 @@ _NLTK_TIMEOUT_SECONDS = 20
 _SYNTACTIC_CATEGORY = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
 # Lexicographer files in WordNet's fixed order (manual page lexnames(5WN)); Debian ships only the manual page.
 _LEXNAMES = (
-    "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body "
-    "noun.cognition noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive "
-    "noun.object noun.person noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation "
-    "noun.shape noun.state noun.substance noun.time verb.body verb.change verb.cognition verb.communication "
-    "verb.competition verb.consumption verb.contact verb.creation verb.emotion verb.motion verb.perception "
-    "verb.possession verb.social verb.stative verb.weather adj.ppl"
-).split()
+    "adj.all",
+    "adj.pert",
+    "adv.all",
+    "noun.Tops",
+    "noun.act",
+    "noun.animal",
+    "noun.artifact",
+    "noun.attribute",
+    "noun.body",
+    "noun.cognition",
+    "noun.communication",
+    "noun.event",
+    "noun.feeling",
+    "noun.food",
+    "noun.group",
+    "noun.location",
+    "noun.motive",
+    "noun.object",
+    "noun.person",
+    "noun.phenomenon",
+    "noun.plant",
+    "noun.possession",
+    "noun.process",
+    "noun.quantity",
+    "noun.relation",
+    "noun.shape",
+    "noun.state",
+    "noun.substance",
+    "noun.time",
+    "verb.body",
+    "verb.change",
+    "verb.cognition",
+    "verb.communication",
+    "verb.competition",
+    "verb.consumption",
+    "verb.contact",
+    "verb.creation",
+    "verb.emotion",
+    "verb.motion",
+    "verb.perception",
+    "verb.possession",
+    "verb.social",
+    "verb.stative",
+    "verb.weather",
+    "adj.ppl",
+)
 
 
 def install_wordnet(root: Path) -> str:
@@ -94,6 +132,6 @@ def _lexnames_file() -> str:
 
 def _close_to_others(directory: Path) -> None:
     """NLTK refuses corpora that group or others may write."""
-    os.chmod(directory, 0o755)
+    directory.chmod(0o755)
     for file in directory.iterdir():
-        os.chmod(file, 0o644)
+        file.chmod(0o644)

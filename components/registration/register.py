@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from components.artifacts import CONFIG, RECORDS, ImageSet, new_directory, read_
 from components.comparison import Record, best_record, trial_name
 from components.registration.config import Config
 from components.tracking import StageRun
-
-if TYPE_CHECKING:
-    from mlflow.models import ModelSignature
 
 PYFUNC = Path(__file__).with_name("pyfunc.py")
 _PACKAGES = ("anomalib", "mlflow", "numpy", "pillow", "pyyaml", "safetensors", "timm", "torch", "torchvision")
@@ -49,12 +46,11 @@ def register_best(
     with new_directory(best) as directory:
         shutil.copytree(chosen, directory, dirs_exist_ok=True)
     images = ImageSet(reference)
-    number = tracker.register_model(
+    number = tracker.register_detector(
         name=line,
         code=PYFUNC,
         files={"detector": Path(best)},
         example=images.image(images.ids("train")[0])[np.newaxis],
-        signature=signature(),
         packages=[f"{package}=={version(package)}" for package in (*_PACKAGES, *_BACKBONE_PACKAGES)],
     )
     return {"best": trial_name(record), config.metric: record[config.metric], "model_version": number}
@@ -67,14 +63,3 @@ def find_detector(detectors: Sequence[str | Path], record: Record) -> Path:
         if (config["detector"], config["training_set"]) == (record["detector"], record["training_set"]):
             return path
     raise ValueError(f"detectors: none is {trial_name(record)}")
-
-
-def signature() -> "ModelSignature":
-    """RGB images in; anomaly scores and maps out."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "images")])
-    score = TensorSpec(np.dtype(np.float32), (-1,), "score")
-    anomaly_map = TensorSpec(np.dtype(np.float32), (-1, -1, -1), "anomaly_map")
-    return ModelSignature(inputs=inputs, outputs=Schema([score, anomaly_map]))

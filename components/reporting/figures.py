@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 COLOURS = ("#6b7280", "#0891b2", "#d97706", "#7c3aed", "#16a34a", "#dc2626", "#2563eb", "#be185d")
 """One per curve, told apart in print and by most colour-blind readers."""
 
+_SCORE_BINS = 30
+
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
@@ -26,7 +28,7 @@ def roc_figure(curves: Mapping[str, Curve]) -> "Figure":
 
 
 def loss_figure(steps: "pd.DataFrame") -> "Figure":
-    """Loss terms of the fine-tuning loop by step, on a logarithmic axis; the terms that may be negative are left out."""
+    """Loss terms of the fine-tuning loop by step, on a logarithmic axis; terms that may be negative are left out."""
     figure = _figure("step", "value (log)")
     for index, name in enumerate(("mse", "reconstruction", "perceptual", "codebook", "discriminator")):
         values = steps[name].where(steps[name] > 0)
@@ -38,7 +40,7 @@ def loss_figure(steps: "pd.DataFrame") -> "Figure":
 
 def trend_figure(trend: "pd.DataFrame") -> "Figure":
     """Cosine of each candidate set to the best prompt, with the selected set marked (paper Fig. 9)."""
-    best = trend.loc[trend["cosine"].idxmax()]
+    best = trend.iloc[int(trend["cosine"].argmax())]
     figure = _figure("iteration", "cosine to the best prompt")
     figure.add_scatter(
         x=trend["iteration"], y=trend["cosine"], mode="lines+markers", name="similarity", line={"color": COLOURS[1]}
@@ -51,9 +53,12 @@ def trend_figure(trend: "pd.DataFrame") -> "Figure":
 
 def score_figure(good: Sequence[float], bad: Sequence[float]) -> "Figure":
     """Distribution of the anomaly scores of good and bad test images."""
+    scores = [*good, *bad]
+    low, high = min(scores), max(scores)
+    bins = {"start": low, "end": high * 1.0001, "size": max(high - low, 1e-9) / _SCORE_BINS}
     figure = _figure("anomaly score", "test images")
-    for name, scores, colour in (("good", good, COLOURS[1]), ("bad", bad, COLOURS[5])):
-        figure.add_histogram(x=scores, name=name, marker={"color": colour}, opacity=0.65, nbinsx=40)
+    for name, values, colour in (("good", good, COLOURS[1]), ("bad", bad, COLOURS[5])):
+        figure.add_histogram(x=values, name=name, marker={"color": colour}, opacity=0.65, xbins=bins)
     figure.update_layout(barmode="overlay")
     return figure
 

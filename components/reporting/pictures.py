@@ -38,7 +38,10 @@ def thumbnail_uri(image: "UInt8Image") -> str:
 
 
 def heatmap_uri(
-    image: "UInt8Image", anomaly_map: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", low: float, high: float,
+    image: "UInt8Image",
+    anomaly_map: "np.ndarray[tuple[int, int], np.dtype[np.float32]]",
+    low: float,
+    high: float,
     mask: "BoolMask | None",
 ) -> str:
     """Data URI of an image under its anomaly map, with the mask's outline in green.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+_PLOT_CONFIG = {"displayModeBar": False, "responsive": True}
 _SHOWN_PROMPTS = 12
 _SHOWN_ERRORS = 10
 _METRIC_HEADS = ("image AUROC", "pixel AUROC", "AUPRO", "image AP", "image F1-max")
@@ -97,7 +98,7 @@ def _prompts(path: str | Path) -> dict[str, Any]:
     shown = table.head(_SHOWN_PROMPTS)
     return {
         "rows": shown.to_dict("records"),
-        "worst": table.loc[table["cosine"].idxmin()].to_dict(),
+        "worst": table.iloc[int(table["cosine"].argmin())].to_dict(),
         "hidden": len(table) - len(shown),
         "senses": read_table(Path(path) / SENSES).to_dict("records"),
         "summary": read_json(Path(path) / SUMMARY),
@@ -107,14 +108,14 @@ def _prompts(path: str | Path) -> dict[str, Any]:
 def _generation(sources: Sources) -> dict[str, Any]:
     given, augmented, selected = (ImageSet(path) for path in (sources.reference, sources.augmented, sources.selected))
     trend = read_table(Path(sources.selected) / TREND)
-    worst = int(trend.loc[trend["cosine"].idxmin(), "iteration"])
+    worst = int(trend["iteration"].iloc[int(trend["cosine"].argmin())])
     directory = Path(sources.candidates)
     return {
         "given": pictures.contact_sheet(_train_images(given)),
         "augmented": pictures.contact_sheet(_train_images(augmented)),
         "best": pictures.contact_sheet(_train_images(selected)),
         "worst": pictures.contact_sheet(read_candidates(directory, worst)),
-        "best_iteration": int(trend.loc[trend["cosine"].idxmax(), "iteration"]),
+        "best_iteration": int(trend["iteration"].iloc[int(trend["cosine"].argmax())]),
         "worst_iteration": worst,
         "losses": _html(figures.loss_figure(read_table(directory / STEPS))),
         "trend": _html(figures.trend_figure(trend)),
@@ -162,7 +163,8 @@ def _scored_rows(sources: Sources, trial: str) -> "pd.DataFrame":
 def _anomaly_maps(predictions: str | Path, trial: str) -> "np.ndarray[Any, np.dtype[np.float32]]":
     from safetensors.numpy import load_file
 
-    return load_file(Path(predictions) / ANOMALY_MAPS)[trial].astype("float32")
+    maps: np.ndarray[Any, np.dtype[np.float32]] = load_file(Path(predictions) / ANOMALY_MAPS)[trial].astype("float32")
+    return maps
 
 
 def _curves(sources: Sources) -> Mapping[str, figures.Curve]:
@@ -201,7 +203,7 @@ def _provenance(sources: Sources) -> dict[str, Any]:
 
 def _html(figure: Any, first: bool = False) -> str:
     """A figure's HTML; the first of a page brings plotly's script."""
-    return str(figure.to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))
+    return str(figure.to_html(full_html=False, include_plotlyjs=first, config=_PLOT_CONFIG))
 
 
 def _template() -> Any:

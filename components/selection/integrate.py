@@ -18,9 +18,7 @@ from components.embedding import Embedder, load_embedder
 from components.selection.config import Config
 
 
-def select_images(
-    prompts: str | Path, candidates: str | Path, selected: str | Path, config: Config
-) -> dict[str, Any]:
+def select_images(prompts: str | Path, candidates: str | Path, selected: str | Path, config: Config) -> dict[str, Any]:
     """Write the best candidate set as an image set, with the trend of the cosine over iterations.
 
     Args:

@@ -56,7 +56,9 @@ class Config:
         Raises:
             InputError: a field has a value out of its range.
         """
-        check(self.architecture in ARCHITECTURES, "generator.architecture", self.architecture, f"one of {ARCHITECTURES}")
+        check(
+            self.architecture in ARCHITECTURES, "generator.architecture", self.architecture, f"one of {ARCHITECTURES}"
+        )
         check(self.center in CENTERS, "generator.center", self.center, f"one of {CENTERS}")
         check(self.variance in VARIANCES, "generator.variance", self.variance, f"one of {VARIANCES}")
         counts = {"codebook_size": 65536, "iterations": 1000, "images": 1000, "steps": 100_000, "batch_size": 256}

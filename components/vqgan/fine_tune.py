@@ -147,7 +147,7 @@ class FineTuning:
     def _generator_loss(self, given: Tensor, images: Tensor, adversarial: bool) -> tuple[GeneratorLoss, Tensor]:
         config = self.config
         quantised, codebook, codes = self._quantise(self._encode(images))
-        self._used[codes.unique()] = True
+        self._used[codes] = True
         generated = self._decode(sample_latents(quantised, len(images), config))
         reconstructed = self._decode(quantised)
         mse = mse_loss(given, generated)

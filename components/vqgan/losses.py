@@ -46,4 +46,5 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: nn.
     """Ratio of the gradients' norms at the decoder's last layer (Esser et al., 2021, Eq. 7), a constant."""
     first = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0]
     second = torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0]
-    return (first.norm() / (second.norm() + 1e-4)).clamp(0, MAX_ADAPTIVE_WEIGHT).detach()
+    weight: Tensor = first.norm() / (second.norm() + 1e-4)
+    return weight.clamp(0, MAX_ADAPTIVE_WEIGHT).detach()
