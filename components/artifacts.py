@@ -192,10 +192,11 @@ class ImageSet:
 
     @property
     def digest(self) -> str:
-        """Digest of what the set holds, independent of the order of its rows."""
+        """Digest of what the set holds, pixels and masks too, independent of the order of its rows."""
         columns = ["id", "split", "label", "defect", "sha256"]
-        rows = sorted("\t".join(map(str, row)) for row in self.manifest[columns].itertuples(index=False))
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        rows = ["\t".join(map(str, row)) for row in self.manifest[columns].itertuples(index=False)]
+        rows += [f"{name}\t{hashlib.sha256(self._read(name)).hexdigest()}" for name in self._members]
+        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
     def _read(self, name: str) -> bytes:
         member = self._tar.extractfile(self._members[name])

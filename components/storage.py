@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 _ATTEMPTS = 5
 _MULTIPART_BYTES = 16 * 1024 * 1024
 _MISSING = {"NoSuchKey", "NoSuchBucket", "NoSuchObject"}
+_SERVER_ERROR = 500
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 
 
@@ -132,10 +133,12 @@ def _client() -> "Minio":
         cert_reqs="CERT_REQUIRED",
         ca_certs=os.environ.get("SSL_CERT_FILE"),
     )
+    key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    check(bool(key) == bool(secret), "AWS_ACCESS_KEY_ID", key, "to be set together with AWS_SECRET_ACCESS_KEY")
     return Minio(
         parts.netloc,
-        access_key=os.environ.get("AWS_ACCESS_KEY_ID"),
-        secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        access_key=key,
+        secret_key=secret,
         session_token=os.environ.get("AWS_SESSION_TOKEN"),
         region=os.environ.get("AWS_REGION", "us-east-1"),
         secure=parts.scheme == "https",
@@ -152,7 +155,7 @@ def _retried(uri: str, call: "Callable[[Minio], Result]") -> Result:
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(_ATTEMPTS),
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
-        retry=tenacity.retry_if_exception_type((HTTPError, ServerError)),
+        retry=tenacity.retry_if_exception(_is_passing),
         reraise=True,
     )
     try:
@@ -163,9 +166,21 @@ def _retried(uri: str, call: "Callable[[Minio], Result]") -> Result:
         if error.code in _DENIED:
             raise InputError(f"{uri}: the object store refused the credentials ({error.code})") from None
         raise OSError(f"{uri}: the object store answered {error.code}") from None
+    except ValueError as error:
+        raise InputError(f"{uri}: {error}") from None
     except (HTTPError, ServerError) as error:
         reason = type(error).__name__
         raise OSError(f"{uri}: the object store did not answer after {_ATTEMPTS} attempts ({reason})") from None
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether a later attempt may succeed: a network error, or an answer of the class 5xx."""
+    from minio.error import S3Error, ServerError
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, S3Error):
+        return error.response is not None and error.response.status >= _SERVER_ERROR
+    return isinstance(error, (HTTPError, ServerError))
 
 
 def _safe_name(name: str) -> PurePosixPath:

@@ -78,9 +78,7 @@ def fetch(reference: str) -> Path:
     path = _local_path(entry)
     if not path.is_file():
         raise InputError(f"weights {entry.name}: no file at {path}")
-    digest = file_sha256(path)
-    if digest != entry.sha256:
-        raise InputError(f"weights {entry.name}: sha256 of {path} is {digest}, expected {entry.sha256}")
+    _check_digest(entry, path)
     return path
 
 
@@ -102,7 +100,7 @@ def load_into(module: "nn.Module", tensors: "Mapping[str, Tensor]", name: str) -
         InputError: a tensor is missing, left over or of another shape; names the first of them.
     """
     expected = module.state_dict()
-    for key in expected.keys() | tensors.keys():
+    for key in [*expected, *(key for key in tensors if key not in expected)]:
         if key not in tensors:
             raise InputError(f"weights {name}: no tensor {key!r}, which {type(module).__name__} needs")
         if key not in expected:
@@ -130,24 +128,35 @@ def _package_path(uri: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / inner
 
 
+def _check_digest(entry: WeightsEntry, path: Path) -> None:
+    digest = file_sha256(path)
+    if digest != entry.sha256:
+        raise InputError(f"weights {entry.name}: sha256 of {path} is {digest}, expected {entry.sha256}")
+
+
 def _cached_download(entry: WeightsEntry, scheme: str) -> Path:
     root = Path(os.environ.get("VIGIL_CACHE", Path.home() / ".cache" / "vigil"))
     target = root / "weights" / f"{entry.sha256}{Path(urlsplit(entry.uri).path).suffix}"
-    if target.is_file():
+    if target.is_file() and file_sha256(target) == entry.sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as directory:
         partial = Path(directory) / target.name
-        if scheme == "s3":
-            from components.storage import fetch_object
-
-            fetch_object(entry.uri, partial)
-        else:
-            import torch
-
-            torch.hub.download_url_to_file(entry.uri, str(partial), entry.sha256, progress=False)
+        _download(entry.uri, partial, scheme)
+        _check_digest(entry, partial)
         partial.replace(target)
     return target
+
+
+def _download(uri: str, path: Path, scheme: str) -> None:
+    if scheme == "s3":
+        from components.storage import fetch_object
+
+        fetch_object(uri, path)
+    else:
+        import torch
+
+        torch.hub.download_url_to_file(uri, str(path), progress=False)
 
 
 def _load_safetensors(path: Path) -> "dict[str, Tensor]":
@@ -166,9 +175,9 @@ def _load_torch(path: Path) -> "dict[str, Tensor]":
 
     import torch
 
-    if _is_torchscript(path):
-        return dict(torch.jit.load(path, map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
     try:
+        if _is_torchscript(path):
+            return dict(torch.jit.load(path, map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
         raise InputError(f"weights {path}: not a file of tensors only; convert it to safetensors") from error

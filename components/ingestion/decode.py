@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000
 """Largest accepted image, in pixels."""
 
+_COLOUR_MODES = ("P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _SIXTEEN_TO_EIGHT_BIT = 257
 
@@ -32,7 +33,7 @@ def decode_image(path: Path, size: int) -> tuple["UInt8Image", tuple[int, int]]:
     from PIL import Image, ImageOps
 
     with _opened(path) as stored:
-        upright = _to_rgb(ImageOps.exif_transpose(stored))
+        upright = _to_rgb(ImageOps.exif_transpose(stored), path)
     resized = upright.resize((size, size), Image.Resampling.LANCZOS) if upright.size != (size, size) else upright
     return np.asarray(resized), upright.size
 
@@ -51,7 +52,8 @@ def decode_mask(paths: Sequence[Path], image_size: tuple[int, int], size: int) -
     union = np.zeros((image_size[1], image_size[0]), dtype=bool)
     for path in paths:
         with _opened(path) as stored:
-            marked = np.asarray(stored.convert("L") if stored.mode != "I;16" else stored) > 0
+            values = np.asarray(stored.convert("RGB") if stored.mode in _COLOUR_MODES else stored)
+        marked = (values > 0).any(axis=2) if values.ndim == 3 else values > 0
         if marked.shape != union.shape:
             received, expected = f"{marked.shape[1]}x{marked.shape[0]}", f"{image_size[0]}x{image_size[1]}"
             raise InputError(f"mask {path}: size is {received}, expected {expected} as its image")
@@ -68,25 +70,31 @@ def _opened(path: Path) -> "Iterator[Image]":
 
     try:
         with Image.open(path, formats=_FORMATS) as stored:
-            if stored.width * stored.height > MAX_PIXELS:
-                size = f"{stored.width}x{stored.height}"
-                raise InputError(f"image {path}: size is {size}, expected at most {MAX_PIXELS} pixels")
+            _check_size(stored, path)
             stored.load()
             yield stored
+    except InputError:
+        raise
     except UnidentifiedImageError as error:
         raise InputError(f"image {path}: not an image, expected {', '.join(_FORMATS)}") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if not path.is_file():
             raise
         raise InputError(f"image {path}: damaged ({error})") from error
 
 
-def _to_rgb(stored: "Image") -> "Image":
+def _check_size(stored: "Image", path: Path) -> None:
+    if stored.width * stored.height > MAX_PIXELS:
+        size = f"{stored.width}x{stored.height}"
+        raise InputError(f"image {path}: size is {size}, expected at most {MAX_PIXELS} pixels")
+
+
+def _to_rgb(stored: "Image", path: Path) -> "Image":
     import numpy as np
     from PIL import Image
 
     if stored.mode == "F":
-        raise InputError("image: holds floating-point values, expected 8 or 16 bits per channel")
+        raise InputError(f"image {path}: holds floating-point values, expected 8 or 16 bits per channel")
     if not stored.mode.startswith("I"):
         return stored.convert("RGB")
     values = np.asarray(stored).astype(np.uint32).clip(0, 65535)

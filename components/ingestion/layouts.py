@@ -69,6 +69,7 @@ def find_images(root: Path, config: Config) -> list[SourceImage]:
     require_directory(root, "dataset")
     sources = _find_folder(root, config) if config.layout == "folder" else _SPLIT_LAYOUTS[config.layout].find(root)
     _require_each_kind(sources, root)
+    _require_unique((source.id, source.path) for source in sources)
     return sources
 
 
@@ -123,19 +124,19 @@ def _masks(folder: Path, suffix: str) -> dict[str, tuple[Path, ...]]:
 
 def _images(folder: Path) -> list[Path]:
     require_directory(folder, "dataset")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    images = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise InputError(f"dataset: no images in {folder}, expected {' '.join(sorted(IMAGE_SUFFIXES))}")
-    _require_unique_stems(images)
+    _require_unique((path.stem, path) for path in images)
     return images
 
 
-def _require_unique_stems(images: Iterable[Path]) -> None:
+def _require_unique(named: Iterable[tuple[str, Path]]) -> None:
     seen: dict[str, Path] = {}
-    for path in images:
-        if path.stem in seen:
-            raise InputError(f"dataset: {seen[path.stem]} and {path.name} have the same name")
-        seen[path.stem] = path
+    for name, path in named:
+        if name in seen:
+            raise InputError(f"dataset: {seen[name]} and {path} have the same name, {name}")
+        seen[name] = path
 
 
 def _subfolders(folder: Path) -> list[Path]:

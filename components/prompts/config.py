@@ -1,5 +1,6 @@
 """Settings of the prompts stage."""
 
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,10 +41,17 @@ class Config:
         """
         check(bool(self.object.strip()), "object", self.object, "the name of the inspected part")
         check_embedder(self.embedder, self.embedder_weights)
-        fields = "{object}" in self.template and "{word}" in self.template
-        check(fields, "prompts.template", self.template, "a text with {object} and {word}")
+        check(_is_template(self.template), "prompts.template", self.template, "a text with {object} and {word} only")
         check(all(isinstance(word, str) and word for word in self.words), "prompts.words", self.words, "words")
         check(1 <= self.depth <= 5, "prompts.depth", self.depth, "1 to 5")
         check(self.outlier_rule in OUTLIER_RULES, "prompts.outlier_rule", self.outlier_rule, f"one of {OUTLIER_RULES}")
         check(0 < self.outlier_quantile <= 1, "prompts.outlier_quantile", self.outlier_quantile, "above 0, at most 1")
         check(0 <= self.outlier_distance <= 2, "prompts.outlier_distance", self.outlier_distance, "0 to 2")
+
+
+def _is_template(text: str) -> bool:
+    try:
+        fields = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+    except ValueError:
+        return False
+    return fields == {"object", "word"}

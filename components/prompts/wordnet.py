@@ -78,7 +78,8 @@ def related_words(sense: "Synset", object_name: str, depth: int) -> list[Related
         object_name: W^o, which is left out.
         depth: steps followed along hypernyms and hyponyms.
     """
-    seen = {object_name.lower().replace("_", " ")}
+    name = object_name.lower().replace("_", " ")
+    seen = {name, name.split()[-1]}
     words = []
     for relation, synset in _relations(sense, depth):
         for lemma in synset.lemma_names():

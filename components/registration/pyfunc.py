@@ -17,7 +17,8 @@ class DetectorModel(mlflow.pyfunc.PythonModel):
         """Load the detector artifact."""
         self._detector = Detector(Path(context.artifacts["detector"]))
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> dict[str, Any]:
+    # MLflow would read type hints as a schema of its own.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
         """Raw anomaly scores [n] and anomaly maps [n, height, width].
 
         Raises:

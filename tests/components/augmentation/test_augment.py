@@ -1,0 +1,113 @@
+"""Augmented sets are drawn by the seed, spread over the given images, and stay close to them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.artifacts import ImageSet
+from components.augmentation.augment import augment_images
+from components.augmentation.config import POLICIES, Config
+from components.errors import InputError
+from tests.components.trees import SIDE, UInt8Image, noise, write_reference
+
+
+def _gradient(slope: int) -> UInt8Image:
+    ramp = 40 + slope * np.arange(SIDE, dtype=np.uint8)
+    return np.stack([np.tile(ramp, (SIDE, 1)), np.tile(ramp[:, None], (1, SIDE)), np.full((SIDE, SIDE), 128)], axis=2)
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    """Image set of two smooth images."""
+    return write_reference(tmp_path / "reference", [_gradient(1).astype(np.uint8), _gradient(3).astype(np.uint8)])
+
+
+def _augment(reference: Path, name: str, config: Config) -> ImageSet:
+    target = reference.parent / name
+    result = augment_images(reference, target, config)
+    images = ImageSet(target)
+    assert result == {"images": len(images.ids("train")), "augmented_digest": images.digest}
+    return images
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_seed_decides_the_set(reference: Path, policy: str) -> None:
+    first = _augment(reference, "first", Config(policy=policy, images=4, seed=1))
+    again = _augment(reference, "again", Config(policy=policy, images=4, seed=1))
+    other = _augment(reference, "other", Config(policy=policy, images=4, seed=2))
+
+    assert first.digest == again.digest
+    assert first.digest != other.digest
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_keeps_the_size(reference: Path, policy: str) -> None:
+    images = _augment(reference, "augmented", Config(policy=policy, images=6))
+
+    assert images.tensor(images.ids("train", "good")).shape == (6, 3, SIDE, SIDE)
+    assert set(images.manifest["width"]) == set(images.manifest["height"]) == {SIDE}
+
+
+def test_strength_zero_copies_the_image(reference: Path) -> None:
+    images = _augment(reference, "augmented", Config(images=6, strength=0.0))
+
+    given = ImageSet(reference)
+    for row in images.manifest.itertuples():
+        np.testing.assert_array_equal(images.image(str(row.id)), given.image(str(row.source)))
+
+
+def test_photometric_images_are_close_to_the_given_one_and_not_equal(reference: Path) -> None:
+    images = _augment(reference, "augmented", Config(images=8))
+
+    given = ImageSet(reference)
+    for row in images.manifest.itertuples():
+        difference = np.abs(images.image(str(row.id)).astype(int) - given.image(str(row.source)))
+        assert 0 < difference.mean() < 25
+
+
+def test_more_strength_moves_the_images_farther(reference: Path) -> None:
+    given = ImageSet(reference)
+
+    def mean_difference(strength: float) -> float:
+        images = _augment(reference, f"augmented-{strength}", Config(images=12, strength=strength))
+        rows = images.manifest.itertuples()
+        return float(
+            np.mean([np.abs(images.image(str(row.id)) - given.image(str(row.source)).astype(float)) for row in rows])
+        )
+
+    assert mean_difference(0.3) < mean_difference(1.0) < mean_difference(3.0)
+
+
+def test_images_are_spread_over_the_given_ones_in_turn(reference: Path) -> None:
+    images = _augment(reference, "augmented", Config(images=5))
+
+    assert list(images.manifest["source"]) == ["given-0", "given-1", "given-0", "given-1", "given-0"]
+    assert list(images.manifest["id"]) == [f"augmented-{index:03d}" for index in range(5)]
+    assert set(images.manifest["split"]) == {"train"}
+    assert set(images.manifest["label"]) == {"good"}
+
+
+def test_each_given_image_is_augmented_twice_at_least(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", [noise(seed) for seed in range(3)])
+
+    images = _augment(reference, "augmented", Config(images=1))
+
+    assert list(images.manifest["source"]) == ["given-0", "given-1", "given-2"] * 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("policy", "cutmix", "augmentation.policy: got 'cutmix', expected one of photometric, autoaugment"),
+        ("images", 0, "augmentation.images: got 0, expected 1 to 1000"),
+        ("images", 1001, "augmentation.images: got 1001"),
+        ("strength", -0.1, "augmentation.strength: got -0.1, expected 0 to 3"),
+        ("seed", -1, "seed: got -1, expected 0 or more"),
+    ],
+)
+def test_config_names_the_field_that_is_out_of_range(field: str, value: object, message: str) -> None:
+    fields: dict[str, object] = {field: value}
+
+    with pytest.raises(InputError, match=message):
+        Config(**fields)  # type: ignore[arg-type]

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.artifacts import ImageSet
+from components.detection.training_sets import load_training_set
+from components.detectors import Config
+from tests.components.image_sets import write_added, write_reference
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("none", 2), ("rotations", 16), ("augmented", 2 + 3), ("generated", 2 + 5)]
+)
+def test_each_set_holds_the_given_images_first_and_what_it_adds(tmp_path: Path, name: str, count: int) -> None:
+    reference = write_reference(tmp_path / "reference")
+    augmented = write_added(tmp_path / "augmented", 3, ["train-good-0"])
+    selected = write_added(tmp_path / "selected", 5, ["iteration-000"])
+    images = load_training_set(reference, augmented, selected, Config(training_set=name))
+    given = ImageSet(reference)
+    assert images.shape == (count, 3, 64, 64)
+    torch.testing.assert_close(images[:2], given.tensor(given.ids("train", "good")))
+
+
+def test_rotation_step_sets_the_number_of_copies(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", given=1)
+    config = Config(training_set="rotations", rotation_step=90)
+    images = load_training_set(reference, reference, reference, config)
+    assert len(images) == 4
+    torch.testing.assert_close(images[2], images[0].flip(-1, -2))

@@ -1,0 +1,97 @@
+"""Related words come from WordNet's relations of the right sense."""
+
+import subprocess
+import sys
+
+import pytest
+
+from components.errors import InputError
+from components.prompts.wordnet import RelatedWord, noun_senses, related_words, wordnet_version
+
+_WITHOUT_WORDNET = """
+import nltk.data
+from components.prompts.wordnet import open_wordnet
+nltk.data.path.clear()
+open_wordnet()
+"""
+
+
+def _related(object_name: str, depth: int = 2) -> list[RelatedWord]:
+    return related_words(noun_senses(object_name)[0], object_name, depth)
+
+
+def _by_relation(words: list[RelatedWord], relation: str) -> set[str]:
+    return {word.word for word in words if word.relation == relation}
+
+
+def test_relations_of_a_transistor() -> None:
+    words = _related("transistor")
+
+    assert _by_relation(words, "part_meronym") == {"base", "emitter", "collector"}
+    assert {"semiconductor device", "semiconductor", "conductor"} <= _by_relation(words, "hypernym")
+    assert "field-effect transistor" in _by_relation(words, "hyponym")
+    assert _by_relation(words, "synonym") == {"junction transistor", "electronic transistor"}
+
+
+def test_word_carries_its_synset_and_gloss() -> None:
+    (emitter,) = (word for word in _related("transistor") if word.word == "emitter")
+
+    assert emitter.synset == "emitter.n.01"
+    assert emitter.gloss == "the electrode in a transistor where electrons originate"
+
+
+@pytest.mark.parametrize("object_name", ["transistor", "Transistor", "metal nut", "metal_nut", "car", "screw"])
+def test_no_word_twice_and_never_the_object_itself(object_name: str) -> None:
+    words = [word.word.lower() for word in _related(object_name)]
+
+    assert words
+    assert len(words) == len(set(words))
+    assert object_name.lower().replace("_", " ") not in words
+    assert not any("_" in word for word in words)
+
+
+def test_depth_limits_the_steps_along_hypernyms() -> None:
+    assert "conductor" not in _by_relation(_related("transistor", depth=1), "hypernym")
+    assert "instrumentality" in _by_relation(_related("transistor", depth=5), "hypernym")
+
+
+@pytest.mark.parametrize("object_name", ["metal nut", "metal_nut", "Metal Nut"])
+def test_head_noun_stands_in_for_a_compound_that_wordnet_lacks(object_name: str) -> None:
+    names = [sense.name() for sense in noun_senses(object_name)]
+
+    assert names == [sense.name() for sense in noun_senses("nut")]
+    assert "nut.n.03" in names
+
+
+def test_compound_that_wordnet_has_is_taken_whole() -> None:
+    assert [sense.name() for sense in noun_senses("semiconductor device")] == ["semiconductor_device.n.01"]
+
+
+def test_senses_of_an_object_are_things() -> None:
+    names = [sense.name() for sense in noun_senses("screw")]
+
+    assert "screw.n.04" in names
+    assert "prison_guard.n.01" not in names
+    assert "sexual_intercourse.n.01" not in names
+
+
+def test_noun_that_names_no_thing_keeps_its_senses() -> None:
+    assert [sense.name() for sense in noun_senses("theorem")] == ["theorem.n.01", "theorem.n.02"]
+
+
+def test_object_without_synset_is_named() -> None:
+    with pytest.raises(InputError, match="object: got 'left qwyzzt', expected a noun that WordNet knows"):
+        noun_senses("left qwyzzt")
+
+
+def test_version_of_wordnet() -> None:
+    assert wordnet_version() == "3.0"
+
+
+def test_missing_wordnet_is_bad_input() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_WORDNET], capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert result.stderr.splitlines()[-1].endswith("expected it in NLTK_DATA, see `vigil wordnet --help`")
+    assert "components.errors.InputError: WordNet: not found by NLTK" in result.stderr

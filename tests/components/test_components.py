@@ -1,0 +1,153 @@
+"""Tests of the stages' KFP shells: thin, and with the parameters and defaults of their configs."""
+
+import ast
+import dataclasses
+import inspect
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import components
+from components.augmentation.component import augment
+from components.augmentation.config import Config as AugmentationConfig
+from components.detection.component import train
+from components.detectors import Config as DetectionConfig
+from components.evaluation.component import evaluate
+from components.evaluation.config import Config as EvaluationConfig
+from components.images import Family, image
+from components.ingestion.component import fingerprint, ingest
+from components.ingestion.config import Config as IngestionConfig
+from components.prompts.component import find_prompts
+from components.prompts.config import Config as PromptsConfig
+from components.registration.component import register
+from components.registration.config import Config as RegistrationConfig
+from components.reporting.component import report
+from components.selection.component import select
+from components.selection.config import Config as SelectionConfig
+from components.vqgan.component import generate
+from components.vqgan.config import Config as GeneratorConfig
+
+ROOT = Path(components.__file__).parent
+SHELLS = sorted(ROOT.glob("*/component.py"))
+PLAIN = {str, int, float, bool, list[str]}
+MAX_STATEMENTS = 10
+
+CONFIGS = [
+    pytest.param(ingest, IngestionConfig, {"dataset_digest"}, id="ingest"),
+    pytest.param(find_prompts, PromptsConfig, set(), id="find_prompts"),
+    pytest.param(augment, AugmentationConfig, set(), id="augment"),
+    pytest.param(generate, GeneratorConfig, set(), id="generate"),
+    pytest.param(select, SelectionConfig, set(), id="select"),
+    pytest.param(train, DetectionConfig, set(), id="train"),
+    pytest.param(evaluate, EvaluationConfig, set(), id="evaluate"),
+    pytest.param(register, RegistrationConfig, set(), id="register"),
+]
+FAMILIES: dict[Any, Family] = {
+    fingerprint: "generation",
+    ingest: "generation",
+    find_prompts: "generation",
+    augment: "generation",
+    generate: "generation",
+    select: "generation",
+    train: "detection",
+    evaluate: "detection",
+    register: "detection",
+    report: "detection",
+}
+
+
+def plain_parameters(component: Any) -> dict[str, inspect.Parameter]:
+    """Parameters that are no artifacts, without the line's name."""
+    parameters = inspect.signature(component.python_func).parameters
+    return {name: found for name, found in parameters.items() if found.annotation in PLAIN and name != "line"}
+
+
+def component_functions(path: Path) -> Iterator[ast.FunctionDef]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node
+
+
+def imported_packages(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def count_statements(function: ast.FunctionDef) -> int:
+    """Statements of the body at any depth, without the docstring."""
+    return sum(isinstance(node, ast.stmt) for statement in function.body[1:] for node in ast.walk(statement))
+
+
+def config_default(field: "dataclasses.Field[Any]") -> Any:
+    """Default of a config's field, as a component's signature states it."""
+    if field.default is dataclasses.MISSING:
+        return inspect.Parameter.empty
+    return list(field.default) if isinstance(field.default, tuple) else field.default
+
+
+@pytest.mark.parametrize(("component", "config", "wired"), CONFIGS)
+def test_parameters_and_defaults_are_those_of_the_config(component: Any, config: Any, wired: set[str]) -> None:
+    found = {name: parameter.default for name, parameter in plain_parameters(component).items() if name not in wired}
+    assert found == {field.name: config_default(field) for field in dataclasses.fields(config)}
+
+
+@pytest.mark.parametrize(("component", "config", "wired"), CONFIGS)
+def test_wired_parameters_have_no_default(component: Any, config: Any, wired: set[str]) -> None:
+    for name in wired:
+        assert plain_parameters(component)[name].default is inspect.Parameter.empty
+
+
+@pytest.mark.parametrize("component", FAMILIES)
+def test_default_has_the_annotated_type(component: Any) -> None:
+    for name, parameter in plain_parameters(component).items():
+        kind = typing.get_origin(parameter.annotation) or parameter.annotation
+        assert parameter.default is inspect.Parameter.empty or type(parameter.default) is kind, name
+
+
+@pytest.mark.parametrize(("component", "expected"), [(fingerprint, {"uri"}), (report, {"settings"})])
+def test_components_without_a_config(component: Any, expected: set[str]) -> None:
+    parameters = plain_parameters(component)
+    assert set(parameters) == expected
+    assert all(parameter.default is inspect.Parameter.empty for parameter in parameters.values())
+
+
+@pytest.mark.parametrize("component", FAMILIES)
+def test_every_parameter_is_described(component: Any) -> None:
+    docstring = inspect.getdoc(component.python_func) or ""
+    for name in inspect.signature(component.python_func).parameters:
+        assert f"\n    {name}: " in docstring, name
+
+
+@pytest.mark.parametrize(("component", "family"), FAMILIES.items())
+def test_base_image_is_that_of_the_family(component: Any, family: Family) -> None:
+    assert component.component_spec.implementation.container.image == image(family)
+    assert image(family).endswith(f":{components.__version__}")
+
+
+def test_every_component_is_tested() -> None:
+    written = {function.name for path in SHELLS for function in component_functions(path)}
+    assert written == {component.python_func.__name__ for component in FAMILIES}
+
+
+@pytest.mark.parametrize("path", SHELLS, ids=lambda path: path.parent.name)
+def test_shell_is_thin(path: Path) -> None:
+    for function in component_functions(path):
+        assert count_statements(function) <= MAX_STATEMENTS, function.name
+
+
+@pytest.mark.parametrize("path", SHELLS, ids=lambda path: path.parent.name)
+def test_shell_keeps_its_annotations(path: Path) -> None:
+    assert "__future__" not in imported_packages(path)
+
+
+def test_only_shells_import_kfp() -> None:
+    importers = {path for path in ROOT.rglob("*.py") if "kfp" in imported_packages(path)}
+    assert importers == set(SHELLS)

@@ -1,0 +1,84 @@
+"""What all tests share: a tiny class folder, a clean environment, and the flag that rewrites golden files."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait for each other
+
+MvtecTree = Callable[..., Path]
+"""`mvtec_tree(size=64, train=3, test_good=2, test_bad=2, name="part")` writes a class folder and returns its path."""
+
+_REGENERATE = "--regenerate-golden"
+_TEXTURE_PERIOD = 8
+_SCRATCH_ROWS = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the flag that rewrites golden files."""
+    parser.addoption(_REGENERATE, action="store_true", help="Rewrite the golden files instead of comparing with them.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to rewrite golden files where nobody reviews them."""
+    if config.getoption(_REGENERATE) and "CI" in os.environ:
+        raise pytest.UsageError(f"{_REGENERATE}: got the environment variable CI, expected a developer's machine")
+
+
+@pytest.fixture
+def regenerate_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are rewritten."""
+    return bool(request.config.getoption(_REGENERATE))
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test without a tracking server and without a pipeline run, and undo what it sets."""
+    for name in ("MLFLOW_TRACKING_URI", "VIGIL_RUN_ID"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def mvtec_tree(tmp_path_factory: pytest.TempPathFactory) -> MvtecTree:
+    """Factory of class folders in the MVTec layout: stripes with noise, and a bright scratch in the bad images."""
+
+    def write(*, size: int = 64, train: int = 3, test_good: int = 2, test_bad: int = 2, name: str = "part") -> Path:
+        root = tmp_path_factory.mktemp("lines") / name
+        generator = np.random.default_rng(0)
+        _write_good(root / "train" / "good", train, size, generator)
+        _write_good(root / "test" / "good", test_good, size, generator)
+        _write_scratched(root, test_bad, size, generator)
+        return root
+
+    return write
+
+
+def _write_good(folder: Path, count: int, size: int, generator: np.random.Generator) -> None:
+    folder.mkdir(parents=True)
+    for index in range(count):
+        Image.fromarray(_texture(size, generator)).save(folder / f"{index:03d}.png")
+
+
+def _write_scratched(root: Path, count: int, size: int, generator: np.random.Generator) -> None:
+    images, masks = root / "test" / "scratch", root / "ground_truth" / "scratch"
+    images.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    for index in range(count):
+        row = int(generator.integers(size // 4, size // 2))
+        mask = np.zeros((size, size), dtype=bool)
+        mask[row : row + _SCRATCH_ROWS, size // 4 : -size // 4] = True
+        image = np.where(mask[..., None], np.uint8(255), _texture(size, generator))
+        Image.fromarray(image).save(images / f"{index:03d}.png")
+        Image.fromarray(mask.astype(np.uint8) * 255).save(masks / f"{index:03d}_mask.png")
+
+
+def _texture(size: int, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
+    stripes = 90 + 40 * (np.arange(size) % _TEXTURE_PERIOD < _TEXTURE_PERIOD // 2)
+    grey = stripes[None, :] + generator.integers(-10, 11, size=(size, size))
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)

@@ -1,0 +1,1 @@
+"""Tests of the lines, the pipeline and the command line."""
