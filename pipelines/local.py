@@ -21,6 +21,14 @@ from pipelines.line import Line
 from pipelines.workdir import FINISHED, Workdir, open_workdir
 
 
+_TASK_ENVIRONMENT = {
+    # Trials run two at a time; threads that spin while they wait take the other trial's processor.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "PYTHONWARNINGS": "ignore",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
 class StageError(RuntimeError):
     """A stage failed for another reason than bad input; the message names it."""
 
@@ -49,7 +57,7 @@ def run_line(line: Line, workdir: Path) -> RunResult:
     with open_workdir(workdir, line.name) as folder:
         run_id = folder.begin(line.name)
         environment = {"MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI", folder.tracking_uri)}
-        environment |= {RUN_ID: run_id, "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+        environment |= {RUN_ID: run_id, **_TASK_ENVIRONMENT}
         os.environ.update(environment)
         status = "FAILED"
         try:
