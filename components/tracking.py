@@ -144,7 +144,7 @@ def detector_signature() -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "images")])
+    inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
     score = TensorSpec(np.dtype(np.float32), (-1,), "score")
     anomaly_map = TensorSpec(np.dtype(np.float32), (-1, -1, -1), "anomaly_map")
     return ModelSignature(inputs=inputs, outputs=Schema([score, anomaly_map]))
