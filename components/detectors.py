@@ -12,7 +12,7 @@ from components import weights
 from components.artifacts import CONFIG, WEIGHTS, read_json, write_json
 from components.backbones import BACKBONES, IMAGE_MEAN, IMAGE_STD, load_feature_weights
 from components.compute import device
-from components.errors import check
+from components.errors import check, check_seed
 
 if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
@@ -59,7 +59,7 @@ class Config:
         check(self.coreset_limit >= 10, "detection.coreset_limit", self.coreset_limit, "10 or more")
         check(1 <= self.num_neighbors <= 50, "detection.num_neighbors", self.num_neighbors, "1 to 50")
         check(1 <= self.rotation_step <= 180, "detection.rotation_step", self.rotation_step, "1 to 180 degrees")
-        check(self.seed >= 0, "seed", self.seed, "0 or more")
+        check_seed(self.seed)
 
 
 def _patchcore(config: Config) -> "AnomalibModule":

@@ -7,7 +7,7 @@ tells the stages of one pipeline run from another's.
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +189,15 @@ def end_parent(line: str, status: str) -> None:
     for run in client.search_runs([_experiment_id(client, line)], query):
         client.set_terminated(run.info.run_id, "KILLED")
     client.set_terminated(parent, status)
+
+
+def end_parent_if_reachable(line: str, status: str) -> None:
+    """As `end_parent`, for a run that has failed: an unreachable MLflow does not hide the failure."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    with suppress(MlflowException, SQLAlchemyError, OSError):
+        end_parent(line, status)
 
 
 def _client() -> "MlflowClient":

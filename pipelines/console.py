@@ -14,7 +14,9 @@ from components.stage import FAILURE, INPUT_ERROR, PREFIX
 
 _STEP = re.compile(r"(?P<stage>\S+): step (?P<step>\d+)/(?P<total>\d+)")
 _FAILED = re.compile(rf"(?P<stage>[^:]+): (?P<kind>{INPUT_ERROR}|{FAILURE}): (?P<message>.*)")
+_FAILED_TASK = re.compile(r"Task (?P<task>\S+) finished with status .*FAILURE")
 _NEXT_TASK = "Executing task"
+_NO_TASK = "unknown"
 _STEP_SECONDS = 10.0
 
 
@@ -30,13 +32,15 @@ class StageLog(io.TextIOBase):
 
     def __init__(self, path: Path) -> None:
         """Append to the log file at `path`, and print to what is standard output now."""
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("a", buffering=1, encoding="utf-8")
         self._console = Console(file=sys.stdout, highlight=False)
         self._rest = ""
         self._lock = threading.Lock()
-        self._stepped = 0.0
+        self._stepped: dict[str, float] = {}
         self.failure: tuple[str, str, str] | None = None
         """Stage, kind (`input-error` or `failure`) and message of the first failure."""
+        self.failed_task = _NO_TASK
+        """Task that KFP reported as failed."""
 
     def write(self, text: str) -> int:
         """Take a piece of output.
@@ -60,8 +64,10 @@ class StageLog(io.TextIOBase):
         self._file.close()
 
     def _take(self, line: str) -> None:
-        if _NEXT_TASK in line and self.failure is not None:
+        if _NEXT_TASK in line and (self.failure is not None or self.failed_task != _NO_TASK):
             raise StageFailed
+        if ended := _FAILED_TASK.search(line):
+            self.failed_task = _plain(ended["task"])
         _, found, message = line.partition(PREFIX)
         if not found:
             return
@@ -77,7 +83,13 @@ class StageLog(io.TextIOBase):
         if step is None:
             return False
         now = time.monotonic()
-        if now - self._stepped < _STEP_SECONDS and step["step"] != step["total"]:
+        last = self._stepped.get(step["stage"], -_STEP_SECONDS)
+        if now - last < _STEP_SECONDS and step["step"] != step["total"]:
             return True
-        self._stepped = now
+        self._stepped[step["stage"]] = now
         return False
+
+
+def _plain(task: str) -> str:
+    """Name of a task without KFP's colours and quotes."""
+    return re.sub(r"\x1b\[\d+m", "", task).strip("'")

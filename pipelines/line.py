@@ -95,7 +95,7 @@ def load_line(path: Path) -> Line:
         raise InputError(f"line: no file at {path}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds {type(content).__name__}, expected keys such as name, object, dataset")
@@ -161,6 +161,7 @@ def _config(prefix: str, content: Mapping[str, Any], shared: Mapping[str, Any], 
 def _dataset(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     check("uri" in values, "dataset.uri", None, "a value; the key is missing")
     _check_type("dataset.uri", values["uri"], str)
+    check(bool(values["uri"]), "dataset.uri", values["uri"], "a folder or s3://BUCKET/PREFIX")
     uri = values["uri"] if is_s3(values["uri"]) else str((folder / values["uri"]).resolve())
     shots = values.get("shots", 1)
     if shots != "all":

@@ -15,11 +15,10 @@ import psutil
 from components.artifacts import RECORDS, read_json
 from components.errors import InputError
 from components.stage import INPUT_ERROR
-from components.tracking import RUN_ID, end_parent
+from components.tracking import RUN_ID, end_parent, end_parent_if_reachable
 from pipelines.console import StageFailed, StageLog
 from pipelines.line import Line
 from pipelines.workdir import FINISHED, Workdir, open_workdir
-
 
 _TASK_ENVIRONMENT = {
     # Trials run two at a time; threads that spin while they wait take the other trial's processor.
@@ -54,25 +53,42 @@ def run_line(line: Line, workdir: Path) -> RunResult:
         StageError: a stage failed for another reason.
         KeyboardInterrupt: the run was interrupted or terminated; its processes have ended.
     """
-    with open_workdir(workdir, line.name) as folder:
+    with open_workdir(workdir, line.name) as folder, _environment(folder) as tracking_uri:
         run_id = folder.begin(line.name)
-        environment = {"MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI", folder.tracking_uri)}
-        environment |= {RUN_ID: run_id, **_TASK_ENVIRONMENT}
-        os.environ.update(environment)
-        status = "FAILED"
-        try:
+        os.environ[RUN_ID] = run_id
+        with _recorded(line.name, run_id, folder):
             outputs = _execute(line, folder)
-            status = FINISHED
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            folder.set_status(line.name, run_id, status)
-            end_parent(line.name, status)
         folder.publish(Path(outputs["report"].path), folder.report)
         folder.publish(Path(outputs["predictions"].path) / RECORDS, folder.metrics)
-        tracking_uri = environment["MLFLOW_TRACKING_URI"]
         return RunResult(workdir=folder, tracking_uri=tracking_uri, records=read_json(folder.metrics))
+
+
+@contextlib.contextmanager
+def _environment(folder: Workdir) -> Iterator[str]:
+    """Set what the tasks inherit, yield MLflow's address, and restore the environment."""
+    before = dict(os.environ)
+    tracking_uri = os.environ.get("MLFLOW_TRACKING_URI", folder.tracking_uri)
+    os.environ.update({**_TASK_ENVIRONMENT, "MLFLOW_TRACKING_URI": tracking_uri})
+    try:
+        yield tracking_uri
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _recorded(line: str, run_id: str, folder: Workdir) -> Iterator[None]:
+    """Record how the block ended, in the folder and in MLflow; the block's own error is the one that is raised."""
+    try:
+        yield
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        with contextlib.suppress(OSError):
+            folder.set_status(line, run_id, status)
+        end_parent_if_reachable(line, status)
+        raise
+    folder.set_status(line, run_id, FINISHED)
+    end_parent(line, FINISHED)
 
 
 def _execute(line: Line, folder: Workdir) -> dict[str, Any]:
@@ -99,7 +115,7 @@ def _execute(line: Line, folder: Workdir) -> dict[str, Any]:
 
 def _failure(log: StageLog, folder: Workdir) -> Exception:
     if log.failure is None:
-        return StageError(f"the pipeline failed; see {folder.log}")
+        return StageError(f"task {log.failed_task} ended without a word, as when memory runs out; see {folder.log}")
     stage, kind, message = log.failure
     if kind == INPUT_ERROR:
         return InputError(message)

@@ -44,31 +44,17 @@ def _training(*channels: Any) -> Outputs:
     selected = select(line=line, prompts=prompts, candidates=candidates, **selection).outputs["selected"]
 
     with dsl.ParallelFor(values["trials"]) as trial:
-        trained = train(
-            **given,
-            augmented=augmented,
-            selected=selected,
-            detector=trial.detector,
-            training_set=trial.training_set,
-            **stage_arguments("detection", values),
-        )
+        chosen = {"detector": trial.detector, "training_set": trial.training_set}
+        sets = {"augmented": augmented, "selected": selected}
+        trained = train(**given, **sets, **chosen, **stage_arguments("detection", values))
     detectors = trained.outputs["trained"]
     # The compiler changes a Collected where it is consumed, so each consumer has its own.
     evaluated = evaluate(**given, detectors=dsl.Collected(detectors), **stage_arguments("evaluation", values))
     predictions = evaluated.outputs["predictions"]
     gate = stage_arguments("gate", values)
     best = register(**given, detectors=dsl.Collected(detectors), predictions=predictions, **gate).outputs["best"]
-    html = report(
-        line=line,
-        settings=values["settings"],
-        reference=reference,
-        prompts=prompts,
-        augmented=augmented,
-        candidates=candidates,
-        selected=selected,
-        predictions=predictions,
-        best=best,
-    ).outputs["html"]
+    shown = {"prompts": prompts, "augmented": augmented, "candidates": candidates, "selected": selected}
+    html = report(**given, **shown, settings=values["settings"], predictions=predictions, best=best).outputs["html"]
     return Outputs(report=html, predictions=predictions, best=best)
 
 

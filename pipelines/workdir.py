@@ -96,6 +96,7 @@ def _require_owner(root: Path, line: str) -> None:
         if [path.name for path in root.iterdir()] != [".lock"]:
             raise InputError(f"workdir: {root} is not empty and holds no run of a line")
         return
-    owner = read_json(root / _STATE)["line"]
+    state = read_json(root / _STATE)
+    owner = state.get("line") if isinstance(state, dict) else None
     if owner != line:
         raise InputError(f"workdir: {root} holds runs of line {owner!r}, expected {line!r} or an empty folder")

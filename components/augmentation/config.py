@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from components.errors import check
+from components.errors import check, check_seed
 
 POLICIES = ("photometric", "autoaugment", "randaugment", "rotations")
 
@@ -30,4 +30,4 @@ class Config:
         check(self.policy in POLICIES, "augmentation.policy", self.policy, f"one of {', '.join(POLICIES)}")
         check(1 <= self.images <= 1000, "augmentation.images", self.images, "1 to 1000")
         check(0 <= self.strength <= 3, "augmentation.strength", self.strength, "0 to 3")
-        check(self.seed >= 0, "seed", self.seed, "0 or more")
+        check_seed(self.seed)

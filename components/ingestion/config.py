@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from components.errors import check
+from components.errors import check, check_seed
 
 LAYOUTS = ("mvtec", "btad", "loco", "folder")
 ALL_SHOTS = 0
@@ -37,4 +37,4 @@ class Config:
         check(64 <= self.image_size <= 1024, "dataset.image_size", self.image_size, "64 to 1024 pixels")
         check(self.image_size % 32 == 0, "dataset.image_size", self.image_size, "a multiple of 32")
         check(0 < self.test_fraction < 1, "dataset.test_fraction", self.test_fraction, "between 0 and 1")
-        check(self.seed >= 0, "seed", self.seed, "0 or more")
+        check_seed(self.seed)

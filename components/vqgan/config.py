@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from components.errors import check
+from components.errors import check, check_seed
 
 ARCHITECTURES = ("small", "f16")
 CENTERS = ("mean", "own")
@@ -70,4 +70,4 @@ class Config:
             value = getattr(self, name)
             check(0 <= value <= 100, f"generator.{name}", value, "0 to 100")
         check(self.adversarial_start >= 0, "generator.adversarial_start", self.adversarial_start, "0 or more")
-        check(self.seed >= 0, "seed", self.seed, "0 or more")
+        check_seed(self.seed)

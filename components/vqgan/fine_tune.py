@@ -65,7 +65,8 @@ def fine_tune(
     with new_directory(generator) as directory:
         save_generator(loop.model, directory, config, config.iterations * config.steps)
     origin = config.weights.partition("#")[0] or "untrained"
-    return rows[-1] | {"generator_start": origin, "perceptual": PERCEPTUAL_NAME}
+    last = {f"last_{name}": value for name, value in rows[-1].items()}
+    return last | {"generator_start": origin, "perceptual_term": PERCEPTUAL_NAME}
 
 
 def load_groups(reference: str | Path, augmented: str | Path) -> list[tuple[Tensor, Tensor]]:

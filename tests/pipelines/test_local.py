@@ -229,7 +229,6 @@ def test_mlflow_has_the_metrics_and_the_report(client: MlflowClient, finished: L
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="MLflow hands a named tensor to predict() as a dict")
 def test_registered_model_scores_as_the_run_did(client: MlflowClient, finished: LocalRun) -> None:
     model = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
     images = ImageSet(artifact(finished.workdir, "ingest", "reference"))
