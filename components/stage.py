@@ -3,6 +3,7 @@
 A console line starts with `[vigil]`, so that a reader of a pod's log, and the local runner, find it among the rest.
 """
 
+import base64
 import json
 import os
 import resource
@@ -68,11 +69,15 @@ class Stage:
         shown = " ".join(f"{name}={value:.3g}" for name, value in scalars.items())
         say(f"{self.name}: step {step}/{total}, {left:.0f} s left, {shown}")
 
-    def publish_report(self, settings: str, html: str | Path, values: Mapping[str, float]) -> None:
-        """Log the run's parameters (JSON), its report and its scalars at the pipeline run."""
+    def publish_report(
+        self, settings: str, html: str | Path, values: Mapping[str, float], sheets: Mapping[str, str]
+    ) -> None:
+        """Log the run's parameters (JSON), report, scalars and contact sheets (data URIs) at the pipeline run."""
         self.tracker.log_parent_params(json.loads(settings))
         self.tracker.log_parent_metrics(values)
-        self.tracker.log_text(Path(html).read_text(encoding="utf-8"), "report.html")
+        self.tracker.log_file(Path(html).read_bytes(), "report.html")
+        for name, uri in sheets.items():
+            self.tracker.log_file(base64.b64decode(uri.partition(",")[2]), f"contact_sheets/{name}.jpg")
 
     def finish(self, artifact: str | Path | None, values: Mapping[str, Any], metrics: MetricSink) -> None:
         """Write the summary into the artifact, if there is one, and log numbers as metrics and texts as tags."""

@@ -5,6 +5,7 @@ tells the stages of one pipeline run from another's.
 """
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -78,10 +79,15 @@ class StageRun:
             self._client.set_tag(self.run_id, f"vigil.{name}", value)
             self._client.set_tag(self.parent_id, f"vigil.{name}", value)
 
-    def log_text(self, text: str, name: str) -> None:
-        """Store a text as a file at the pipeline run."""
-        if self.active:
-            self._client.log_text(self.parent_id, text, name)
+    def log_file(self, content: bytes, name: str) -> None:
+        """Store a file at the pipeline run, under a name that may have a folder."""
+        if not self.active:
+            return
+        folder, _, file_name = name.rpartition("/")
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / file_name
+            path.write_bytes(content)
+            self._client.log_artifact(self.parent_id, str(path), folder or None)
 
     def log_dataset(self, source: str, name: str, digest: str) -> None:
         """Log a data set as input of the nested run and of the pipeline run."""

@@ -40,6 +40,6 @@ def report(
 
     with stage("reporting", line) as run:
         artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
-        result = write_report(Sources(*[artifact.path for artifact in artifacts]), html.path, line, settings)
-        run.publish_report(settings, html.path, result)
-        run.finish(None, result, metrics)
+        gains, sheets = write_report(Sources(*[artifact.path for artifact in artifacts]), html.path, line, settings)
+        run.publish_report(settings, html.path, gains, sheets)
+        run.finish(None, gains, metrics)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PLOT_CONFIG = {"displayModeBar": False, "responsive": True}
+_SHEETS = ("given", "augmented", "best", "worst")
 _SHOWN_PROMPTS = 12
 _SHOWN_ERRORS = 10
 _METRIC_HEADS = ("image AUROC", "pixel AUROC", "AUPRO", "image AP", "image F1-max")
@@ -48,7 +49,9 @@ class Sources:
     best: str | Path
 
 
-def write_report(sources: Sources, html: str | Path, line: str, settings: str) -> dict[str, float]:
+def write_report(
+    sources: Sources, html: str | Path, line: str, settings: str
+) -> tuple[dict[str, float], dict[str, str]]:
     """Write the report.
 
     Args:
@@ -58,7 +61,7 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
         settings: every parameter of the run, as JSON.
 
     Returns:
-        Gain of the generated set in image AUROC, per detector.
+        Gain of the generated set in image AUROC per detector, and the contact sheets as data URIs by name.
     """
     records = read_json(Path(sources.predictions) / RECORDS)
     content = {
@@ -72,7 +75,8 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
         "provenance": _provenance(sources),
     }
     Path(html).write_text(_template().render(**content), encoding="utf-8")
-    return {f"{row['detector']}.gain": row["gain"] for row in content["comparison"]["gains"]}
+    gains = {f"{row['detector']}.gain": row["gain"] for row in content["comparison"]["gains"]}
+    return gains, {name: content["generation"][name] for name in _SHEETS}
 
 
 def comparison(records: Sequence[dict[str, Any]], best: str) -> dict[str, Any]:

@@ -188,6 +188,14 @@ def test_every_stage_has_its_run_below_the_pipeline_run(chain: Chain) -> None:
     assert len(client.get_run(parent).inputs.dataset_inputs) == 1
 
 
+def test_report_and_contact_sheets_are_files_of_the_pipeline_run(chain: Chain) -> None:
+    client = mlflow.MlflowClient()
+    parent = find_or_create_parent(LINE)
+    assert "report.html" in {file.path for file in client.list_artifacts(parent)}
+    sheets = {file.path for file in client.list_artifacts(parent, "contact_sheets")}
+    assert sheets == {f"contact_sheets/{name}.jpg" for name in ("given", "augmented", "best", "worst")}
+
+
 def test_losses_are_logged_step_by_step(chain: Chain) -> None:
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name(LINE)

@@ -54,7 +54,7 @@ def test_off_without_a_server(line: str) -> None:
         run.log_metrics({"total": 1.0}, step=1)
         run.log_parent_metrics({"auroc": 1.0})
         run.log_tags({"best": "none"})
-        run.log_text("text", "report.html")
+        run.log_file(b"text", "report.html")
         run.log_dataset("/data/bolts", line, "0" * 64)
         run.flush()
 
@@ -132,7 +132,7 @@ def test_tags_metrics_and_texts_reach_the_pipeline_run(client: MlflowClient, lin
     with stage_run(line, "reporting") as run:
         run.log_tags({"best": "patchcore/none"})
         run.log_parent_metrics({"auroc": 0.5})
-        run.log_text("<html></html>", "report.html")
+        run.log_file(b"<html></html>", "report.html")
     parent = client.get_run(run.parent_id)
     assert parent.data.tags["vigil.best"] == "patchcore/none"
     assert nested_run(client, line).data.tags["vigil.best"] == "patchcore/none"
