@@ -3,6 +3,7 @@
 NLTK's own downloader is asked first; where it cannot reach its server, Debian's packages are unpacked.
 """
 
+import io
 import shutil
 import socket
 import subprocess
@@ -91,7 +92,7 @@ def _download_by_nltk(root: Path) -> bool:
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_NLTK_TIMEOUT_SECONDS)
     try:
-        return bool(Downloader().download("wordnet", download_dir=str(root), quiet=True))
+        return bool(Downloader().download("wordnet", str(root), quiet=True, print_error_to=io.StringIO()))
     except (OSError, ValueError):
         return False
     finally:

@@ -103,7 +103,7 @@ def test_each_given_image_is_augmented_twice_at_least(tmp_path: Path) -> None:
         ("images", 0, "augmentation.images: got 0, expected 1 to 1000"),
         ("images", 1001, "augmentation.images: got 1001"),
         ("strength", -0.1, "augmentation.strength: got -0.1, expected 0 to 3"),
-        ("seed", -1, "seed: got -1, expected 0 or more"),
+        ("seed", -1, "seed: got -1, expected 0 to 4294967295"),
     ],
 )
 def test_config_names_the_field_that_is_out_of_range(field: str, value: object, message: str) -> None:
