@@ -50,9 +50,10 @@ ui: env ## Open the demo's runs in MLflow
 golden: env ## Regenerate the golden pipeline package of the tests
 	$(BIN)/pytest tests/pipelines/test_training.py --regenerate-golden
 
-UV_COMPILE = uv pip compile pyproject.toml --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+UV_COMPILE = uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	--generate-hashes --no-emit-index-url --quiet
 
 lock: ## Pin and hash the requirements again (needs uv)
-	$(UV_COMPILE) --extra dev -o requirements/dev.txt
-	$(UV_COMPILE) -o requirements/cli.txt
+	$(UV_COMPILE) pyproject.toml --extra dev -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml -o requirements/cli.txt
+	$(UV_COMPILE) requirements/s3.in -o requirements/s3.txt

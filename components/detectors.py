@@ -37,7 +37,7 @@ class Config:
     """ImageNet backbone whose features of stride 8 and 16 are used."""
     coreset_ratio: float = 0.1
     """Share of the patches that PatchCore keeps."""
-    coreset_limit: int = 5000
+    coreset_limit: int = 2500
     """Most patches that PatchCore keeps; bounds its time on many images."""
     num_neighbors: int = 9
     """Neighbours that reweight PatchCore's image score."""

@@ -18,7 +18,7 @@ def train(
     training_set: str = "none",
     backbone: str = "efficientnet-lite0",
     coreset_ratio: float = 0.1,
-    coreset_limit: int = 5000,
+    coreset_limit: int = 2500,
     num_neighbors: int = 9,
     rotation_step: float = 45.0,
     seed: int = 0,

@@ -54,11 +54,3 @@ def _aupro(maps: "Scores", masks: "Labels", limit: float) -> float:
     batch: Any = ImageBatch(image=images, anomaly_map=torch.from_numpy(maps), gt_mask=torch.from_numpy(masks))
     metric.update(batch)
     return float(metric.compute())
-
-
-def roc_curve(scores: "Scores", labels: "Labels") -> tuple[list[float], list[float]]:
-    """False and true positive rates over all thresholds."""
-    from sklearn.metrics import roc_curve as sklearn_roc_curve
-
-    false_positive, true_positive, _ = sklearn_roc_curve(labels, scores)
-    return false_positive.tolist(), true_positive.tolist()

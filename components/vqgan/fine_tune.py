@@ -203,7 +203,7 @@ def _run_iteration(loop: FineTuning, iteration: int, on_step: OnStep) -> list[di
     total = loop.config.iterations * loop.config.steps
     for index in range(loop.config.steps):
         step = iteration * loop.config.steps + index + 1
-        scalars = loop.step()
+        scalars = {"iteration": float(iteration), **loop.step()}
         on_step(step, total, scalars)
         rows.append({"step": float(step), **scalars})
     return rows
