@@ -292,6 +292,11 @@ def test_more_shots_than_images_are_bad_input(tmp_path: Path, empty_database: Pa
     assert_rejected(line, empty_database, tmp_path, ["dataset.shots: got 4, expected at most 3"])
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to its background jobs, the tests among them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start_until_generating(line: Path, workdir: Workdir) -> "tuple[subprocess.Popen[str], list[str]]":
     """A run that is in the middle of fine-tuning, and the stages that it has started."""
     process = subprocess.Popen(
@@ -301,6 +306,7 @@ def start_until_generating(line: Path, workdir: Workdir) -> "tuple[subprocess.Po
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 (the child has no thread yet)
     )
     assert process.stdout is not None
     printed = ""
