@@ -21,8 +21,6 @@ from pipelines.line import Line
 from pipelines.workdir import FINISHED, Workdir, open_workdir
 
 _TASK_ENVIRONMENT = {
-    # Trials run two at a time; threads that spin while they wait take the other trial's processor.
-    "OMP_WAIT_POLICY": "PASSIVE",
     "PYTHONWARNINGS": "ignore",
     "TOKENIZERS_PARALLELISM": "false",
 }
