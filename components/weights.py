@@ -75,7 +75,10 @@ def fetch(reference: str) -> Path:
         OSError: the hub or the object store cannot be reached.
     """
     entry = resolve(reference)
-    path = _local_path(entry)
+    scheme = urlsplit(entry.uri).scheme
+    if scheme in ("https", "s3"):
+        return _cached_download(entry, scheme)
+    path = _package_path(entry.uri) if scheme == "package" else Path(entry.uri)
     if not path.is_file():
         raise InputError(f"weights {entry.name}: no file at {path}")
     _check_digest(entry, path)
@@ -111,15 +114,6 @@ def load_into(module: "nn.Module", tensors: "Mapping[str, Tensor]", name: str) -
     module.load_state_dict(dict(tensors))
 
 
-def _local_path(entry: WeightsEntry) -> Path:
-    scheme = urlsplit(entry.uri).scheme
-    if scheme == "package":
-        return _package_path(entry.uri)
-    if scheme in ("https", "s3"):
-        return _cached_download(entry, scheme)
-    return Path(entry.uri)
-
-
 def _package_path(uri: str) -> Path:
     package, _, inner = uri.removeprefix("package://").partition("/")
     spec = importlib.util.find_spec(package)
@@ -135,6 +129,7 @@ def _check_digest(entry: WeightsEntry, path: Path) -> None:
 
 
 def _cached_download(entry: WeightsEntry, scheme: str) -> Path:
+    """Verified file of the cache, downloaded when it is missing or damaged."""
     root = Path(os.environ.get("VIGIL_CACHE", Path.home() / ".cache" / "vigil"))
     target = root / "weights" / f"{entry.sha256}{Path(urlsplit(entry.uri).path).suffix}"
     if target.is_file() and file_sha256(target) == entry.sha256:

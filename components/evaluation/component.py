@@ -34,6 +34,6 @@ def evaluate(
     with stage("evaluation", line) as run:
         config = run.configure(Config(aupro_limit=aupro_limit, latency_images=latency_images))
         paths = [detector.path for detector in detectors]
-        records = evaluate_detectors(reference.path, paths, predictions.path, config)
-        run.tracker.log_parent_metrics(flat_metrics(records))
-        run.finish(predictions.path, flat_metrics(records), metrics)
+        values = flat_metrics(evaluate_detectors(reference.path, paths, predictions.path, config))
+        run.tracker.log_parent_metrics(values)
+        run.finish(predictions.path, values, metrics)
