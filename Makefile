@@ -5,9 +5,16 @@ BIN := $(VENV)/bin
 NLTK_DATA_DIR := $(VENV)/share/nltk_data
 READY := $(VENV)/.ready
 DEMO ?= build/demo
+CONTAINERS ?= build/containers
+
+COVERAGE := --cov=components --cov=pipelines
+HELD := --cov-report=term-missing:skip-covered --cov-fail-under=90
+# Tests of a file stay in one process, and so do its fixtures.
+WORKERS ?= 2
+PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format compile ui golden lock
+.PHONY: help env demo test test-all test-tiers lint format compile ui golden lock images containers test-containers
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,10 +32,20 @@ demo: env ## Train and compare detectors on a demo line: report, table, MLflow
 	$(BIN)/vigil demo --workdir $(DEMO)
 
 test: env ## Run the default tests
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
+
+test-containers: env ## Build the images and test the compiled pipeline in containers (needs root, docker.io, mmdebstrap)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r requirements/containers.txt -r requirements/s3.txt
+	$(BIN)/pytest -m container
 
 test-all: env ## Run the tests of all tiers that this machine can run, with coverage
-	$(BIN)/pytest -m "" --cov=components --cov=pipelines --cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(BIN)/pytest $(PARALLEL) $(COVERAGE) --cov-report=
+	$(MAKE) test-tiers
+
+test-tiers: env ## Run the tests that `make test` leaves out, and add to its coverage
+	$(BIN)/pytest $(PARALLEL) -m "(slow or s3 or chart or browser) and not container" $(COVERAGE) --cov-append --cov-report=
+	$(BIN)/pytest -m container $(COVERAGE) --cov-append $(HELD)
 
 lint: env ## Check style, types and the import contracts
 	$(BIN)/ruff check .
@@ -39,6 +56,15 @@ lint: env ## Check style, types and the import contracts
 format: env ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+WITH_ENGINE := $(BIN)/python -m images.engine
+
+images: env ## Build the container images and hold their sizes against the budgets
+	$(WITH_ENGINE) $(BIN)/python -m images.build
+
+containers: env ## Build the images and run a pipeline in them: the demo, or LINE=line.yaml
+	$(WITH_ENGINE) bash -c '$(BIN)/python -m images.build && time $(BIN)/vigil \
+		$(if $(LINE),run $(LINE),demo) --runner docker --workdir $(CONTAINERS)'
 
 compile: env ## Compile the pipeline package that a cluster runs
 	mkdir -p build
@@ -53,7 +79,16 @@ golden: env ## Regenerate the golden pipeline package of the tests
 UV_COMPILE = uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	--generate-hashes --no-emit-index-url --quiet
 
+# The images' requirements: parts of the whole, and without comments, whose changes would rebuild layers.
+IMAGE_COMPILE = $(UV_COMPILE) -c requirements/dev.txt --no-annotate --no-header
+
 lock: ## Pin and hash the requirements again (needs uv)
 	$(UV_COMPILE) pyproject.toml --extra dev -o requirements/dev.txt
-	$(UV_COMPILE) pyproject.toml -o requirements/cli.txt
+	$(IMAGE_COMPILE) pyproject.toml -o requirements/cli.txt
+	$(IMAGE_COMPILE) pyproject.toml --extra generation -o requirements/generation.txt
+	$(IMAGE_COMPILE) pyproject.toml --extra export -o requirements/detection.txt
+	$(IMAGE_COMPILE) requirements/mlflow.in -o requirements/mlflow.txt
+	$(IMAGE_COMPILE) requirements/build.in -o requirements/build.txt
 	$(UV_COMPILE) requirements/s3.in -o requirements/s3.txt
+	$(UV_COMPILE) requirements/chart.in -o requirements/chart.txt
+	$(UV_COMPILE) requirements/containers.in -o requirements/containers.txt

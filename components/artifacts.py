@@ -30,16 +30,28 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.parquet"
 IMAGES = "images.tar"
+REGIONS = "regions.parquet"
 PROMPTS = "prompts.parquet"
 SUMMARY = "summary.json"
+UNSENT = "unsent.jsonl"
 SENSES = "senses.parquet"
+REFERENCE_PROMPTS = "reference_prompts.parquet"
 ITERATIONS = "iterations.parquet"
 STEPS = "steps.parquet"
 TREND = "trend.parquet"
 PREDICTIONS = "predictions.parquet"
 ANOMALY_MAPS = "anomaly_maps.safetensors"
+RECALL = "recall.parquet"
 RECORDS = "metrics.json"
+EVALUATION = "evaluation.json"
+DECISION = "decision.json"
+DECISION_PAGE = "decision.md"
+NOMINATION = "nomination.json"
 WEIGHTS = "model.safetensors"
+DRIFT = "drift.json"
+QUALITY = "quality.json"
+ONNX_MODEL = "model.onnx"
+OPENVINO_MODEL = "model.xml"
 CONFIG = "config.json"
 
 
@@ -86,7 +98,7 @@ class ImageRecord:
     id: str
     """Unique in the set; also the member name in the tar."""
     split: str
-    """`train` or `test`."""
+    """`train`, `calibration`, `validation` or `test`."""
     label: str
     """`good` or `bad`."""
     defect: str
@@ -101,13 +113,26 @@ class ImageRecord:
     """Pixels, as stored in the set."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """One of the regions that mark the defects of an image, each of which may be annotated on its own."""
+
+    name: str
+    """What the region shows, in the data set's words."""
+    mask: "BoolMask"
+    """[height, width]; regions may overlap."""
+    saturation: float
+    """Share of the region's area, above 0 and at most 1, that is enough to have found it."""
+
+
 class ImageSetWriter:
-    """Streams images into an image set directory: PNG members of one tar, and a manifest."""
+    """Streams images into an image set directory: PNG members of one tar, a manifest, and a table of regions if any."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._tar = tarfile.open(directory / IMAGES, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (closed by close)
         self._records: list[ImageRecord] = []
+        self._regions: list[dict[str, Any]] = []
 
     def add(
         self,
@@ -120,12 +145,16 @@ class ImageSetWriter:
         source: str,
         sha256: str = "",
         mask: "BoolMask | None" = None,
+        regions: Sequence[Region] = (),
     ) -> None:
-        """Append an RGB image [height, width, 3] and, if given, its mask [height, width]."""
+        """Append an RGB image [height, width, 3] and, if given, its mask [height, width] and the mask's regions."""
         png = encode_png(image)
         add_member(self._tar, f"{id}.image.png", png)
         if mask is not None:
-            add_member(self._tar, f"{id}.mask.png", encode_png(mask.astype("uint8") * 255))
+            add_member(self._tar, f"{id}.mask.png", encode_mask(mask))
+        for index, region in enumerate(regions):
+            add_member(self._tar, region_member(id, index), encode_mask(region.mask))
+            self._regions.append({"id": id, "region": index, "name": region.name, "saturation": region.saturation})
         self._records.append(
             ImageRecord(
                 id=id,
@@ -140,9 +169,11 @@ class ImageSetWriter:
         )
 
     def close(self) -> None:
-        """Finish the tar and write the manifest."""
+        """Finish the tar and write the tables."""
         self._tar.close()
         write_table(self._directory / MANIFEST, [asdict(record) for record in self._records])
+        if self._regions:
+            write_table(self._directory / REGIONS, self._regions)
 
 
 @contextmanager
@@ -169,6 +200,13 @@ class ImageSet:
     def _members(self) -> dict[str, tarfile.TarInfo]:
         return {member.name: member for member in self._tar.getmembers()}
 
+    @cached_property
+    def _region_rows(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        table = self.path / REGIONS
+        return read_table(table) if table.is_file() else pd.DataFrame(columns=["id", "region", "name", "saturation"])
+
     def ids(self, split: str, label: str | None = None) -> list[str]:
         """Ids of a split in manifest order, of one label (`good`, `bad`) or of all."""
         rows = self.manifest[self.manifest["split"] == split]
@@ -186,6 +224,18 @@ class ImageSet:
             return None
         return decode_png(self._read(f"{id}.mask.png"), "L") > 127
 
+    def regions(self, id: str) -> list[Region]:
+        """Regions of an image's mask; none where the data set does not tell them apart."""
+        rows = self._region_rows[self._region_rows["id"] == id].to_dict("records")
+        return [
+            Region(
+                name=str(row["name"]),
+                mask=decode_png(self._read(region_member(id, row["region"])), "L") > 127,
+                saturation=float(row["saturation"]),
+            )
+            for row in rows
+        ]
+
     def tensor(self, ids: Sequence[str]) -> "torch.Tensor":
         """Images [len(ids), 3, height, width] as float32 in [0, 1]."""
         return to_tensor([self.image(id) for id in ids])
@@ -196,12 +246,23 @@ class ImageSet:
         columns = ["id", "split", "label", "defect", "sha256"]
         rows = ["\t".join(map(str, row)) for row in self.manifest[columns].itertuples(index=False)]
         rows += [f"{name}\t{hashlib.sha256(self._read(name)).hexdigest()}" for name in self._members]
+        rows += ["\t".join(map(str, row)) for row in self._region_rows.itertuples(index=False)]
         return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
     def _read(self, name: str) -> bytes:
         member = self._tar.extractfile(self._members[name])
         assert member is not None, name
         return member.read()
+
+
+def region_member(id: str, index: int) -> str:
+    """Name of a region's mask in the tar of an image set."""
+    return f"{id}.region-{index:03d}.png"
+
+
+def candidate_file(iteration: int) -> str:
+    """Name of an iteration's set in the `candidates` artifact."""
+    return f"iteration-{iteration:03d}.tar"
 
 
 def write_candidates(
@@ -215,7 +276,7 @@ def write_candidates(
         images: [M, 3, height, width] in [0, 1].
         rows: one row per iteration so far (losses, codebook use, seconds).
     """
-    path = directory / f"iteration-{iteration:03d}.tar"
+    path = directory / candidate_file(iteration)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for index, image in enumerate(to_arrays(images)):
             add_member(tar, f"{index:03d}.image.png", encode_png(image))
@@ -224,7 +285,7 @@ def write_candidates(
 
 def read_candidates(path: str | os.PathLike[str], iteration: int) -> "list[UInt8Image]":
     """The M images of one iteration, each [height, width, 3]."""
-    with tarfile.open(Path(path) / f"iteration-{iteration:03d}.tar", "r:") as tar:
+    with tarfile.open(Path(path) / candidate_file(iteration), "r:") as tar:
         files = [tar.extractfile(member) for member in tar.getmembers()]
         return [decode_png(file.read(), "RGB") for file in files if file is not None]
 
@@ -262,6 +323,11 @@ def encode_png(array: "UInt8Image") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
+
+
+def encode_mask(mask: "BoolMask") -> bytes:
+    """PNG bytes of a mask [height, width]: 255 where it is set."""
+    return encode_png(mask.astype("uint8") * 255)
 
 
 def decode_png(content: bytes, mode: str) -> "UInt8Image":

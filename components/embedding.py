@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from components import weights
@@ -18,6 +18,10 @@ OPEN_CLIP_PREFIX = "open_clip:"
 _CONSE_CLASSES = 10
 _CONSE_IMAGE_SIZE = 260
 _BATCH = 32
+_SPECIAL_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "sep", "cls", "mask")}
+
+CONSE_WEIGHTS = ("efficientnet-lite2", "minilm-l6-v2", "minilm-l6-v2-config", "minilm-l6-v2-tokenizer")
+"""Names, in the weights manifest, of what ConSE loads."""
 
 
 class Embedder(Protocol):
@@ -38,6 +42,13 @@ class Embedder(Protocol):
         """Unit vectors [len(texts), dim]."""
 
 
+class DifferentiableEmbedder(Embedder, Protocol):
+    """An embedder that images can be optimised by."""
+
+    def image_vectors(self, images: "Tensor") -> "Tensor":
+        """The vectors of `embed_images`, with gradients for the images, on the device."""
+
+
 def check_embedder(name: str, embedder_weights: str) -> None:
     """Raise `InputError` unless the two fields name an embedder together."""
     known = name == CONSE or name.startswith(OPEN_CLIP_PREFIX)
@@ -48,7 +59,7 @@ def check_embedder(name: str, embedder_weights: str) -> None:
         check(bool(embedder_weights), "embedder_weights", embedder_weights, f"the weights of {name}")
 
 
-def load_embedder(name: str, embedder_weights: str = "") -> Embedder:
+def load_embedder(name: str, embedder_weights: str = "") -> DifferentiableEmbedder:
     """The embedder of a name; there is no fallback from one to another.
 
     Args:
@@ -94,8 +105,14 @@ class OpenClipEmbedder:
 
     def embed_images(self, images: "Tensor") -> "Tensor":
         """Unit vectors [n, dim] of images [n, 3, height, width] in [0, 1]."""
+        return _without_gradients(self.image_vectors, images)
+
+    def image_vectors(self, images: "Tensor") -> "Tensor":
+        """The vectors of `embed_images`, with gradients for the images, on the device."""
+        import torch
+
         batches = prepared_batches(images, self._size, *self._normalise)
-        return _concatenated(self._model.encode_image(batch, normalize=True) for batch in batches)
+        return torch.cat([self._model.encode_image(batch, normalize=True).float() for batch in batches])
 
     def embed_texts(self, texts: Sequence[str]) -> "Tensor":
         """Unit vectors [len(texts), dim]; longer texts are cut at the architecture's context length."""
@@ -125,14 +142,20 @@ class ConseEmbedder:
         self._text_model, self._tokenizer = _load_minilm()
         info = ImageNetInfo()
         names = [info.index_to_description(index) for index in range(info.num_classes())]
-        self._class_vectors = self.embed_texts(names)
+        self._class_vectors = self.embed_texts(names).clone()  # outside of inference mode, so that gradients may pass
         parts = [weights.resolve(name).sha256 for name in ("efficientnet-lite2", "minilm-l6-v2")]
         self.digest = _digest("conse", str(_CONSE_CLASSES), *parts)
 
     def embed_images(self, images: "Tensor") -> "Tensor":
         """Unit vectors [n, 384] of images [n, 3, height, width] in [0, 1]."""
+        return _without_gradients(self.image_vectors, images)
+
+    def image_vectors(self, images: "Tensor") -> "Tensor":
+        """The vectors of `embed_images`, with gradients for the images, on the device."""
+        import torch
+
         batches = prepared_batches(images, (_CONSE_IMAGE_SIZE, _CONSE_IMAGE_SIZE), IMAGE_MEAN, IMAGE_STD)
-        return _concatenated(self._combine(self._classifier(batch).softmax(dim=1)) for batch in batches)
+        return torch.cat([self._combine(self._classifier(batch).softmax(dim=1)) for batch in batches])
 
     def embed_texts(self, texts: Sequence[str]) -> "Tensor":
         """Unit vectors [len(texts), 384]: the mean of MiniLM's token vectors."""
@@ -170,20 +193,29 @@ def prepared_batches(
 
 
 def _load_minilm() -> tuple[Any, Any]:
-    from transformers import AutoTokenizer, BertConfig, BertModel
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    path = weights.fetch("minilm-l6-v2")
-    config = BertConfig(**json.loads((path.parent / "config.json").read_text(encoding="utf-8")))
-    model = BertModel(config, add_pooling_layer=False)
+    names = ("minilm-l6-v2", "minilm-l6-v2-config", "minilm-l6-v2-tokenizer")
+    path, config, tokenizer_file = (weights.fetch(name) for name in names)
+    model = BertModel(BertConfig(**json.loads(config.read_text(encoding="utf-8"))), add_pooling_layer=False)
     tensors = weights.load_tensors(path)
     own = {key: value for key, value in tensors.items() if not key.startswith(("pooler.", "embeddings.position_ids"))}
     weights.load_into(model, own, "minilm-l6-v2")
-    tokenizer = AutoTokenizer.from_pretrained(path.parent, local_files_only=True)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(tokenizer_file), model_max_length=model.config.max_position_embeddings, **_SPECIAL_TOKENS
+    )
     return model.to(device()).eval().requires_grad_(False), tokenizer
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _without_gradients(embed: Callable[["Tensor"], "Tensor"], images: "Tensor") -> "Tensor":
+    import torch
+
+    with torch.inference_mode():
+        return embed(images).cpu()
 
 
 def _concatenated(batches: Any) -> "Tensor":

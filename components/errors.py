@@ -1,5 +1,11 @@
 """The error of bad input, told apart from a defect or a machine's failure."""
 
+import difflib
+import re
+from collections.abc import Collection, Iterable
+
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+
 
 class InputError(ValueError):
     """Something the user gave is wrong: a file, a key or a value.
@@ -15,6 +21,15 @@ def check(holds: bool, name: str, value: object, expected: str) -> None:
         raise InputError(f"{name}: got {value!r}, expected {expected}")
 
 
+def check_keys(prefix: str, keys: Iterable[object], known: Collection[str]) -> None:
+    """Raise `InputError` for a key that is not known, with the one that it may stand for; `prefix` ends with a dot."""
+    for key in keys:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise InputError(f"{prefix}{key}: unknown key, expected one of {', '.join(known)}{hint}")
+
+
 MAX_SEED = 2**32 - 1
 """Largest seed that NumPy takes."""
 
@@ -22,3 +37,8 @@ MAX_SEED = 2**32 - 1
 def check_seed(seed: int) -> None:
     """Raise `InputError` unless every library takes the seed."""
     check(0 <= seed <= MAX_SEED, "seed", seed, f"0 to {MAX_SEED}")
+
+
+def without_credentials(text: str) -> str:
+    """A text without the user and password that its addresses hold, for messages and logs."""
+    return _CREDENTIALS.sub("//", text)

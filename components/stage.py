@@ -3,22 +3,28 @@
 A console line starts with `[vigil]`, so that a reader of a pod's log, and the local runner, find it among the rest.
 """
 
-import base64
 import json
 import os
 import resource
+import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from components import __version__
-from components.artifacts import SUMMARY, write_json
+from components.artifacts import SUMMARY, UNSENT, write_json
 from components.errors import InputError
+from components.events import RUN_ID
+from components.log_tail import LogTail
+from components.provenance import git_revision, run_url, versions
+from components.system_metrics import sampled_system_metrics
 from components.tracking import StageRun, stage_run
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ PREFIX = "[vigil]"
 INPUT_ERROR = "input-error"
 FAILURE = "failure"
 _PROGRESS_SECONDS = 2.0
-_PACKAGES = ("torch", "kfp", "anomalib", "diffusers", "open_clip_torch", "mlflow", "nltk")
+_RUN_TAGS = {"object": "object", "profile": "profile", "shots": "dataset_shots", "seed": "seed"}
 
 ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
 
@@ -58,6 +64,22 @@ class Stage:
         self.tracker.log_params(values)
         return config
 
+    def describe_run(self, settings: str, dataset: str, digest: str) -> None:
+        """Tell the pipeline run what it is about; told again, nothing changes.
+
+        Args:
+            settings: every parameter of the run, as JSON.
+            dataset: its URI.
+            digest: of the data set.
+        """
+        values = json.loads(settings)
+        self.tracker.log_parent_params(values)
+        tags = {f"vigil.{name}": str(values[key]) for name, key in _RUN_TAGS.items() if key in values}
+        tags |= {"vigil.dataset_digest": digest, "vigil.versions": json.dumps(versions(), sort_keys=True)}
+        found = {"mlflow.source.git.commit": git_revision(), "vigil.run_url": run_url()}
+        self.tracker.log_parent_tags(tags | {name: value for name, value in found.items() if value})
+        self.tracker.log_dataset(dataset, values["line"], digest)
+
     def progress(self, step: int, total: int, scalars: Mapping[str, float]) -> None:
         """Log the scalars of a step, and print a line with the time left every few seconds."""
         self.tracker.log_metrics(scalars, step)
@@ -69,22 +91,13 @@ class Stage:
         shown = " ".join(f"{name}={value:.3g}" for name, value in scalars.items())
         say(f"{self.name}: step {step}/{total}, {left:.0f} s left, {shown}")
 
-    def publish_report(
-        self, settings: str, html: str | Path, values: Mapping[str, float], sheets: Mapping[str, str]
-    ) -> None:
-        """Log the run's parameters (JSON), report, scalars and contact sheets (data URIs) at the pipeline run."""
-        self.tracker.log_parent_params(json.loads(settings))
-        self.tracker.log_parent_metrics(values)
-        self.tracker.log_file(Path(html).read_bytes(), "report.html")
-        for name, uri in sheets.items():
-            self.tracker.log_file(base64.b64decode(uri.partition(",")[2]), f"contact_sheets/{name}.jpg")
-
     def finish(self, artifact: str | Path | None, values: Mapping[str, Any], metrics: MetricSink) -> None:
         """Write the summary into the artifact, if there is one, and log numbers as metrics and texts as tags."""
         elapsed = {"seconds": time.monotonic() - self._started, "peak_memory_mb": _peak_memory_mb()}
         summary = {**values, **elapsed}
         if artifact is not None:
-            write_json(Path(artifact) / SUMMARY, {**summary, "versions": _versions(), "vigil": __version__})
+            origin = {"stage": self.name, "run_id": os.environ.get(RUN_ID, ""), "vigil": __version__}
+            write_json(Path(artifact) / SUMMARY, {**summary, **origin, "versions": versions()})
         numbers = {name: float(value) for name, value in summary.items() if isinstance(value, (int, float))}
         for name, value in numbers.items():
             metrics.log_metric(name, value)
@@ -92,30 +105,60 @@ class Stage:
         write_json(Path(metrics.path), numbers)
         self.tracker.log_metrics(numbers)
         self.tracker.log_tags({name: value for name, value in values.items() if isinstance(value, str)})
+        if artifact is not None:
+            self.tracker.leave_unsent(Path(artifact) / UNSENT)
 
 
 @contextmanager
-def stage(name: str, line: str) -> Iterator[Stage]:
+def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
     """Run the block as a stage of a line.
 
     Args:
         name: stage, as shown in logs and MLflow.
         line: name of the production line.
+        direct: see `StageRun`.
 
     Raises:
+        KeyboardInterrupt: the process was told to terminate.
         Whatever the block raises, after telling it in one console line.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     say(f"{name}: started")
     started = time.monotonic()
-    try:
-        with stage_run(line, name) as tracker:
-            yield Stage(name, tracker)
-    except BaseException as error:
-        kind = INPUT_ERROR if isinstance(error, InputError) else FAILURE
-        say(f"{name}: {kind}: {_one_line(error)}")
-        raise
+    with _termination_as_interrupt(), LogTail() as log, stage_run(line, name, direct=direct) as tracker:
+        try:
+            with sampled_system_metrics(tracker):
+                yield Stage(name, tracker)
+        except BaseException as error:
+            _tell_failure(name, error, log, tracker)
+            raise
     say(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+
+def _tell_failure(name: str, error: BaseException, log: LogTail, tracker: StageRun) -> None:
+    kind = INPUT_ERROR if isinstance(error, InputError) else FAILURE
+    message = _one_line(error)
+    say(f"{name}: {kind}: {message}")
+    status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+    shown = "" if isinstance(error, InputError) else "".join(traceback.format_exception(error))
+    tracker.log_failure(status, message, log.text() + shown)
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM, by which Kubernetes ends a pod, run the clean-up of whoever is inside the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt("terminated")
 
 
 def say(text: str) -> None:
@@ -131,13 +174,3 @@ def _one_line(error: BaseException) -> str:
 def _peak_memory_mb() -> float:
     scale = 1024 if sys.platform == "linux" else 1024 * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

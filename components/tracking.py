@@ -1,243 +1,293 @@
-"""MLflow: one experiment per line, a parent run per pipeline run, a nested run per stage. The only importer of mlflow.
+"""What a pipeline records about itself: one experiment per line, a parent run per pipeline run, a nested run per stage.
+
+A stage only describes what is to be recorded, as events. They reach MLflow by a thread of the stage's own process, or,
+where `VIGIL_TRACKING_SPOOL` names a folder, through files that the local runner publishes: then MLflow, whose import
+alone takes seconds, is loaded once and not in every stage. Nothing that happens to MLflow stops a stage.
 
 Off unless `MLFLOW_TRACKING_URI` is set. `VIGIL_RUN_ID`, from the environment so that it is no input of any task,
 tells the stages of one pipeline run from another's.
 """
 
+import base64
 import os
-import tempfile
+import queue
+import re
+import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from components import __version__
+from components.events import (
+    PIPELINE,
+    RUN_ID,
+    SPOOL,
+    TRACKING_URI,
+    Event,
+    Task,
+    event_line,
+    read_events,
+    write_events,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
-    from mlflow.models import ModelSignature
+    from components.mlflow_writer import Writer
 
-RUN_ID = "VIGIL_RUN_ID"
-RUN_ID_TAG = "vigil.run_id"
-STAGE_TAG = "vigil.stage"
-PIPELINE = "pipeline"
-_FLUSH_SECONDS = 3.0
-_MAX_PARAM_LENGTH = 6000
+_BATCH_SECONDS = 3.0
+_CLOSE_SECONDS = 120.0
+_RETRY_SECONDS = 30.0
+
+
+class Transport(Protocol):
+    """How events reach MLflow."""
+
+    def put(self, task: Task, event: Event) -> None:
+        """Take an event; returns at once."""
+
+    def flush(self) -> list[tuple[Task, Event]]:
+        """Send what waits, and return what could not be sent."""
+
+    def run_id(self, task: Task) -> str:
+        """Id of the task's MLflow run, empty where it does not exist."""
 
 
 class StageRun:
-    """Logging of one stage; writes nothing when tracking is off."""
+    """Recording of one stage; records nothing when tracking is off."""
 
-    def __init__(self, line: str, stage: str) -> None:
-        """Find or create the experiment and the parent run, and create the nested run."""
-        self.active = bool(os.environ.get("MLFLOW_TRACKING_URI"))
-        self._pending: list[Metric] = []
-        self._flushed = time.monotonic()
-        if not self.active:
-            return
-        self._client = _client()
-        self._experiment = _experiment_id(self._client, line)
-        self.parent_id = find_or_create_parent(line)
-        tags = {"mlflow.parentRunId": self.parent_id, STAGE_TAG: stage, "mlflow.runName": stage}
-        self.run_id: str = self._client.create_run(self._experiment, tags=tags).info.run_id
+    def __init__(self, line: str, stage: str, *, direct: bool = False) -> None:
+        """Start the stage's run.
+
+        Args:
+            line: name of the production line.
+            stage: name of the stage.
+            direct: send from this process even where the local runner would publish, for a stage that needs the
+                id of its MLflow run.
+        """
+        self.active = bool(os.environ.get(TRACKING_URI))
+        self.task = current_task(line, stage)
+        if self.active:
+            spool = "" if direct else os.environ.get(SPOOL, "")
+            self._transport: Transport = SpoolTransport(Path(spool), self.task) if spool else ThreadTransport()
+        self._record("start", {})
+
+    @property
+    def run_id(self) -> str:
+        """Id of the stage's MLflow run; empty when tracking is off, or MLflow is down.
+
+        Raises:
+            RuntimeError: the events are published by another process.
+        """
+        return self._transport.run_id(self.task) if self.active else ""
 
     def log_params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters of the nested run."""
-        if self.active:
-            self._client.log_batch(self.run_id, params=_params(values))
+        """Log parameters of the stage's run."""
+        self._record("params", _texts(values))
 
     def log_parent_params(self, values: Mapping[str, Any]) -> None:
         """Log parameters of the pipeline run; what it already has stays."""
-        if self.active:
-            known = self._client.get_run(self.parent_id).data.params
-            new = {name: value for name, value in values.items() if name not in known}
-            self._client.log_batch(self.parent_id, params=_params(new))
+        self._record("params", _texts(values), parent=True)
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log scalars; those of a loop are sent every few seconds."""
-        if not self.active:
-            return
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._pending += [Metric(name, float(value), now, step) for name, value in values.items()]
-        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
-            self.flush()
+        self._record("metrics", {"step": step, "scalars": {name: float(value) for name, value in values.items()}})
 
     def log_parent_metrics(self, values: Mapping[str, float]) -> None:
         """Log scalars of the pipeline run, by which runs of a line are compared."""
-        for name, value in values.items() if self.active else ():
-            self._client.log_metric(self.parent_id, name, value)
+        scalars = {name: float(value) for name, value in values.items()}
+        self._record("metrics", {"step": 0, "scalars": scalars}, parent=True)
 
     def log_tags(self, values: Mapping[str, str]) -> None:
-        """Set tags of the nested run and of the pipeline run."""
-        for name, value in values.items() if self.active else ():
-            self._client.set_tag(self.run_id, f"vigil.{name}", value)
-            self._client.set_tag(self.parent_id, f"vigil.{name}", value)
+        """Set tags `vigil.NAME` of the stage's run and of the pipeline run."""
+        tags = {f"vigil.{name}": value for name, value in values.items()}
+        self._record("tags", tags)
+        self._record("tags", tags, parent=True)
+
+    def log_parent_tags(self, values: Mapping[str, str]) -> None:
+        """Set tags of the pipeline run, under their full names."""
+        self._record("tags", dict(values), parent=True)
 
     def log_file(self, content: bytes, name: str) -> None:
         """Store a file at the pipeline run, under a name that may have a folder."""
-        if not self.active:
-            return
-        folder, _, file_name = name.rpartition("/")
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / file_name
-            path.write_bytes(content)
-            self._client.log_artifact(self.parent_id, str(path), folder or None)
+        values = {"name": name, "base64": base64.b64encode(content).decode()} if self.active else {}
+        self._record("file", values, parent=True)
 
     def log_dataset(self, source: str, name: str, digest: str) -> None:
-        """Log a data set as input of the nested run and of the pipeline run."""
-        if not self.active:
-            return
-        from mlflow.data.dataset_source_registry import resolve_dataset_source
-        from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.entities import DatasetInput, InputTag
+        """Log a data set as input of the stage's run and of the pipeline run."""
+        values = {"source": source, "name": name, "digest": digest}
+        self._record("dataset", values)
+        self._record("dataset", values, parent=True)
 
-        dataset = MetaDataset(resolve_dataset_source(source), name=name, digest=digest[:36])
-        entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
-        for run_id in (self.run_id, self.parent_id):
-            self._client.log_inputs(run_id, [entry])
+    def log_cached(self, stage: str, computed_in: str, summary: Mapping[str, Any]) -> None:
+        """Add a nested run for a stage that was taken from the cache, with the figures of the run that computed it."""
+        self._record("cached", {"stage": stage, "computed_in": computed_in, "summary": dict(summary)}, parent=True)
 
-    def register_detector(
-        self,
-        *,
-        name: str,
-        code: Path,
-        files: Mapping[str, Path],
-        example: "npt.NDArray[np.uint8]",
-        packages: list[str],
-    ) -> str:
-        """Log a model from code at the nested run and register it; returns the new version, or "" when off."""
-        if not self.active:
-            return ""
-        import mlflow
+    def log_failure(self, status: str, message: str, log: str) -> None:
+        """End the pipeline run as `FAILED` or `KILLED`, with the stage, its message and its last lines."""
+        values = {"status": status, "stage": self.task.stage, "message": message, "log": log}
+        self._record("failure", values, parent=True)
 
-        with mlflow.start_run(run_id=self.run_id):
-            info = mlflow.pyfunc.log_model(
-                name="detector",
-                python_model=str(code),
-                artifacts={key: str(path) for key, path in files.items()},
-                code_paths=[str(Path(__file__).parent)],
-                signature=detector_signature(),
-                input_example=example,
-                pip_requirements=packages,
-                registered_model_name=name,
-            )
-        return str(info.registered_model_version)
+    def sweep_lost_runs(self) -> None:
+        """Fail what other pipeline runs of the line have left running for a quarter of an hour without a sign."""
+        self._record("sweep", {}, parent=True)
 
-    def flush(self) -> None:
-        """Send the scalars that wait."""
-        if self.active and self._pending:
-            for start in range(0, len(self._pending), 1000):
-                self._client.log_batch(self.run_id, metrics=self._pending[start : start + 1000])
-            self._pending.clear()
-        self._flushed = time.monotonic()
+    def close_parent(self, status: str) -> None:
+        """End the pipeline run."""
+        self._record("close", {"status": status}, parent=True)
+
+    def publish_left(self, path: Path) -> None:
+        """Record the events that an earlier stage could not send and left in a file."""
+        if self.active and path.is_file():
+            for task, event in read_events(path):
+                self._transport.put(task, event)
+
+    def flush(self) -> list[tuple[Task, Event]]:
+        """Send what waits; returns what could not be sent."""
+        return self._transport.flush() if self.active else []
 
     def end(self, status: str) -> None:
-        """Send what waits, and end the nested run as `FINISHED` or `FAILED`."""
+        """End the stage's run as `FINISHED`, `FAILED` or `KILLED`, and send what waits, or leave it to the runner."""
+        self._record("end", {"status": status})
+        left, spool = self.flush(), os.environ.get(SPOOL, "")
+        if left and spool:
+            write_events(_spool_file(Path(spool), self.task), left)
+
+    def leave_unsent(self, path: Path) -> None:
+        """Write what could not be sent into a file for a later stage; no file when all was sent."""
+        if left := self.flush():
+            ending = Event(kind="end", values={"status": "FINISHED"})
+            write_events(path, [*left, (self.task, ending)])
+
+    def _record(self, kind: str, values: Mapping[str, Any], *, parent: bool = False) -> None:
         if self.active:
-            self.flush()
-            self._client.set_terminated(self.run_id, status)
+            self._transport.put(self.task, Event(kind=kind, values=values, parent=parent))
 
 
-def detector_signature() -> "ModelSignature":
-    """RGB images, uint8 [n, height, width, 3], in; anomaly scores [n] and maps [n, height, width] out."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+class ThreadTransport:
+    """Sends events from a thread of this process, several at a time."""
 
-    inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
-    score = TensorSpec(np.dtype(np.float32), (-1,), "score")
-    anomaly_map = TensorSpec(np.dtype(np.float32), (-1, -1, -1), "anomaly_map")
-    return ModelSignature(inputs=inputs, outputs=Schema([score, anomaly_map]))
+    def __init__(self) -> None:
+        """Start the thread."""
+        self._queue: queue.SimpleQueue[tuple[Task, Event] | threading.Event] = queue.SimpleQueue()
+        self._waiting: list[tuple[Task, Event]] = []
+        self._writer: Writer | None = None
+        self._down_since = 0.0
+        threading.Thread(target=self._work, daemon=True, name="tracking").start()
+
+    def put(self, task: Task, event: Event) -> None:
+        """Take an event; returns at once."""
+        self._queue.put((task, event))
+
+    def flush(self) -> list[tuple[Task, Event]]:
+        """Send what waits, and return what could not be sent."""
+        done = threading.Event()
+        self._queue.put(done)
+        done.wait(_CLOSE_SECONDS)
+        return list(self._waiting)
+
+    def run_id(self, task: Task) -> str:
+        """Id of the task's MLflow run, empty where it does not exist."""
+        self.flush()
+        return self._writer.run_ids.get(task, "") if self._writer else ""
+
+    def _work(self) -> None:
+        while True:
+            flushed = self._collect(time.monotonic() + _BATCH_SECONDS)
+            retry = time.monotonic() - self._down_since > _RETRY_SECONDS
+            if self._waiting and (flushed or retry):
+                self._send()
+            if flushed:
+                flushed.set()
+
+    def _collect(self, deadline: float) -> threading.Event | None:
+        """Take events until the deadline, or until somebody waits for them to be sent."""
+        while True:
+            try:
+                item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return None
+            if isinstance(item, threading.Event):
+                return item
+            self._waiting.append(item)
+
+    def _send(self) -> None:
+        from components.mlflow_writer import Writer
+
+        self._writer = self._writer or Writer()
+        self._waiting = self._writer.write(self._waiting)
+        self._down_since = time.monotonic() if self._waiting else 0.0
+
+
+class SpoolTransport:
+    """Appends events to a file of a folder that the local runner publishes."""
+
+    def __init__(self, folder: Path, task: Task) -> None:
+        """Open the stage's file."""
+        self._file = _spool_file(folder, task).open("a", encoding="utf-8")
+
+    def put(self, task: Task, event: Event) -> None:
+        """Append a line; a full disk loses the record, not the stage."""
+        try:
+            self._file.write(event_line(task, event))
+            self._file.flush()
+        except OSError as error:
+            print(f"[vigil] {task.stage}: not recorded for MLflow ({error})", flush=True)
+
+    def flush(self) -> list[tuple[Task, Event]]:
+        """Nothing waits."""
+        return []
+
+    def run_id(self, task: Task) -> str:
+        """Unknown here.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError(f"{task.stage}: its MLflow run is made by the local runner; start the stage as direct")
+
+
+def _spool_file(folder: Path, task: Task) -> Path:
+    """A new file for a stage's events; its name sorts by time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", task.stage)
+    return folder / f"{time.time_ns()}-{name}-{secrets.token_hex(2)}.jsonl"
+
+
+def current_task(line: str, stage: str) -> Task:
+    """The stage that this process runs, by its environment."""
+    made = os.environ.get("MLFLOW_RUN_ID", "")
+    return Task(line=line, run_id=os.environ.get(RUN_ID, ""), stage=stage, mlflow_run_id=made)
 
 
 @contextmanager
-def stage_run(line: str, stage: str) -> Iterator[StageRun]:
-    """Yield the nested run of a stage; it ends as FAILED when the block raises."""
-    run = StageRun(line, stage)
+def stage_run(line: str, stage: str, *, direct: bool = False) -> Iterator[StageRun]:
+    """Yield the recording of a stage; its run ends as FAILED, or as KILLED when interrupted, when the block raises."""
+    run = StageRun(line, stage, direct=direct)
     try:
         yield run
-    except BaseException:
-        run.end("FAILED")
+    except BaseException as error:
+        run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     run.end("FINISHED")
 
 
-def find_or_create_parent(line: str) -> str:
-    """Id of the pipeline run of this `VIGIL_RUN_ID` in the line's experiment."""
-    client = _client()
-    experiment = _experiment_id(client, line)
-    pipeline_run = os.environ.get(RUN_ID, "")
-    query = f"tags.`{RUN_ID_TAG}` = '{pipeline_run}' and tags.`{STAGE_TAG}` = '{PIPELINE}'"
-    found = client.search_runs([experiment], query, max_results=1)
-    if found:
-        return str(found[0].info.run_id)
-    tags = {
-        RUN_ID_TAG: pipeline_run,
-        STAGE_TAG: PIPELINE,
-        "vigil.line": line,
-        "vigil.version": __version__,
-        "mlflow.runName": f"{line}-{pipeline_run}",
-    }
-    return str(client.create_run(experiment, tags=tags).info.run_id)
+def record_end(line: str, status: str, failure: Mapping[str, str] | None = None) -> None:
+    """Record the end of the pipeline run by the local runner.
+
+    Args:
+        line: name of the production line.
+        status: `FINISHED`, `FAILED` or `KILLED`.
+        failure: `stage`, `message` and `log` of a stage that could not tell them itself.
+    """
+    if not os.environ.get(TRACKING_URI):
+        return
+    task = current_task(line, PIPELINE)
+    spool = SpoolTransport(Path(os.environ[SPOOL]), task)
+    if failure:
+        spool.put(task, Event(kind="failure", values={**failure, "status": status}, parent=True))
+    spool.put(task, Event(kind="close", values={"status": status}, parent=True))
 
 
-def end_parent(line: str, status: str) -> None:
-    """End the pipeline run as `FINISHED`, `FAILED` or `KILLED`, and its nested runs that were left running."""
-    client = _client()
-    parent = find_or_create_parent(line)
-    query = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'"
-    for run in client.search_runs([_experiment_id(client, line)], query):
-        client.set_terminated(run.info.run_id, "KILLED")
-    client.set_terminated(parent, status)
-
-
-def end_parent_if_reachable(line: str, status: str) -> None:
-    """As `end_parent`, for a run that has failed: an unreachable MLflow does not hide the failure."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    with suppress(MlflowException, SQLAlchemyError, OSError):
-        end_parent(line, status)
-
-
-def _client() -> "MlflowClient":
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from mlflow import MlflowClient
-
-    return MlflowClient()
-
-
-def _experiment_id(client: "MlflowClient", line: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    experiment = client.get_experiment_by_name(line)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    try:
-        return str(client.create_experiment(line, artifact_location=_artifact_location()))
-    except MlflowException:
-        experiment = client.get_experiment_by_name(line)
-        if experiment is None:
-            raise
-        return str(experiment.experiment_id)
-
-
-def _artifact_location() -> str | None:
-    """Beside the database for sqlite, whose default is the working directory; the server's choice otherwise."""
-    uri = os.environ["MLFLOW_TRACKING_URI"]
-    if not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
-
-
-def _params(values: Mapping[str, Any]) -> list[Any]:
-    from mlflow.entities import Param
-
-    return [Param(name, str(value)[:_MAX_PARAM_LENGTH]) for name, value in values.items()]
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}

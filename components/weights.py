@@ -1,15 +1,15 @@
 """Where pretrained weights come from: package, hub, object store or local file, checked by sha256.
 
 A reference to weights is a name of the manifest `weights.yaml`, or an address with its digest,
-`ADDRESS#sha256=HEX`, where ADDRESS is a local path, `s3://BUCKET/KEY` or `https://...`.
+`ADDRESS#sha256=HEX`, where ADDRESS is a local path, `s3://BUCKET/KEY`, `https://...` or `hf://ORG/REPO/FILE@REVISION`.
 """
 
+import fcntl
 import importlib.util
 import os
 import re
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,28 +17,21 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from components import hub, mirror, storage
 from components.artifacts import file_sha256
 from components.errors import InputError
+from components.weights_entry import WeightsEntry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MANIFEST_PATH = Path(__file__).with_name("weights.yaml")
+_PACKAGE = "package://"
+_ADVICE = (
+    ". A Lightning checkpoint holds other objects too, which are never unpickled here: where you trust it, "
+    "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'tensors.pt') leaves the tensors"
+)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsEntry:
-    """One weights file: where it is and what it must hold."""
-
-    name: str
-    """Name in the manifest, or the address itself."""
-    uri: str
-    """`package://`, `https://`, `s3://` or a local path."""
-    sha256: str
-    """Hex digest of the file."""
-    licence: str
-    """SPDX identifier, or `unknown` for a file that the user named."""
 
 
 @cache
@@ -52,11 +45,13 @@ def resolve(reference: str) -> WeightsEntry:
     """Entry of a reference: a manifest name, or `ADDRESS#sha256=HEX`.
 
     Raises:
-        InputError: the name is unknown, or the address has no valid digest.
+        InputError: the name is unknown, or the address is incomplete, has no valid digest or carries a credential.
     """
     if reference in manifest():
         return manifest()[reference]
     address, separator, digest = reference.partition("#sha256=")
+    if _is_hub(address):
+        hub.check_address(address)
     if not separator or not address:
         names = ", ".join(sorted(manifest()))
         raise InputError(f"weights: got {reference!r}, expected one of {names}, or ADDRESS#sha256=HEX")
@@ -68,21 +63,42 @@ def resolve(reference: str) -> WeightsEntry:
 def fetch(reference: str) -> Path:
     """Local path of the weights file of a reference, its digest verified.
 
-    Files from a hub or an object store are kept in `VIGIL_CACHE` (default `~/.cache/vigil`) by digest.
+    A file of this machine is used where it is. All others are kept in `VIGIL_CACHE` (default `~/.cache/vigil`) by
+    digest, and come from the mirror `VIGIL_WEIGHTS_MIRROR` alone when that is set, else from their origin.
 
     Raises:
         InputError: the file is missing, or its digest is another one.
         OSError: the hub or the object store cannot be reached.
     """
     entry = resolve(reference)
-    scheme = urlsplit(entry.uri).scheme
-    if scheme in ("https", "s3"):
-        return _cached_download(entry, scheme)
-    path = _package_path(entry.uri) if scheme == "package" else Path(entry.uri)
-    if not path.is_file():
-        raise InputError(f"weights {entry.name}: no file at {path}")
-    _check_digest(entry, path)
-    return path
+    path = local_path(entry)
+    return _cached(entry, mirror.mirror_uri()) if path is None else _verified(entry, path)
+
+
+def fetch_from_origin(reference: str) -> Path:
+    """Local path of the weights file of a reference, from its own address and no mirror, its digest verified.
+
+    Raises:
+        InputError: the file is missing, or its digest is another one.
+        OSError: the hub or the object store cannot be reached.
+    """
+    entry = resolve(reference)
+    path = local_path(entry)
+    return _cached(entry, None) if path is None else _verified(entry, path)
+
+
+def local_path(entry: WeightsEntry) -> Path | None:
+    """Where a file of this machine is; None for one that is fetched, or that is in a package which is not installed."""
+    if _is_hub(entry.uri) or storage.is_s3(entry.uri):
+        return None
+    return _package_path(entry.uri) if entry.uri.startswith(_PACKAGE) else Path(entry.uri)
+
+
+def cached_path(entry: WeightsEntry) -> Path:
+    """Where a file that was fetched is kept."""
+    root = Path(os.environ.get("VIGIL_CACHE", Path.home() / ".cache" / "vigil"))
+    name = entry.uri.partition("@")[0] if entry.uri.startswith("hf://") else urlsplit(entry.uri).path
+    return root / "weights" / f"{entry.sha256}{Path(name).suffix}"
 
 
 def load_tensors(path: Path) -> "dict[str, Tensor]":
@@ -114,12 +130,23 @@ def load_into(module: "nn.Module", tensors: "Mapping[str, Tensor]", name: str) -
     module.load_state_dict(dict(tensors))
 
 
-def _package_path(uri: str) -> Path:
-    package, _, inner = uri.removeprefix("package://").partition("/")
+def _is_hub(address: str) -> bool:
+    return address.startswith(("https://", "hf://"))
+
+
+def _package_path(uri: str) -> Path | None:
+    package, _, inner = uri.removeprefix(_PACKAGE).partition("/")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"weights {uri}: the Python package {package} is not installed")
+        return None
     return Path(spec.submodule_search_locations[0]) / inner
+
+
+def _verified(entry: WeightsEntry, path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"weights {entry.name}: no file at {path}")
+    _check_digest(entry, path)
+    return path
 
 
 def _check_digest(entry: WeightsEntry, path: Path) -> None:
@@ -128,30 +155,43 @@ def _check_digest(entry: WeightsEntry, path: Path) -> None:
         raise InputError(f"weights {entry.name}: sha256 of {path} is {digest}, expected {entry.sha256}")
 
 
-def _cached_download(entry: WeightsEntry, scheme: str) -> Path:
-    """Verified file of the cache, downloaded when it is missing or damaged."""
-    root = Path(os.environ.get("VIGIL_CACHE", Path.home() / ".cache" / "vigil"))
-    target = root / "weights" / f"{entry.sha256}{Path(urlsplit(entry.uri).path).suffix}"
-    if target.is_file() and file_sha256(target) == entry.sha256:
-        return target
+def _cached(entry: WeightsEntry, mirrored: str | None) -> Path:
+    """Verified file of the cache, fetched by one process at a time when it is missing or damaged."""
+    target = cached_path(entry)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as directory:
-        partial = Path(directory) / target.name
-        _download(entry.uri, partial, scheme)
-        _check_digest(entry, partial)
-        partial.replace(target)
+    with _locked(target.parent):
+        if target.is_file() and file_sha256(target) == entry.sha256:
+            return target
+        incoming = target.with_name(f".{target.name}")
+        try:
+            _fetch_to(incoming, entry, mirrored)
+            _check_digest(entry, incoming)
+            incoming.replace(target)
+        finally:
+            incoming.unlink(missing_ok=True)
     return target
 
 
-def _download(uri: str, path: Path, scheme: str) -> None:
-    if scheme == "s3":
-        from components.storage import fetch_object
-
-        fetch_object(uri, path)
+def _fetch_to(path: Path, entry: WeightsEntry, mirrored: str | None) -> None:
+    if mirrored:
+        mirror.fetch_mirrored(entry, mirrored, path)
+    elif storage.is_s3(entry.uri):
+        storage.fetch_object(entry.uri, path)
+    elif entry.uri.startswith(_PACKAGE):
+        package = entry.uri.removeprefix(_PACKAGE).partition("/")[0]
+        raise InputError(f"weights {entry.uri}: the Python package {package} is not installed (extra: generation)")
     else:
-        import torch
+        hub.fetch_file(entry.uri, entry.sha256, path)
 
-        torch.hub.download_url_to_file(uri, str(path), progress=False)
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _load_safetensors(path: Path) -> "dict[str, Tensor]":
@@ -175,7 +215,7 @@ def _load_torch(path: Path) -> "dict[str, Tensor]":
             return dict(torch.jit.load(path, map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise InputError(f"weights {path}: not a file of tensors only; convert it to safetensors") from error
+        raise InputError(f"weights {path}: not a file of tensors only; convert it to safetensors{_ADVICE}") from error
     tensors = content.get("state_dict", content) if isinstance(content, dict) else None
     if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise InputError(f"weights {path}: holds {type(content).__name__}, expected named tensors")

@@ -2,14 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from components import __version__
 from components.errors import InputError
+from pipelines.commands import buckets, registry, schedule, submit, weights
+from pipelines.commands.compare import compare
+from pipelines.commands.drift import drift
+from pipelines.commands.experiment import experiment
+from pipelines.commands.options import ClusterDefaults
+from pipelines.commands.pretrain import pretrain
+from pipelines.terminal import console, fail, resumable
 
 app = typer.Typer(
     help="VIGIL: train visual anomaly detectors from few good images, with and without generated ones.",
@@ -17,25 +22,43 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+app.add_typer(buckets.app, name="buckets")
+app.add_typer(registry.app, name="registry")
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(weights.app, name="weights")
 
 LineFile = Annotated[Path, typer.Argument(metavar="LINE.yaml", help="The production line.")]
 Folder = Annotated[Path, typer.Option("--workdir", help="Folder of the line's runs; created when missing.")]
+RunnerName = Annotated[
+    Literal["subprocess", "docker"],
+    typer.Option(help="Run the stages in processes of this environment, or in containers of the images."),
+]
+Destination = Annotated[
+    str | None,
+    typer.Option(envvar="VIGIL_PUBLISH", metavar="s3://BUCKET/PREFIX", help="Where to upload the results."),
+]
 
 
 @app.command()
-def run(line: LineFile, workdir: Folder) -> None:
+def run(line: LineFile, workdir: Folder, runner: RunnerName = "subprocess", publish: Destination = None) -> None:
     """Run a line's pipeline on this machine; finished stages of an earlier run are reused."""
     from pipelines.line import load_line
     from pipelines.local import run_line
+    from pipelines.publication import check_destination, publish_results
     from pipelines.summary import print_summary
 
-    print_summary(run_line(load_line(line), workdir), console)
+    if publish is not None:
+        check_destination(publish)
+    with resumable():
+        result = run_line(load_line(line), workdir, runner)
+    print_summary(result, console)
+    if publish is not None:
+        publish_results(result.workdir, publish)
+        console.print(f"published: {publish}", soft_wrap=True)
 
 
 @app.command()
-def demo(workdir: Folder = Path("build/demo")) -> None:
+def demo(workdir: Folder = Path("build/demo"), runner: RunnerName = "subprocess") -> None:
     """Run the whole pipeline on textures that scikit-image ships, with synthetic defects in the test split."""
     from pipelines.demo import write_demo_line
     from pipelines.line import load_line
@@ -43,42 +66,48 @@ def demo(workdir: Folder = Path("build/demo")) -> None:
     from pipelines.summary import print_summary
 
     line = load_line(write_demo_line(workdir.with_name(f"{workdir.name}-data")))
-    print_summary(run_line(line, workdir), console)
+    with resumable():
+        result = run_line(line, workdir, runner)
+    print_summary(result, console)
 
 
 @app.command("compile")
 def compile_package(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Package to write, .yaml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Package to write, .yaml; a folder for many.")],
+    line: Annotated[
+        Path | None, typer.Argument(metavar="[LINE.yaml|DIR]", help="Line, or folder of lines, with task settings.")
+    ] = None,
+    cluster_defaults: ClusterDefaults = None,
 ) -> None:
-    """Compile the training pipeline to the package that a cluster runs; it serves all lines."""
-    from kfp import compiler
+    """Compile the training pipeline to a package that a cluster runs; without a line, one that serves all lines."""
+    from pipelines.line import load_line, load_lines
+    from pipelines.package import write_package, write_packages
 
-    from pipelines.training import training
-
-    if output.suffix not in (".yaml", ".yml"):
-        raise InputError(f"output: got {output}, expected a .yaml file")
-    if not output.resolve().parent.is_dir():
-        raise InputError(f"output: {output.parent} is not a folder")
-    compiler.Compiler().compile(training, str(output))
-    console.print(str(output), soft_wrap=True)
-
-
-@app.command()
-def weights(verify: Annotated[bool, typer.Option(help="Fetch every file and check its digest.")] = False) -> None:
-    """List the pretrained weights that profiles use, with licence and digest."""
-    from components.weights import fetch, manifest
-
-    for entry in manifest().values():
-        checked = f"  verified: {fetch(entry.name)}" if verify else ""
-        console.print(f"{entry.name}  {entry.licence}  sha256={entry.sha256}  {entry.uri}{checked}", soft_wrap=True)
+    if line and line.is_dir():
+        paths = write_packages(output, load_lines(line, cluster_defaults))
+    else:
+        write_package(output, load_line(line, cluster_defaults) if line else None)
+        paths = [output]
+    for path in paths:
+        console.print(str(path), soft_wrap=True)
 
 
 @app.command()
-def wordnet(to: Annotated[Path, typer.Option(help="NLTK data folder.")] = Path(sys.prefix) / "share/nltk_data") -> None:
-    """Install WordNet where NLTK finds it, without root: from NLTK's server or from Debian's packages."""
+def wordnet(
+    to: Annotated[Path, typer.Option(help="NLTK data folder.")] = Path(sys.prefix) / "share/nltk_data",
+    release: Annotated[str, typer.Option(help="3.0 or 3.1.")] = "3.0",
+) -> None:
+    """Install WordNet where NLTK finds it, without root: by NLTK, or Debian's packages (3.0) or npm's (3.1)."""
     from components.prompts.wordnet_files import install_wordnet
 
-    console.print(f"WordNet in {to}: {install_wordnet(to)}", soft_wrap=True)
+    console.print(f"WordNet {release} in {to}: {install_wordnet(to, release)}", soft_wrap=True)
+
+
+app.command()(submit.submit)
+app.command()(pretrain)
+app.command()(compare)
+app.command()(drift)
+app.command()(experiment)
 
 
 @app.callback(invoke_without_command=True)
@@ -94,13 +123,8 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on", 130)
+        fail("interrupted", 130)
     except (RuntimeError, OSError) as error:
-        _fail(str(error), 1)
-
-
-def _fail(message: str, code: int) -> None:
-    errors.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True)
-    raise SystemExit(code)
+        fail(str(error), 1)

@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -14,14 +15,14 @@ from components.stage import FAILURE, INPUT_ERROR, PREFIX
 
 _STEP = re.compile(r"(?P<stage>\S+): step (?P<step>\d+)/(?P<total>\d+)")
 _FAILED = re.compile(rf"(?P<stage>[^:]+): (?P<kind>{INPUT_ERROR}|{FAILURE}): (?P<message>.*)")
-_FAILED_TASK = re.compile(r"Task (?P<task>\S+) finished with status .*FAILURE")
-_NEXT_TASK = "Executing task"
+_ENDED_TASK = re.compile(r"Task (?P<task>\S+) finished with status .*(?P<status>SUCCESS|FAILURE)")
+_NEXT_TASK = re.compile(r"Executing task (?P<task>\S+)")
 _NO_TASK = "unknown"
 _STEP_SECONDS = 10.0
 
 
 class StageFailed(BaseException):
-    """A stage has failed, and the next would start.
+    """A stage has failed, and KFP would go on.
 
     Not an `Exception`: it travels through KFP's runner, which goes on with other stages after a failure.
     """
@@ -37,6 +38,8 @@ class StageLog(io.TextIOBase):
         self._rest = ""
         self._lock = threading.Lock()
         self._stepped: dict[str, float] = {}
+        self._task = _NO_TASK
+        self._has_failed: Callable[[], bool] = lambda: False
         self.failure: tuple[str, str, str] | None = None
         """Stage, kind (`input-error` or `failure`) and message of the first failure."""
         self.failed_task = _NO_TASK
@@ -46,7 +49,7 @@ class StageLog(io.TextIOBase):
         """Take a piece of output.
 
         Raises:
-            StageFailed: another task starts after one has failed.
+            StageFailed: a task has failed, and another starts, or KFP takes it for a success.
         """
         with self._lock:
             self._file.write(text)
@@ -54,6 +57,21 @@ class StageLog(io.TextIOBase):
             for line in lines:
                 self._take(line)
         return len(text)
+
+    def watch(self, has_failed: Callable[[], bool]) -> None:
+        """Ask also `has_failed` for a failure that KFP may not notice, around every task and at the end."""
+        self._has_failed = has_failed
+
+    def require_success(self) -> None:
+        """Check that nothing has failed.
+
+        Raises:
+            StageFailed: a stage has failed.
+        """
+        if self.failure is None and self.failed_task == _NO_TASK and self._has_failed():
+            self.failed_task = self._task
+        if self.failure is not None or self.failed_task != _NO_TASK:
+            raise StageFailed
 
     def flush(self) -> None:
         """Write the log file through."""
@@ -64,10 +82,11 @@ class StageLog(io.TextIOBase):
         self._file.close()
 
     def _take(self, line: str) -> None:
-        if _NEXT_TASK in line and (self.failure is not None or self.failed_task != _NO_TASK):
-            raise StageFailed
-        if ended := _FAILED_TASK.search(line):
-            self.failed_task = _plain(ended["task"])
+        if started := _NEXT_TASK.search(line):
+            self.require_success()
+            self._task = _plain(started["task"])
+        if ended := _ENDED_TASK.search(line):
+            self._end_task(_plain(ended["task"]), ended["status"])
         _, found, message = line.partition(PREFIX)
         if not found:
             return
@@ -77,6 +96,13 @@ class StageLog(io.TextIOBase):
             self.failure = (failed["stage"], failed["kind"], failed["message"])
         elif not failed and not self._is_too_soon(message):
             self._console.print(escape(message), style="dim" if ": started" in message else None, soft_wrap=True)
+
+    def _end_task(self, task: str, status: str) -> None:
+        """Before KFP looks for the outputs of a success, or keeps it in its cache, see that it was one."""
+        if status == "FAILURE":
+            self.failed_task = task
+        else:
+            self.require_success()
 
     def _is_too_soon(self, message: str) -> bool:
         step = _STEP.match(message)

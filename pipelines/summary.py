@@ -6,10 +6,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from components.comparison import GENERATED, METRICS, gain
+from components.comparison import EXTRA_HEADS, GENERATED, METRICS, extra_metrics, gain
+from components.errors import without_credentials
 from pipelines.local import RunResult
 
 _HEADS = ("image AUROC", "pixel AUROC", "AUPRO", "AP", "F1-max")
+_RATES = ("false_alarm_rate", "recall")
+_RATE_HEADS = ("false alarms", "recall")
 
 
 def print_summary(result: RunResult, console: Console) -> None:
@@ -20,13 +23,19 @@ def print_summary(result: RunResult, console: Console) -> None:
         if difference is not None:
             console.print(f"{detector}: {GENERATED} gains {difference:+.4f} image AUROC over the best other set")
     console.print(f"report: {result.workdir.report}", soft_wrap=True)
-    console.print(f"MLflow: mlflow ui --backend-store-uri {result.tracking_uri}", soft_wrap=True)
+    if result.tracking_uri.startswith("sqlite:"):
+        console.print(f"MLflow: mlflow ui --backend-store-uri {result.tracking_uri}", soft_wrap=True)
+    elif result.tracking_uri:
+        console.print(f"MLflow: {without_credentials(result.tracking_uri)}", soft_wrap=True)
 
 
 def comparison_table(records: Sequence[dict[str, Any]]) -> Table:
     """Table of all records."""
-    table = Table("detector", "training set", *_HEADS, "ms/image", title=f"seed {records[0]['seed']}")
+    extra = extra_metrics(records)
+    heads = (*_HEADS, *(EXTRA_HEADS[name] for name in extra), *_RATE_HEADS)
+    table = Table("detector", "training set", *heads, "ms/image", title=f"seed {records[0]['seed']}")
     for record in records:
-        values = ["-" if record[name] is None else f"{record[name]:.4f}" for name in METRICS]
-        table.add_row(record["detector"], record["training_set"], *values, f"{record['latency_ms']:.0f}")
+        values = ["-" if record[name] is None else f"{record[name]:.4f}" for name in (*METRICS, *extra)]
+        rates = [f"{record[name]:.1%}" for name in _RATES]
+        table.add_row(record["detector"], record["training_set"], *values, *rates, f"{record['latency_ms']:.0f}")
     return table

@@ -12,7 +12,8 @@ from components.artifacts import read_json, write_json
 from components.errors import InputError
 
 FINISHED = "FINISHED"
-_STATE = "vigil.json"
+STATE = "vigil.json"
+"""Whose folder it is, and how its last run stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,11 @@ class Workdir:
     def artifacts(self) -> Path:
         """KFP's pipeline root."""
         return self.root / "artifacts"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints of loops that have not finished."""
+        return (self.root / "checkpoints").resolve()
 
     @property
     def package(self) -> Path:
@@ -47,13 +53,23 @@ class Workdir:
         return self.root / "metrics.json"
 
     @property
-    def tracking_uri(self) -> str:
+    def database(self) -> Path:
         """MLflow's database of the local runs."""
-        return f"sqlite:///{self.root / 'mlflow.db'}"
+        return self.root / "mlflow.db"
+
+    @property
+    def tracking_uri(self) -> str:
+        """Address of the database."""
+        return f"sqlite:///{self.database}"
+
+    @property
+    def spool(self) -> Path:
+        """What is still to be recorded in MLflow."""
+        return self.root / "tracking"
 
     def begin(self, line: str) -> str:
         """Id of the run: that of an unfinished earlier one, or a new one."""
-        state = read_json(self.root / _STATE) if (self.root / _STATE).is_file() else {}
+        state = read_json(self.root / STATE) if (self.root / STATE).is_file() else {}
         run_id = state.get("run_id") if state.get("status") != FINISHED else None
         run_id = run_id or secrets.token_hex(4)
         self.set_status(line, run_id, "RUNNING")
@@ -61,7 +77,7 @@ class Workdir:
 
     def set_status(self, line: str, run_id: str, status: str) -> None:
         """Remember how the run stands."""
-        write_json(self.root / _STATE, {"line": line, "run_id": run_id, "status": status})
+        write_json(self.root / STATE, {"line": line, "run_id": run_id, "status": status})
 
     def publish(self, source: Path, target: Path) -> None:
         """Copy a result to its final name, complete or not at all."""
@@ -92,11 +108,11 @@ def open_workdir(root: Path, line: str) -> Iterator[Workdir]:
 
 
 def _require_owner(root: Path, line: str) -> None:
-    if not (root / _STATE).is_file():
+    if not (root / STATE).is_file():
         if [path.name for path in root.iterdir()] != [".lock"]:
             raise InputError(f"workdir: {root} is not empty and holds no run of a line")
         return
-    state = read_json(root / _STATE)
+    state = read_json(root / STATE)
     owner = state.get("line") if isinstance(state, dict) else None
     if owner != line:
         raise InputError(f"workdir: {root} holds runs of line {owner!r}, expected {line!r} or an empty folder")

@@ -1,7 +1,9 @@
 """What all tests share: a tiny class folder, a clean environment, and the flag that rewrites golden files."""
 
+import hashlib
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,15 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from tests.s3_server import BUCKET, S3Server, use_store
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait for each other
 
 MvtecTree = Callable[..., Path]
 """`mvtec_tree(size=64, train=3, test_good=2, test_bad=2, name="part")` writes a class folder and returns its path."""
+
+NewDatabase = Callable[[Path], str]
+"""`new_database(folder)` puts MLflow's database, without runs, into a folder and returns its address."""
 
 _REGENERATE = "--regenerate-golden"
 _TEXTURE_PERIOD = 8
@@ -38,10 +45,43 @@ def regenerate_golden(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run every test without a tracking server and without a pipeline run, and undo what it sets."""
-    for name in ("MLFLOW_TRACKING_URI", "VIGIL_RUN_ID"):
+    """Run every test without a tracking server, an object store or a pipeline run, and undo what it sets."""
+    store = [name for name in os.environ if name.startswith(("AWS_", "S3_", "VIGIL_"))]
+    for name in ("MLFLOW_TRACKING_URI", "VIGIL_RUN_ID", "SSL_CERT_FILE", *store):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+    """Copies of a database that MLflow has made once, as that takes seconds."""
+    from mlflow import MlflowClient
+
+    empty = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(f"sqlite:///{empty}").search_experiments()
+
+    def copy(folder: Path) -> str:
+        return f"sqlite:///{shutil.copyfile(empty, folder / 'mlflow.db')}"
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server that all tests share, stopped when they end."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def prefix(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A prefix of the test's own in the shared server, reached with the right credentials."""
+    use_store(monkeypatch, s3_server.endpoint)
+    return f"s3://{BUCKET}/{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ def augment(
     policy: str = "photometric",
     images: int = 16,
     strength: float = 1.0,
+    orientation_free: bool = False,
     seed: int = 0,
 ) -> None:
     """Augment the given images (paper section 4.1).
@@ -27,6 +28,7 @@ def augment(
         policy: photometric, autoaugment, randaugment or rotations.
         images: number of augmented images.
         strength: scale of the photometric jitter.
+        orientation_free: a good part may lie in any direction; needed for rotations.
         seed: draws every augmentation.
     """
     from components.augmentation.augment import augment_images
@@ -34,5 +36,7 @@ def augment(
     from components.stage import stage
 
     with stage("augmentation", line) as run:
-        config = run.configure(Config(policy=policy, images=images, strength=strength, seed=seed))
+        config = run.configure(
+            Config(policy=policy, images=images, strength=strength, orientation_free=orientation_free, seed=seed)
+        )
         run.finish(augmented.path, augment_images(reference.path, augmented.path, config), metrics)

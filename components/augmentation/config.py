@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from components.errors import check, check_seed
 
-POLICIES = ("photometric", "autoaugment", "randaugment", "rotations")
+ROTATIONS = "rotations"
+POLICIES = ("photometric", "autoaugment", "randaugment", ROTATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,11 +14,14 @@ class Config:
 
     policy: str = "photometric"
     """`photometric` keeps every pixel in its place but for moves of a pixel or two; `autoaugment`, `randaugment`
-    and `rotations` move pixels, which blurs the mean latent of Eq. 3."""
+    and `rotations` move pixels, which blurs the mean latent of Eq. 3. `rotations`, by any angle, makes good images only
+    of a part that lies in any direction: see `orientation_free`."""
     images: int = 16
     """N, spread evenly over the given images; raised to two for each where it is fewer."""
     strength: float = 1.0
     """Scale of the photometric jitter; 0 copies the image."""
+    orientation_free: bool = False
+    """States that a good part may lie in any direction (a nut, a nozzle; not a transistor in its socket)."""
     seed: int = 0
     """Draws every augmentation."""
 
@@ -28,6 +32,8 @@ class Config:
             InputError: a field has a value out of its range.
         """
         check(self.policy in POLICIES, "augmentation.policy", self.policy, f"one of {', '.join(POLICIES)}")
+        expected = "another policy, or augmentation.orientation_free: true for a part that lies in any direction"
+        check(self.policy != ROTATIONS or self.orientation_free, "augmentation.policy", self.policy, expected)
         check(1 <= self.images <= 1000, "augmentation.images", self.images, "1 to 1000")
         check(0 <= self.strength <= 3, "augmentation.strength", self.strength, "0 to 3")
         check_seed(self.seed)

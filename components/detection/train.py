@@ -1,24 +1,20 @@
-"""Trains one detector on one training set by anomalib's engine."""
+"""Trains one detector on one training set."""
 
 import dataclasses
-import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.artifacts import new_directory
-from components.compute import seed_everything
+from components.compute import device, seed_everything
 from components.detection.memory import return_large_blocks
-from components.detection.training_sets import load_training_set
-from components.detectors import Config, build_detector, save_detector
+from components.detection.threshold import find_threshold
+from components.detection.trainers import TRAINERS
+from components.detection.training_sets import Sources, load_training_set
+from components.detectors import Config, build_detector, save_detector, substitutes
 
-if TYPE_CHECKING:
-    from anomalib.models import AnomalibModule
-
-_BATCH = 8
 _PATCHES_PER_PIXEL = 1 / 64
 
 
@@ -35,34 +31,29 @@ def train_detector(
         config: settings.
 
     Returns:
-        Number of training images and seconds of training.
+        Number of training images, seconds of training, the threshold with what it rests on, and what stands in for
+        parts of the detector's paper.
     """
     return_large_blocks()
-    images = load_training_set(reference, augmented, selected, config)
-    seed_everything(config.seed)
+    sources = Sources(reference=reference, augmented=augmented, selected=selected)
+    images = load_training_set(sources, config)
     started = time.perf_counter()
     model = fit(images, config)
     seconds = time.perf_counter() - started
+    threshold = find_threshold(model, sources, config, fit)
     with new_directory(detector) as directory:
-        save_detector(model, directory, config, images.shape[-1])
-    return {"training_images": len(images), "training_seconds": seconds}
+        save_detector(model, directory, config, images.shape[-1], threshold)
+    values: dict[str, Any] = {"training_images": len(images), "training_seconds": seconds, "threshold": threshold.value}
+    values |= {"threshold_source": threshold.source, "threshold_images": threshold.images}
+    stand_ins = [f"{part}: {found}" for part, found in substitutes(config).items()]
+    return {**values, "substitutes": "; ".join(stand_ins)} if stand_ins else values
 
 
-def fit(images: Tensor, config: Config) -> "AnomalibModule":
-    """Detector of the config trained on images [n, 3, height, width] in [0, 1]."""
-    from anomalib.engine import Engine
-
-    model = build_detector(bounded(config, images))
-    with tempfile.TemporaryDirectory() as directory:
-        engine = Engine(
-            default_root_dir=directory,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            accelerator="auto",
-            devices=1,
-        )
-        engine.fit(model, train_dataloaders=_loader(images))
+def fit(images: Tensor, config: Config) -> nn.Module:
+    """Detector of the config trained, from its seed, on images [n, 3, height, width] in [0, 1]."""
+    seed_everything(config.seed)
+    model = build_detector(bounded(config, images), images.shape[-1]).to(device()).train()
+    TRAINERS[config.detector](model, images.to(device()), config)
     return model.eval()
 
 
@@ -71,13 +62,3 @@ def bounded(config: Config, images: Tensor) -> Config:
     patches = len(images) * images.shape[-1] * images.shape[-2] * _PATCHES_PER_PIXEL
     ratio = min(config.coreset_ratio, config.coreset_limit / patches)
     return dataclasses.replace(config, coreset_ratio=ratio)
-
-
-def _loader(images: Tensor) -> Any:
-    from anomalib.data import ImageBatch
-    from torch.utils.data import DataLoader
-
-    def collate(rows: list[Tensor]) -> Any:
-        return ImageBatch(image=torch.stack(rows))
-
-    return DataLoader(images, batch_size=_BATCH, shuffle=False, collate_fn=collate)  # type: ignore[arg-type]

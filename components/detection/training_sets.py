@@ -1,5 +1,7 @@
 """The images that a detector is trained on, by the name of the training set."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,26 +12,41 @@ from components.detectors import Config
 from components.rotation import rotate
 
 
-def load_training_set(reference: str | Path, augmented: str | Path, selected: str | Path, config: Config) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Image sets that training sets are made of; only their good training images are read for them."""
+
+    reference: str | Path
+    """The given images, and the calibration images if there are any."""
+    augmented: str | Path
+    """Image set of the augmentation stage; each row's source is the id of a given image."""
+    selected: str | Path
+    """Image set of the selection stage."""
+
+
+def load_training_set(sources: Sources, config: Config, without: Collection[str] = ()) -> Tensor:
     """The given images and what the training set adds, [n, 3, height, width] in [0, 1].
 
     Args:
-        reference: image set; only its good training images are read.
-        augmented: image set of the augmentation stage.
-        selected: image set of the selection stage.
+        sources: image sets.
         config: names the training set.
+        without: ids of images that are left out, and with them the augmentations made from them. Generated images
+            come from a generator that has seen all given images, so none of them can be left out.
     """
-    given = _good(reference)
+    given = _good(sources.reference, without)
     if config.training_set == "rotations":
         count = round(360 / config.rotation_step)
         return torch.cat([rotate(given, index * config.rotation_step) for index in range(count)])
     if config.training_set == "augmented":
-        return torch.cat([given, _good(augmented)])
+        return torch.cat([given, _good(sources.augmented, without)])
     if config.training_set == "generated":
-        return torch.cat([given, _good(selected)])
+        return torch.cat([given, _good(sources.selected, without)])
     return given
 
 
-def _good(path: str | Path) -> Tensor:
+def _good(path: str | Path, without: Collection[str]) -> Tensor:
     images = ImageSet(path)
-    return images.tensor(images.ids("train", "good"))
+    origins = dict(zip(images.manifest["id"], images.manifest["source"], strict=True))
+    kept = [id for id in images.ids("train", "good") if not {id, origins[id]} & set(without)]
+    height, width = images.manifest[["height", "width"]].iloc[0]
+    return images.tensor(kept) if kept else torch.empty(0, 3, height, width)

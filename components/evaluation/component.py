@@ -15,6 +15,7 @@ def evaluate(
     metrics: Output[Metrics],
     aupro_limit: float = 0.3,
     latency_images: int = 20,
+    spro_limit: float = 0.0,
 ) -> None:
     """Score the test split with every detector and measure the results.
 
@@ -26,14 +27,15 @@ def evaluate(
         metrics: image and pixel metrics of every detector.
         aupro_limit: false positive rate up to which the per-region overlap is integrated.
         latency_images: images timed for the latency.
+        spro_limit: false positive rate up to which the saturated overlap is integrated; 0 leaves it out.
     """
+    from components.comparison import flat_metrics
     from components.evaluation.config import Config
-    from components.evaluation.evaluate import evaluate_detectors, flat_metrics
+    from components.evaluation.evaluate import evaluate_detectors
     from components.stage import stage
 
     with stage("evaluation", line) as run:
-        config = run.configure(Config(aupro_limit=aupro_limit, latency_images=latency_images))
+        config = run.configure(Config(aupro_limit=aupro_limit, latency_images=latency_images, spro_limit=spro_limit))
         paths = [detector.path for detector in detectors]
         values = flat_metrics(evaluate_detectors(reference.path, paths, predictions.path, config))
-        run.tracker.log_parent_metrics(values)
         run.finish(predictions.path, values, metrics)

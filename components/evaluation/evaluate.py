@@ -1,20 +1,15 @@
 """Scores the test split with every detector of a run, one after the other in one process."""
 
-import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from components.artifacts import (
     ANOMALY_MAPS,
+    EVALUATION,
     PREDICTIONS,
+    RECALL,
     RECORDS,
-    ImageSet,
     new_directory,
     write_json,
     write_table,
@@ -22,13 +17,13 @@ from components.artifacts import (
 from components.comparison import trial_name
 from components.detectors import Detector
 from components.evaluation.config import Config
-from components.evaluation.metrics import image_metrics, pixel_metrics
+from components.scoring import Measured, TestSplit
 
 
 def evaluate_detectors(
     reference: str | Path, detectors: Sequence[str | Path], predictions: str | Path, config: Config
 ) -> list[dict[str, Any]]:
-    """Write scores, anomaly maps and metrics of every detector on the test split.
+    """Write scores, anomaly maps and metrics of every detector on the test split, and what the gate needs of it.
 
     Args:
         reference: image set; its test split is read.
@@ -37,66 +32,46 @@ def evaluate_detectors(
         config: settings.
 
     Returns:
-        One record per detector; pixel metrics are None where no test image has a mask.
+        One record per detector; pixel metrics are None where no test image has a mask, and those of logical and
+        structural anomalies where there are none.
     """
     from safetensors.torch import save_file
 
-    images = ImageSet(reference)
-    ids = images.ids("test")
-    tensor = images.tensor(ids)
-    records, rows, maps = [], [], {}
-    for path in detectors:
-        detector = Detector(path)
-        scores, anomaly_maps = detector.predict(tensor)
-        record = _identity(detector) | _measure(images, ids, scores, anomaly_maps, config)
-        record["latency_ms"] = latency(detector, tensor[: config.latency_images])
-        records.append(record)
-        rows += [_identity(detector) | {"id": id, "score": float(score)} for id, score in zip(ids, scores, strict=True)]
-        maps[trial_name(record)] = anomaly_maps.half()
+    split = TestSplit(
+        reference,
+        aupro_limit=config.aupro_limit,
+        latency_images=config.latency_images,
+        spro_limit=config.spro_limit,
+    )
+    measured = [split.measure(Detector(path)) for path in detectors]
+    records = [found.record for found in measured]
+    evaluation = {
+        "digest": split.digest,
+        "aupro_limit": config.aupro_limit,
+        "latency_images": config.latency_images,
+        "defect_auroc": {trial_name(found.record): found.defect_auroc for found in measured},
+    }
     with new_directory(predictions) as directory:
-        write_table(directory / PREDICTIONS, rows)
-        save_file(maps, directory / ANOMALY_MAPS)
+        write_table(directory / PREDICTIONS, [row for found in measured for row in _rows(found, split.ids)])
+        write_table(directory / RECALL, [row for found in measured for row in _recall_rows(found)])
+        save_file({trial_name(found.record): found.maps.half() for found in measured}, directory / ANOMALY_MAPS)
         write_json(directory / RECORDS, records)
+        write_json(directory / EVALUATION, evaluation)
     return records
 
 
-def flat_metrics(records: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Metrics of all records under stable names such as `patchcore.generated.image_auroc`, without the missing ones."""
-    return {
-        f"{record['detector']}.{record['training_set']}.{name}": float(value)
-        for record in records
-        for name, value in record.items()
-        if name not in ("detector", "training_set", "seed") and value is not None
-    }
+def _rows(measured: Measured, ids: Sequence[str]) -> list[dict[str, Any]]:
+    identity = _identity(measured)
+    return [identity | {"id": id, "score": float(score)} for id, score in zip(ids, measured.scores, strict=True)]
 
 
-def latency(detector: Detector, images: Tensor) -> float:
-    """Median milliseconds to score one image of [n, 3, height, width], after one that is not counted."""
-    detector.predict(images[:1])
-    seconds = []
-    for image in images:
-        started = time.perf_counter()
-        detector.predict(image.unsqueeze(0))
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)
+def _recall_rows(measured: Measured) -> list[dict[str, Any]]:
+    identity = _identity(measured)
+    return [
+        identity | {"defect": defect, "images": count, "recall": recall}
+        for defect, (count, recall) in measured.defect_recall.items()
+    ]
 
 
-def _identity(detector: Detector) -> dict[str, Any]:
-    config = detector.config
-    return {"detector": config.detector, "training_set": config.training_set, "seed": config.seed}
-
-
-def _measure(
-    images: ImageSet, ids: Sequence[str], scores: Tensor, maps: Tensor, config: Config
-) -> dict[str, float | None]:
-    bad = set(images.ids("test", "bad"))
-    labels = np.array([id in bad for id in ids])
-    metrics: dict[str, float | None] = {**image_metrics(scores.numpy(), labels)}
-    masks = [images.mask(id) for id in ids]
-    usable = [index for index, mask in enumerate(masks) if mask is not None or not labels[index]]
-    if not any(mask is not None for mask in masks):
-        return metrics | {"pixel_auroc": None, "aupro": None}
-    empty = np.zeros(maps.shape[1:], dtype=bool)
-    stacked = np.stack([empty if (mask := masks[index]) is None else mask for index in usable])
-    chosen = maps[torch.tensor(usable)].numpy()
-    return metrics | pixel_metrics(chosen, stacked, config.aupro_limit)
+def _identity(measured: Measured) -> dict[str, Any]:
+    return {name: measured.record[name] for name in ("detector", "training_set", "seed")}

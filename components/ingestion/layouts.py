@@ -25,7 +25,7 @@ class SourceImage:
 
     path: Path
     split: str
-    """`train`, `validation` or `test`."""
+    """`train`, `calibration`, `validation` or `test`."""
     defect: str
     """Defect type; empty for good images."""
     masks: tuple[Path, ...] = ()

@@ -15,8 +15,9 @@ def find_prompts(
     metrics: Output[Metrics],
     embedder: str = "conse",
     embedder_weights: str = "",
-    template: str = "a {object} with {word}",
+    templates: list[str] = ["a {object} with {word}"],
     words: list[str] = [],
+    wordnet: str = "3.0",
     depth: int = 2,
     outlier_rule: str = "quantile",
     outlier_quantile: float = 0.9,
@@ -32,8 +33,9 @@ def find_prompts(
         metrics: counts and cosines.
         embedder: conse, or open_clip:ARCHITECTURE.
         embedder_weights: reference to CLIP weights.
-        template: prompt with the fields object and word.
+        templates: prompts with the fields object and word.
         words: words given by the user; WordNet is asked when empty.
+        wordnet: release of WordNet, 3.0 or 3.1.
         depth: steps along hypernyms and hyponyms.
         outlier_rule: quantile, paper or none.
         outlier_quantile: quantile of the rule quantile.
@@ -49,8 +51,9 @@ def find_prompts(
                 object=object,
                 embedder=embedder,
                 embedder_weights=embedder_weights,
-                template=template,
+                templates=tuple(templates),
                 words=tuple(words),
+                wordnet=wordnet,
                 depth=depth,
                 outlier_rule=outlier_rule,
                 outlier_quantile=outlier_quantile,

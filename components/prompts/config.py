@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from components.embedding import CONSE, check_embedder
 from components.errors import check
+from components.prompts.wordnet import RELEASES
 
 OUTLIER_RULES = ("quantile", "paper", "none")
 
@@ -20,10 +21,12 @@ class Config:
     """`conse`, or `open_clip:ARCHITECTURE`; f and G of the paper."""
     embedder_weights: str = ""
     """Reference to CLIP weights; empty for `conse`."""
-    template: str = "a {object} with {word}"
-    """Candidate prompt S_t, with the fields `object` and `word`."""
+    templates: Sequence[str] = ("a {object} with {word}",)
+    """Candidate prompts S_t, with the fields `object` and `word`; every word is put into each."""
     words: Sequence[str] = ()
     """Words W_t given by the user; when empty, WordNet is asked."""
+    wordnet: str = "3.0"
+    """Release of WordNet that is asked, 3.0 or 3.1; not used where words are given."""
     depth: int = 2
     """Steps followed along hypernyms and hyponyms."""
     outlier_rule: str = "quantile"
@@ -41,15 +44,19 @@ class Config:
         """
         check(bool(self.object.strip()), "object", self.object, "the name of the inspected part")
         check_embedder(self.embedder, self.embedder_weights)
-        check(_is_template(self.template), "prompts.template", self.template, "a text with {object} and {word} only")
+        templates = bool(self.templates) and all(_is_template(text) for text in self.templates)
+        check(templates, "prompts.templates", self.templates, "one text or more with {object} and {word} only")
         check(all(isinstance(word, str) and word for word in self.words), "prompts.words", self.words, "words")
+        check(self.wordnet in RELEASES, "prompts.wordnet", self.wordnet, f"one of {', '.join(RELEASES)}")
         check(1 <= self.depth <= 5, "prompts.depth", self.depth, "1 to 5")
         check(self.outlier_rule in OUTLIER_RULES, "prompts.outlier_rule", self.outlier_rule, f"one of {OUTLIER_RULES}")
         check(0 < self.outlier_quantile <= 1, "prompts.outlier_quantile", self.outlier_quantile, "above 0, at most 1")
         check(0 <= self.outlier_distance <= 2, "prompts.outlier_distance", self.outlier_distance, "0 to 2")
 
 
-def _is_template(text: str) -> bool:
+def _is_template(text: object) -> bool:
+    if not isinstance(text, str):
+        return False
     try:
         fields = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
     except ValueError:

@@ -5,11 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import PROMPTS, SENSES, ImageSet, new_directory, write_table
+from components.artifacts import PROMPTS, REFERENCE_PROMPTS, SENSES, ImageSet, new_directory, write_table
 from components.embedding import Embedder, load_embedder
 from components.errors import InputError
 from components.prompts.config import Config
-from components.prompts.wordnet import RelatedWord, noun_senses, related_words, wordnet_version
+from components.prompts.wordnet import (
+    RelatedWord,
+    left_out_senses,
+    noun_senses,
+    related_words,
+    wordnet_version,
+)
+from components.reference_prompts import reference_prompts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def generate_prompts(reference: str | Path, prompts: str | Path, config: Config) -> dict[str, Any]:
-    """Write the ranked table of candidate prompts and the table of senses.
+    """Write the tables of the ranked candidate prompts, of the senses, and of the prompts that the paper compares.
 
     Args:
         reference: image set; only its good training images are read.
@@ -38,7 +45,8 @@ def generate_prompts(reference: str | Path, prompts: str | Path, config: Config)
     with new_directory(prompts) as directory:
         write_table(directory / PROMPTS, table)
         write_table(directory / SENSES, [row for _, row in senses])
-    return _summary(table, embedder, bool(config.words))
+        write_table(directory / REFERENCE_PROMPTS, reference_table(table, config.object, embedder, image_vector))
+    return _summary(table, embedder, config)
 
 
 def mean_image_vector(embedder: Embedder, images: "Tensor") -> "Tensor":
@@ -54,7 +62,7 @@ def rank_prompts(
     """Candidate prompts with distances to the image, best first; dropped candidates follow the kept ones.
 
     Args:
-        config: template and outlier rule.
+        config: templates and outlier rule.
         embedder: G of the paper.
         image_vector: f(I^o), a unit vector [dim].
         words: W_1 ... W_T.
@@ -64,18 +72,42 @@ def rank_prompts(
     """
     import pandas as pd
 
-    prompts = [config.template.format(object=config.object, word=word.word) for word in words]
-    vectors = embedder.embed_texts(prompts)
-    table = pd.DataFrame([asdict(word) for word in words])
+    pairs = [(template, word) for template in config.templates for word in words]
+    prompts = [template.format(object=config.object, word=word.word) for template, word in pairs]
+    table = pd.DataFrame([asdict(word) for _, word in pairs])
     table.insert(0, "prompt", prompts)
-    table["l2"] = (vectors - image_vector).norm(dim=1).double().numpy()
-    table["cosine"] = (vectors @ image_vector).double().numpy()
+    table = table.assign(**_distances(prompts, embedder, image_vector))
     table["kept"] = kept_by_rule(table["l2"], config)
     if not table["kept"].any():
         raise InputError(f"prompts.outlier_rule: {config.outlier_rule!r} dropped all {len(table)} candidates")
     table = table.sort_values(["kept", "cosine", "prompt"], ascending=[False, False, True], ignore_index=True)
     table["rank"] = range(1, len(table) + 1)
     return table
+
+
+def reference_table(ranking: "pd.DataFrame", object: str, embedder: Embedder, image_vector: "Tensor") -> "pd.DataFrame":
+    """The prompts that the paper compares (Table 2, Fig. 8), with the columns kind, prompt, l2 and cosine.
+
+    Args:
+        ranking: result of `rank_prompts`.
+        object: W^o.
+        embedder: G of the paper.
+        image_vector: f(I^o), a unit vector [dim].
+    """
+    import pandas as pd
+
+    prompts = reference_prompts(ranking, object)
+    table = pd.DataFrame({"kind": list(prompts), "prompt": list(prompts.values())})
+    return table.assign(**_distances(list(prompts.values()), embedder, image_vector))
+
+
+def _distances(prompts: Sequence[str], embedder: Embedder, image_vector: "Tensor") -> dict[str, Any]:
+    """L2 distance and cosine of texts to the image vector."""
+    vectors = embedder.embed_texts(prompts)
+    return {
+        "l2": (vectors - image_vector).norm(dim=1).double().numpy(),
+        "cosine": (vectors @ image_vector).double().numpy(),
+    }
 
 
 def kept_by_rule(distances: "pd.Series[float]", config: Config) -> "pd.Series[bool]":
@@ -92,16 +124,23 @@ def kept_by_rule(distances: "pd.Series[float]", config: Config) -> "pd.Series[bo
 
 
 def _rank_senses(config: Config, embedder: Embedder, image_vector: "Tensor") -> list[tuple[Any, dict[str, Any]]]:
-    """Synsets of the object with their gloss's cosine to the image, best first; none for given words."""
+    """Synsets of the object with their gloss's cosine to the image, best first; none for given words.
+
+    Those of no thing follow, which are not chosen whatever their gloss.
+    """
     if config.words:
         return []
-    senses = noun_senses(config.object)
+    things = noun_senses(config.object, config.wordnet)
+    senses = [*things, *left_out_senses(config.object, config.wordnet)]
     cosines = embedder.embed_texts([sense.definition() for sense in senses]) @ image_vector
     rows = [
-        (sense, {"synset": sense.name(), "gloss": sense.definition(), "cosine": float(cosine)})
+        (
+            sense,
+            {"synset": sense.name(), "gloss": sense.definition(), "cosine": float(cosine), "kept": sense in things},
+        )
         for sense, cosine in zip(senses, cosines, strict=True)
     ]
-    return sorted(rows, key=lambda row: -row[1]["cosine"])
+    return sorted(rows, key=lambda row: (not row[1]["kept"], -row[1]["cosine"]))
 
 
 def _words(config: Config, senses: list[tuple[Any, dict[str, Any]]]) -> list[RelatedWord]:
@@ -113,7 +152,7 @@ def _words(config: Config, senses: list[tuple[Any, dict[str, Any]]]) -> list[Rel
     return words
 
 
-def _summary(table: "pd.DataFrame", embedder: Embedder, words_given: bool) -> dict[str, Any]:
+def _summary(table: "pd.DataFrame", embedder: Embedder, config: Config) -> dict[str, Any]:
     best, worst = table.iloc[0], table.iloc[int(table["cosine"].argmin())]
     return {
         "candidates": len(table),
@@ -124,5 +163,5 @@ def _summary(table: "pd.DataFrame", embedder: Embedder, words_given: bool) -> di
         "worst_prompt": str(worst["prompt"]),
         "embedder": embedder.name,
         "embedder_digest": embedder.digest,
-        "wordnet": "not used" if words_given else wordnet_version(),
+        "wordnet": "not used" if config.words else wordnet_version(config.wordnet),
     }

@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from components.errors import InputError
+from components.errors import InputError, check
 
 if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import Synset
+
+RELEASES = {"3.0": "wordnet", "3.1": "wordnet31"}
+"""Releases of WordNet, and NLTK's names of them."""
 
 _DIRECT_RELATIONS = (
     "part_meronyms",
@@ -33,35 +36,54 @@ class RelatedWord:
     """Definition of that synset."""
 
 
-def open_wordnet() -> Any:
-    """NLTK's WordNet reader.
+def open_wordnet(release: str = "3.0") -> Any:
+    """NLTK's reader of a release of WordNet, one of `RELEASES`.
 
     Raises:
-        InputError: no WordNet is installed where NLTK looks for it.
+        InputError: it is not installed where NLTK looks for it, or the files there are of another release.
     """
-    from nltk.corpus import wordnet
+    from nltk import corpus
 
+    wordnet = getattr(corpus, RELEASES[release])
     try:
         wordnet.ensure_loaded()
     except LookupError as error:
-        raise InputError("WordNet: not found by NLTK; expected it in NLTK_DATA, see `vigil wordnet --help`") from error
+        expected = f"corpora/{RELEASES[release]}; expected it in NLTK_DATA, see `vigil wordnet --help`"
+        raise InputError(f"WordNet: not found by NLTK as {expected}") from error
+    found, place = wordnet.get_version(), f"corpora/{RELEASES[release]}"
+    check(found == release, "prompts.wordnet", release, f"{found}, the release that the files in {place} state")
     return wordnet
 
 
-def noun_senses(object_name: str) -> "list[Synset]":
-    """Noun synsets of an object name, or of its head noun where the whole name has none.
+def noun_senses(object_name: str, release: str = "3.0") -> "list[Synset]":
+    """Noun synsets that an object name may stand for: those of things and substances, where there is one.
 
-    Only those of things and substances, where there is one: what an inspection line sees is no person or idea.
+    What an inspection line sees is no person or idea.
+
+    Args:
+        object_name: W^o; where the whole name has no synset, its head noun is looked up.
+        release: one of `RELEASES`.
 
     Raises:
         InputError: neither is in WordNet.
     """
-    wordnet = open_wordnet()
+    senses = _all_noun_senses(object_name, release)
+    return [sense for sense in senses if _is_thing(sense)] or senses
+
+
+def left_out_senses(object_name: str, release: str = "3.0") -> "list[Synset]":
+    """The noun synsets of an object name that `noun_senses` leaves out."""
+    kept = noun_senses(object_name, release)
+    return [sense for sense in _all_noun_senses(object_name, release) if sense not in kept]
+
+
+def _all_noun_senses(object_name: str, release: str) -> "list[Synset]":
+    wordnet = open_wordnet(release)
     words = object_name.lower().replace("_", " ").split()
     for start in range(len(words)):
         senses = wordnet.synsets("_".join(words[start:]), pos=wordnet.NOUN)
         if senses:
-            return [sense for sense in senses if _is_thing(sense)] or list(senses)
+            return list(senses)
     raise InputError(f"object: got {object_name!r}, expected a noun that WordNet knows; or give prompts.words")
 
 
@@ -110,6 +132,6 @@ def _step(relation: str) -> "Callable[[Synset], Iterable[Synset]]":
     return neighbours
 
 
-def wordnet_version() -> str:
-    """Version of the installed WordNet, such as `3.0`."""
-    return str(open_wordnet().get_version())
+def wordnet_version(release: str = "3.0") -> str:
+    """Version that the files of a release state, such as `3.0`."""
+    return str(open_wordnet(release).get_version())

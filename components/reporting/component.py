@@ -35,11 +35,56 @@ def report(
         html: report.
         metrics: gain of the generated set.
     """
-    from components.reporting.report import Sources, write_report
+    from components.reporting.report import write_report
+    from components.reporting.sources import Sources
     from components.stage import stage
 
     with stage("reporting", line) as run:
         artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
-        gains, sheets = write_report(Sources(*[artifact.path for artifact in artifacts]), html.path, line, settings)
-        run.publish_report(settings, html.path, gains, sheets)
+        gains = write_report(Sources(*[artifact.path for artifact in artifacts]), html.path, line, settings)
         run.finish(None, gains, metrics)
+
+
+@dsl.component(base_image=image("detection"), install_kfp_package=False)
+def conclude(
+    line: str,
+    settings: str,
+    dataset_uri: str,
+    dataset_digest: str,
+    reference: Input[Dataset],
+    prompts: Input[Dataset],
+    augmented: Input[Dataset],
+    candidates: Input[Dataset],
+    selected: Input[Dataset],
+    predictions: Input[Dataset],
+    best: Input[Model],
+    detectors: Input[list[Model]],
+    html: Input[HTML],
+) -> None:
+    """Complete and end the run in MLflow, never cached: what came from the cache or could not be sent before is added.
+
+    Args:
+        line: name of the production line.
+        settings: every parameter of the run, as JSON.
+        dataset_uri: data set.
+        dataset_digest: its digest.
+        reference: image set.
+        prompts: ranked table.
+        augmented: image set.
+        candidates: one set of images per iteration.
+        selected: image set.
+        predictions: scores, anomaly maps and metrics.
+        best: the chosen detector.
+        detectors: all trained detectors.
+        html: report.
+    """
+    from components.nomination import is_registered
+    from components.reporting.conclude import conclude_run
+    from components.reporting.sources import Sources
+    from components.stage import stage
+
+    with stage("conclusion", line, direct=not is_registered(best.path)) as run:
+        run.describe_run(settings, dataset_uri, dataset_digest)
+        artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
+        paths = [detector.path for detector in detectors]
+        conclude_run(Sources(*[artifact.path for artifact in artifacts]), paths, html.path, run.tracker)

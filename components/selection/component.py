@@ -13,8 +13,13 @@ def select(
     candidates: Input[Dataset],
     selected: Output[Dataset],
     metrics: Output[Metrics],
+    object: str = "",
     embedder: str = "conse",
     embedder_weights: str = "",
+    rule: str = "text",
+    iteration: int = 0,
+    prompt: str = "best",
+    images: int = 0,
 ) -> None:
     """Select the candidate set nearest to the best prompt (paper section 4.2, Eq. 4 and 5).
 
@@ -24,13 +29,29 @@ def select(
         candidates: one set of images per iteration.
         selected: image set.
         metrics: best and worst iteration.
+        object: name of the inspected part.
         embedder: conse, or open_clip:ARCHITECTURE.
         embedder_weights: reference to CLIP weights.
+        rule: text, last or fixed.
+        iteration: iteration of the rule fixed.
+        prompt: best, worst, word or naive.
+        images: images of each set that are taken; 0 for all.
     """
     from components.selection.config import Config
     from components.selection.integrate import select_images
     from components.stage import stage
 
     with stage("selection", line) as run:
-        config = run.configure(Config(embedder=embedder, embedder_weights=embedder_weights))
-        run.finish(selected.path, select_images(prompts.path, candidates.path, selected.path, config), metrics)
+        config = run.configure(
+            Config(
+                object=object,
+                embedder=embedder,
+                embedder_weights=embedder_weights,
+                rule=rule,
+                iteration=iteration,
+                prompt=prompt,
+                images=images,
+            )
+        )
+        result = select_images(prompts.path, candidates.path, selected.path, config, run.progress)
+        run.finish(selected.path, result, metrics)

@@ -4,57 +4,109 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import (
-    PROMPTS,
     TREND,
     ImageSet,
     candidate_iterations,
     new_image_set,
     read_candidates,
-    read_table,
     to_tensor,
     write_table,
 )
 from components.embedding import Embedder, load_embedder
+from components.errors import check
+from components.progress import OnStep, untold
+from components.reference_prompts import prompt_text
 from components.selection.config import Config
 
 
-def select_images(prompts: str | Path, candidates: str | Path, selected: str | Path, config: Config) -> dict[str, Any]:
+def select_images(
+    prompts: str | Path, candidates: str | Path, selected: str | Path, config: Config, on_step: OnStep = untold
+) -> dict[str, Any]:
     """Write the best candidate set as an image set, with the trend of the cosine over iterations.
 
     Args:
-        prompts: artifact whose first row is the best prompt P.
+        prompts: artifact of the prompts stage.
         candidates: artifact with the L sets.
         selected: artifact to write.
         config: settings.
+        on_step: called after every iteration with its number, their number, and the cosine.
 
     Returns:
-        The best and the worst iteration with their cosines, and the digest of the set.
+        The iterations nearest to and farthest from the prompt with their cosines, the iteration that the rule took, the
+        prompt, and the digest of the set.
+
+    Raises:
+        InputError: the rule's iteration does not exist, or a set has too few images.
     """
-    prompt = str(read_table(Path(prompts) / PROMPTS)["prompt"].iloc[0])
-    trend = similarity_trend(candidates, prompt, load_embedder(config.embedder, config.embedder_weights))
+    prompt = prompt_text(prompts, config.prompt, config.object)
+    embedder = load_embedder(config.embedder, config.embedder_weights)
+    trend = similarity_trend(candidates, prompt, embedder, config.images, on_step)
     best = max(trend, key=lambda row: row["cosine"])
     worst = min(trend, key=lambda row: row["cosine"])
+    taken = chosen_iteration(trend, config)
     with new_image_set(selected) as (writer, directory):
-        for index, image in enumerate(read_candidates(candidates, best["iteration"])):
-            writer.add(image, id=f"generated-{index:03d}", source=f"iteration-{best['iteration']:03d}/{index:03d}")
+        for index, image in enumerate(_first(candidates, taken, config.images)):
+            writer.add(image, id=f"generated-{index:03d}", source=f"iteration-{taken:03d}/{index:03d}")
         write_table(directory / TREND, trend)
     return {
         "best_iteration": best["iteration"],
         "best_cosine": best["cosine"],
         "worst_iteration": worst["iteration"],
         "worst_cosine": worst["cosine"],
+        "selected_iteration": taken,
+        "selected_prompt": prompt,
         "selected_digest": ImageSet(selected).digest,
     }
 
 
-def similarity_trend(candidates: str | Path, prompt: str, embedder: Embedder) -> list[dict[str, Any]]:
-    """cos(z_t, z_v^l) of every iteration l, with z_v^l the mean over the set's image vectors (Eq. 4 and 5)."""
+def chosen_iteration(trend: list[dict[str, Any]], config: Config) -> int:
+    """Iteration whose set the rule takes; the first of those that are equally near to the prompt.
+
+    Args:
+        trend: rows of `similarity_trend`.
+        config: names the rule.
+
+    Raises:
+        InputError: the iteration of the rule `fixed` does not exist.
+    """
+    iterations = [int(row["iteration"]) for row in trend]
+    if config.rule == "last":
+        return max(iterations)
+    if config.rule == "fixed":
+        check(config.iteration in iterations, "selection.iteration", config.iteration, f"0 to {max(iterations)}")
+        return config.iteration
+    return int(max(trend, key=lambda row: row["cosine"])["iteration"])
+
+
+def similarity_trend(
+    candidates: str | Path, prompt: str, embedder: Embedder, images: int = 0, on_step: OnStep = untold
+) -> list[dict[str, Any]]:
+    """cos(z_t, z_v^l) of every iteration l, with z_v^l the mean over the set's image vectors (Eq. 4 and 5).
+
+    Args:
+        candidates: artifact with the L sets.
+        prompt: text of z_t.
+        embedder: f and G of the paper.
+        images: M, the first images of each set that make up the mean; 0 for all.
+        on_step: called after every iteration with its number, their number, and the cosine.
+
+    Raises:
+        InputError: a set has fewer images.
+    """
     import torch
 
     text_vector = embedder.embed_texts([prompt])[0]
-    rows = []
-    for iteration in candidate_iterations(candidates):
-        vectors = embedder.embed_images(to_tensor(read_candidates(candidates, iteration)))
+    rows: list[dict[str, Any]] = []
+    iterations = candidate_iterations(candidates)
+    for iteration in iterations:
+        vectors = embedder.embed_images(to_tensor(_first(candidates, iteration, images)))
         cosine = torch.cosine_similarity(vectors.mean(dim=0), text_vector, dim=0)
         rows.append({"iteration": iteration, "cosine": float(cosine)})
+        on_step(len(rows), len(iterations), {"cosine": float(cosine)})
     return rows
+
+
+def _first(candidates: str | Path, iteration: int, images: int) -> list[Any]:
+    found = read_candidates(candidates, iteration)
+    check(images <= len(found), "selection.images", images, f"at most {len(found)}, as generator.images")
+    return found[: images or len(found)]

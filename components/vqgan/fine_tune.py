@@ -1,28 +1,29 @@
 """The fine-tuning loop: L candidate sets and the updated generator (paper section 4.2)."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from components.artifacts import STEPS, ImageSet, new_directory, write_candidates, write_table
-from components.compute import device, seed_everything
+from components.artifacts import (
+    ITERATIONS,
+    STEPS,
+    ImageSet,
+    candidate_file,
+    new_directory,
+    write_candidates,
+    write_table,
+)
+from components.compute import seed_everything
+from components.progress import OnStep
+from components.vqgan.checkpoint import Checkpoint
 from components.vqgan.config import Config
-from components.vqgan.discriminator import PatchDiscriminator, hinge_loss
-from components.vqgan.latents import sample_latents
-from components.vqgan.losses import GeneratorLoss, adaptive_weight, mse_loss
-from components.vqgan.model import build_generator, restart_codes, save_generator, to_image_range, to_model_range
-from components.vqgan.perceptual import NAME as PERCEPTUAL_NAME
-from components.vqgan.perceptual import PerceptualDistance
+from components.vqgan.early_stop import SimilarityTrend
+from components.vqgan.loop import FineTuning, Groups
+from components.vqgan.model import save_generator, to_model_range, weights_digest
 
-ADAM_BETAS = (0.5, 0.9)
-"""As in taming-transformers."""
-
-OnStep = Callable[[int, int, Mapping[str, float]], None]
-"""Called after each step with the step, counted from 1, the number of steps, and the scalars."""
+History = dict[str, list[dict[str, float]]]
+"""Rows of the finished `steps` and `iterations`."""
 
 
 def fine_tune(
@@ -34,6 +35,9 @@ def fine_tune(
     on_step: OnStep,
 ) -> dict[str, Any]:
     """Write the candidate sets of all iterations and the fine-tuned generator.
+
+    With the environment variable `VIGIL_CHECKPOINTS`, a folder or `s3://BUCKET/PREFIX`, a loop that was killed goes on
+    after its last finished iteration, to the same digits.
 
     Args:
         reference: image set with the given images I^o; its good training images are read.
@@ -50,26 +54,22 @@ def fine_tune(
         InputError: the weights do not fit the architecture.
     """
     seed_everything(config.seed)
-    loop = FineTuning(load_groups(reference, augmented), config)
-    steps: list[dict[str, float]] = []
-    rows: list[dict[str, float]] = []
+    groups = load_groups(reference, augmented)
+    identity = {"config": asdict(config), "weights": weights_digest(config), **_digests(reference, augmented)}
+    checkpoint = Checkpoint(identity)
+    loop = FineTuning(groups, config)
+    trend = SimilarityTrend([given for given, _ in groups], config) if config.patience else None
     with new_directory(candidates) as directory:
-        for iteration in range(config.iterations):
-            started = time.perf_counter()
-            steps += _run_iteration(loop, iteration, on_step)
-            row = _summarise(steps[-config.steps :]) | {"iteration": iteration, **loop.finish_iteration()}
-            images = loop.generate(config.images)
-            rows.append(row | {"seconds": time.perf_counter() - started})
-            write_candidates(directory, iteration, images, rows)
-        write_table(directory / STEPS, steps)
+        history = _run(loop, directory, checkpoint, trend, on_step)
+        write_table(directory / STEPS, history["steps"])
     with new_directory(generator) as directory:
-        save_generator(loop.model, directory, config, config.iterations * config.steps)
-    origin = config.weights.partition("#")[0] or "untrained"
-    last = {f"last_{name}": value for name, value in rows[-1].items()}
-    return last | {"generator_start": origin, "perceptual_term": PERCEPTUAL_NAME}
+        save_generator(loop.averaged, directory, config, loop.step_index)
+    checkpoint.remove()
+    last = {f"last_{name}": value for name, value in history["iterations"][-1].items()}
+    return last | {"generator_start": config.origin, "perceptual_term": loop.loss.perceptual.name}
 
 
-def load_groups(reference: str | Path, augmented: str | Path) -> list[tuple[Tensor, Tensor]]:
+def load_groups(reference: str | Path, augmented: str | Path) -> Groups:
     """Each given image [1, 3, height, width] with its augmentations [n, 3, height, width], all in [-1, 1]."""
     given, images = ImageSet(reference), ImageSet(augmented)
     groups = []
@@ -79,134 +79,61 @@ def load_groups(reference: str | Path, augmented: str | Path) -> list[tuple[Tens
     return groups
 
 
-class FineTuning:
-    """Models, optimisers and the data of the loop."""
-
-    def __init__(self, groups: list[tuple[Tensor, Tensor]], config: Config) -> None:
-        """Build the generator and the discriminator.
-
-        Args:
-            groups: as `load_groups` returns them.
-            config: settings.
-        """
-        self.config = config
-        self.model = build_generator(config).to(device(), memory_format=torch.channels_last).train()
-        self._groups = groups
-        self._perceptual = PerceptualDistance().to(device())
-        self._discriminator = PatchDiscriminator().to(device())
-        rate = config.learning_rate
-        self._optimizer = torch.optim.Adam(self.model.parameters(), rate, ADAM_BETAS)
-        self._discriminator_optimizer = torch.optim.Adam(self._discriminator.parameters(), rate, ADAM_BETAS)
-        self._used = torch.zeros(config.codebook_size, dtype=torch.bool, device=device())
-        self._step = 0
-        if not config.weights:
-            restart_codes(self.model, self._encode(groups[0][1][: config.batch_size]), self._used)
-
-    def step(self) -> dict[str, float]:
-        """One update of encoder, decoder and codebook on Eq. 7, and of the discriminator."""
-        given, images = self._batch()
-        adversarial = self._step >= self.config.adversarial_start
-        loss, reconstructed = self._generator_loss(given, images, adversarial)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        scalars = loss.scalars()
-        scalars["discriminator"] = self._update_discriminator(images, reconstructed) if adversarial else 0.0
-        self._step += 1
-        return scalars
-
-    @torch.no_grad()
-    def generate(self, count: int) -> Tensor:
-        """Decode `count` sampled latents, spread over the given images, to [count, 3, height, width] in [0, 1]."""
-        share = [count // len(self._groups) + (index < count % len(self._groups)) for index in range(len(self._groups))]
-        samples = []
-        for (_, images), own in zip(self._groups, share, strict=True):
-            if own:
-                quantised = torch.cat([self._quantise(self._encode(batch))[0] for batch in self._split(images)])
-                samples.append(sample_latents(quantised, own, self.config))
-        decoded = [self._decode(batch).cpu() for batch in self._split(torch.cat(samples))]
-        return to_image_range(torch.cat(decoded))
-
-    @torch.no_grad()
-    def finish_iteration(self) -> dict[str, float]:
-        """Restart the codes that the iteration did not use; codebook use and the first given image's PSNR in dB."""
-        latents = self._encode(self._groups[0][1][: self.config.batch_size])
-        used = int(self._used.sum())
-        given = self._groups[0][0].to(device())
-        reconstructed = self._decode(self._quantise(self._encode(given))[0])
-        error = (to_image_range(reconstructed) - to_image_range(given)).square().mean()
-        if self.config.restart_codes:
-            restart_codes(self.model, latents, self._used)
-        self._used.zero_()
-        return {"codes_used": used, "psnr": float(-10 * error.log10())}
-
-    def _batch(self) -> tuple[Tensor, Tensor]:
-        given, images = self._groups[self._step % len(self._groups)]
-        drawn = torch.randperm(len(images))[: self.config.batch_size]
-        return given.to(device()), images[drawn].to(device(), memory_format=torch.channels_last)
-
-    def _generator_loss(self, given: Tensor, images: Tensor, adversarial: bool) -> tuple[GeneratorLoss, Tensor]:
-        config = self.config
-        quantised, codebook, codes = self._quantise(self._encode(images))
-        self._used[codes] = True
-        generated = self._decode(sample_latents(quantised, len(images), config))
-        reconstructed = self._decode(quantised)
-        mse = mse_loss(given, generated)
-        reconstruction = (images - reconstructed).abs().mean()
-        perceptual = self._perceptual(reconstructed, images).mean()
-        faithful = reconstruction + config.perceptual_weight * perceptual
-        fooling, weight = self._adversarial_term(faithful, reconstructed, adversarial)
-        vq = faithful + config.adversarial_weight * weight * fooling + codebook
-        loss = GeneratorLoss(
-            mse=mse,
-            reconstruction=reconstruction,
-            perceptual=perceptual,
-            adversarial=fooling,
-            codebook=codebook,
-            adaptive_weight=weight,
-            total=mse + config.vq_weight * vq,
-        )
-        return loss, reconstructed.detach()
-
-    def _adversarial_term(self, faithful: Tensor, reconstructed: Tensor, active: bool) -> tuple[Tensor, Tensor]:
-        if not active:
-            return torch.zeros((), device=device()), torch.zeros((), device=device())
-        fooling = -self._discriminator(reconstructed).mean()
-        return fooling, adaptive_weight(faithful, fooling, self.model.decoder.conv_out.weight)
-
-    def _update_discriminator(self, images: Tensor, reconstructed: Tensor) -> float:
-        loss = hinge_loss(self._discriminator(images), self._discriminator(reconstructed))
-        self._discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._discriminator_optimizer.step()
-        return float(loss.detach())
-
-    def _encode(self, images: Tensor) -> Tensor:
-        latents: Tensor = self.model.encode(images.to(device())).latents
-        return latents
-
-    def _quantise(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantised latents [n, c, h, w] (Eq. 2), codebook loss, and the codes' indices [n * h * w]."""
-        quantised, loss, (_, _, codes) = self.model.quantize(latents)
-        return quantised, loss, codes
-
-    def _decode(self, latents: Tensor) -> Tensor:
-        samples: Tensor = self.model.decode(latents, force_not_quantize=True).sample
-        return samples
-
-    def _split(self, tensors: Tensor) -> Iterator[Tensor]:
-        return iter(torch.split(tensors, self.config.batch_size))
+def _digests(reference: str | Path, augmented: str | Path) -> dict[str, str]:
+    return {"reference": ImageSet(reference).digest, "augmented": ImageSet(augmented).digest}
 
 
-def _run_iteration(loop: FineTuning, iteration: int, on_step: OnStep) -> list[dict[str, float]]:
-    rows = []
-    total = loop.config.iterations * loop.config.steps
-    for index in range(loop.config.steps):
-        step = iteration * loop.config.steps + index + 1
+def _run(
+    loop: FineTuning, directory: Path, checkpoint: Checkpoint, trend: SimilarityTrend | None, on_step: OnStep
+) -> History:
+    """Run the iterations that the checkpoint does not hold yet; rows per step and per iteration."""
+    config = loop.config
+    history = _resume(loop, directory, checkpoint)
+    rows = history["iterations"]
+    while len(rows) < config.iterations and not (trend and trend.has_peaked(rows)):
+        started = time.perf_counter()
+        iteration = len(rows)
+        steps, finished = _run_iteration(loop, iteration, on_step)
+        row = _summarise(steps) | {"iteration": iteration, **finished}
+        images = loop.generate(config.images)
+        if trend:
+            row["similarity"] = trend.similarity(images)
+        history["steps"] += steps
+        rows.append(row | {"seconds": time.perf_counter() - started})
+        write_candidates(directory, iteration, images, rows)
+        checkpoint.save(loop.state(), history, directory / candidate_file(iteration))
+    return history
+
+
+def _resume(loop: FineTuning, directory: Path, checkpoint: Checkpoint) -> History:
+    """Put the loop and the finished candidate sets back to where a killed loop was, if there was one."""
+    loaded = checkpoint.load()
+    if loaded is None:
+        return {"steps": [], "iterations": []}
+    tensors, history = loaded
+    loop.load_state(tensors)
+    for row in history["iterations"]:
+        checkpoint.fetch(candidate_file(int(row["iteration"])), directory)
+    write_table(directory / ITERATIONS, history["iterations"])
+    return history
+
+
+def _run_iteration(
+    loop: FineTuning, iteration: int, on_step: OnStep
+) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """Scalars of every step, and of the iteration; the last step is told with both."""
+    rows, finished = list[dict[str, float]](), dict[str, float]()
+    config = loop.config
+    for index in range(config.steps):
+        step = iteration * config.steps + index + 1
+        started = time.perf_counter()
         scalars = {"iteration": float(iteration), **loop.step()}
-        on_step(step, total, scalars)
+        speed = config.batch_size * config.accumulate / (time.perf_counter() - started)
+        if index == config.steps - 1:
+            finished = loop.finish_iteration()
+        on_step(step, config.iterations * config.steps, {**scalars, **finished, "images_per_second": speed})
         rows.append({"step": float(step), **scalars})
-    return rows
+    return rows, finished
 
 
 def _summarise(rows: list[dict[str, float]]) -> dict[str, float]:

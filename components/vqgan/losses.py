@@ -9,27 +9,41 @@ MAX_ADAPTIVE_WEIGHT = 1e4
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorLoss:
-    """Terms of Eq. 7, each a scalar before weighting, and the total that is minimised."""
+class VqTerms:
+    """Terms of L_vq, each a scalar before weighting, and their weighted sum."""
 
-    mse: Tensor
-    """L_mse of Eq. 6: mean squared difference of the generated images to the given one."""
     reconstruction: Tensor
-    """Mean absolute difference of the reconstruction to the augmented image."""
+    """Mean absolute difference of the reconstruction to the image."""
     perceptual: Tensor
-    """Perceptual distance of the reconstruction to the augmented image."""
+    """Perceptual distance of the reconstruction to the image."""
     adversarial: Tensor
-    """Negative mean logit of the reconstruction."""
+    """Negative mean logit of the reconstruction; 0 before the adversarial term starts."""
     codebook: Tensor
     """Codebook and commitment terms."""
     adaptive_weight: Tensor
     """Weight that balances the adversarial term's gradient with the reconstruction's."""
     total: Tensor
-    """L of Eq. 7."""
+    """L_vq."""
 
     def scalars(self) -> dict[str, float]:
         """The terms as Python numbers."""
         return {name: float(value.detach()) for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopLoss:
+    """The loss of one step of the loop."""
+
+    mse: Tensor
+    """L_mse of Eq. 6: mean squared difference of the generated images to the given one."""
+    vq: VqTerms
+    """Terms of L_vq."""
+    total: Tensor
+    """L of Eq. 7, which is minimised."""
+
+    def scalars(self) -> dict[str, float]:
+        """The terms as Python numbers, `total` that of Eq. 7."""
+        return {"mse": float(self.mse.detach()), **self.vq.scalars(), "total": float(self.total.detach())}
 
 
 def mse_loss(given: Tensor, generated: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import json
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from components.artifacts import (
     ITERATIONS,
     ImageSet,
+    Region,
     candidate_iterations,
     decode_png,
     encode_png,
@@ -32,14 +34,14 @@ from components.artifacts import (
 from components.errors import InputError
 from tests.components.trees import marked, noise
 
-_ROWS = [
+_ROWS: list[dict[str, Any]] = [
     {"id": "train-good-000", "split": "train", "label": "good", "defect": ""},
     {"id": "test-good-000", "split": "test", "label": "good", "defect": ""},
     {"id": "test-bent-000", "split": "test", "label": "bad", "defect": "bent"},
 ]
 
 
-def _write_set(path: Path, rows: Sequence[dict[str, str]] = _ROWS, first_seed: int = 0) -> ImageSet:
+def _write_set(path: Path, rows: Sequence[dict[str, Any]] = _ROWS, first_seed: int = 0) -> ImageSet:
     seeds = {row["id"]: first_seed + index for index, row in enumerate(_ROWS)}
     with new_image_set(path) as (writer, _):
         for row in rows:
@@ -100,6 +102,37 @@ def test_image_set_is_two_files_and_its_tar_holds_png_members_only(tmp_path: Pat
         "test-bent-000.image.png",
         "test-bent-000.mask.png",
     ]
+
+
+def _write_regions(path: Path, saturation: float, second: int) -> ImageSet:
+    regions = [
+        Region(name="slot", mask=marked(0, 8) > 0, saturation=saturation),
+        Region(name="spot", mask=marked(second, 8) > 0, saturation=1.0),
+    ]
+    with new_image_set(path) as (writer, _):
+        writer.add(noise(0), id="good", source="good.png")
+        writer.add(noise(1), id="bad", label="bad", source="bad.png", mask=marked(0, 32) > 0, regions=regions)
+    return ImageSet(path)
+
+
+def test_regions_are_kept_apart_beside_the_mask(tmp_path: Path) -> None:
+    images = _write_regions(tmp_path / "set", 0.25, second=4)
+
+    slot, spot = images.regions("bad")
+    assert [(region.name, region.saturation) for region in (slot, spot)] == [("slot", 0.25), ("spot", 1.0)]
+    np.testing.assert_array_equal(slot.mask, marked(0, 8) > 0)
+    np.testing.assert_array_equal(spot.mask, marked(4, 8) > 0)
+    np.testing.assert_array_equal(images.mask("bad"), marked(0, 32) > 0)
+    assert images.regions("good") == []
+    assert _entries(tmp_path / "set") == ["images.tar", "manifest.parquet", "regions.parquet"]
+
+
+def test_digest_changes_with_the_regions(tmp_path: Path) -> None:
+    sets = [(0.25, 4), (0.5, 4), (0.25, 5)]
+    digests = [_write_regions(tmp_path / f"set-{index}", *values).digest for index, values in enumerate(sets)]
+
+    assert len(set(digests)) == 3
+    assert _write_regions(tmp_path / "again", 0.25, 4).digest == digests[0]
 
 
 def test_tensor_is_scaled_to_one_and_has_channels_first(tmp_path: Path) -> None:

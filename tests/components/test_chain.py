@@ -1,5 +1,7 @@
 """All components, one after the other in this process, as the pipeline calls them."""
 
+import dataclasses
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,21 +12,22 @@ import numpy as np
 import pytest
 from kfp.dsl import HTML, Dataset, Metrics, Model
 
-from components.artifacts import RECORDS, SUMMARY, TREND, ImageSet, read_json, read_table
+from components.artifacts import ONNX_MODEL, RECALL, RECORDS, SUMMARY, TREND, ImageSet, read_json, read_table
 from components.augmentation.component import augment
+from components.comparison import KIND_METRICS, SPRO_METRICS
 from components.detection.component import train
 from components.detectors import Detector
 from components.evaluation.component import evaluate
 from components.ingestion.component import fingerprint, ingest
 from components.prompts.component import find_prompts
 from components.registration.component import register
-from components.reporting.component import report
+from components.reporting.component import conclude, report
 from components.selection.component import select
-from components.tracking import find_or_create_parent
 from components.vqgan.component import generate
 from pipelines.line import parse_line
 from tests.components.image_sets import write_reference
-from tests.conftest import MvtecTree
+from tests.components.runs import line_runs, only_stage_run, pipeline_run
+from tests.conftest import MvtecTree, NewDatabase
 
 LINE = "screws"
 TRIALS = ("none", "generated")
@@ -47,13 +50,14 @@ class Chain:
 
 
 def track(environment: pytest.MonkeyPatch, root: Path) -> None:
-    environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+    environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
     environment.setenv("VIGIL_RUN_ID", "r1")
 
 
 @pytest.fixture(scope="module")
-def finished(mvtec_tree: MvtecTree, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+def finished(mvtec_tree: MvtecTree, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Chain:
     chain = Chain(tmp_path_factory.mktemp("chain"))
+    new_database(chain.root)
     with pytest.MonkeyPatch.context() as environment:
         track(environment, chain.root)
         run_all(chain, str(mvtec_tree(train=2, test_good=3, test_bad=3)))
@@ -67,7 +71,9 @@ def chain(finished: Chain, monkeypatch: pytest.MonkeyPatch) -> Chain:
 
 
 def run_all(chain: Chain, uri: str) -> None:
-    digest = chain.call(fingerprint, uri=uri)
+    line = parse_line({"name": LINE, "object": "screw", "dataset": {"uri": uri, "image_size": 64}}, chain.root)
+    settings = line.arguments()["settings"]
+    digest = chain.call(fingerprint, uri=uri, settings=settings)
     images = {
         name: chain.output(Dataset, name) for name in ("reference", "prompts", "augmented", "candidates", "selected")
     }
@@ -90,6 +96,7 @@ def run_all(chain: Chain, uri: str) -> None:
         candidates=images["candidates"],
         generator=chain.output(Model, "generator"),
         metrics=chain.metrics("g"),
+        weights="none",
         codebook_size=16,
         iterations=2,
         images=2,
@@ -103,10 +110,10 @@ def run_all(chain: Chain, uri: str) -> None:
         selected=images["selected"],
         metrics=chain.metrics("s"),
     )
-    detect_and_report(chain, images)
+    detect_and_report(chain, images, settings, digest)
 
 
-def detect_and_report(chain: Chain, images: dict[str, Any]) -> None:
+def detect_and_report(chain: Chain, images: dict[str, Any], settings: str, digest: str) -> None:
     reference = images["reference"]
     detectors = []
     for trial in TRIALS:
@@ -130,17 +137,13 @@ def detect_and_report(chain: Chain, images: dict[str, Any]) -> None:
         predictions=predictions,
         best=best,
         metrics=chain.metrics("r"),
+        export="onnx",
     )
-    line = parse_line({"name": LINE, "object": "screw", "dataset": {"uri": ".", "image_size": 64}}, chain.root)
-    chain.call(
-        report,
-        settings=line.arguments()["settings"],
-        **images,
-        predictions=predictions,
-        best=best,
-        html=chain.output(HTML, "report.html"),
-        metrics=chain.metrics("html"),
-    )
+    shown = {**images, "predictions": predictions, "best": best}
+    html = chain.output(HTML, "report.html")
+    chain.call(report, settings=settings, **shown, html=html, metrics=chain.metrics("html"))
+    source = {"dataset_uri": json.loads(settings)["dataset_uri"], "dataset_digest": digest}
+    chain.call(conclude, settings=settings, **source, **shown, detectors=detectors, html=html)
 
 
 def test_ingestion_draws_the_shots_and_keeps_the_test_split(chain: Chain) -> None:
@@ -160,14 +163,45 @@ def test_records_hold_every_trial_with_all_metrics(chain: Chain) -> None:
     assert [record["training_set"] for record in records] == list(TRIALS)
     keys = {"image_auroc", "pixel_auroc", "aupro", "image_ap", "image_f1_max"}
     assert all(0 <= record[key] <= 1 for record in records for key in keys)
-    assert set(records[0]) == keys | {"detector", "training_set", "seed", "latency_ms"}
+    keys |= {"threshold", "false_alarm_rate", "recall", "latency_ms", "images_per_second"}
+    by_kind = {*KIND_METRICS, *SPRO_METRICS}
+    assert all(record[key] is None for record in records for key in by_kind)
+    assert set(records[0]) == keys | by_kind | {"detector", "training_set", "seed"}
+
+
+def test_threshold_travels_and_gives_the_reported_rates(chain: Chain) -> None:
+    reference, best = ImageSet(chain.root / "reference"), Detector(chain.root / "best")
+    assert (best.threshold.source, best.threshold.images) == ("leave-one-out", 2)
+    (record,) = [
+        record
+        for record in read_json(chain.root / "predictions" / RECORDS)
+        if record["training_set"] == best.config.training_set
+    ]
+    called = {
+        label: best.predict(reference.tensor(reference.ids("test", label)))[0] > record["threshold"]
+        for label in ("good", "bad")
+    }
+    assert record["false_alarm_rate"] == pytest.approx(float(called["good"].float().mean()))
+    assert record["recall"] == pytest.approx(float(called["bad"].float().mean()))
+    table = read_table(chain.root / "predictions" / RECALL)
+    row = table[table["training_set"] == best.config.training_set].iloc[0]
+    assert (row["defect"], row["images"], row["recall"]) == ("scratch", 3, record["recall"])
+    assert "leave-one-out" in (chain.root / "report.html").read_text(encoding="utf-8")
 
 
 def test_report_is_self_contained_and_shows_what_was_used(chain: Chain) -> None:
     html = (chain.root / "report.html").read_text(encoding="utf-8")
     visible = html.split("<body>")[1]
     prompts = read_table(chain.root / "prompts" / "prompts.parquet")
-    for text in ("ConSE", "started untrained", "stand-in for LPIPS", prompts["prompt"].iloc[0], "generator_steps"):
+    for text in (
+        "Promotion: first",
+        "min_champion_gain",
+        "ConSE",
+        "started untrained",
+        "stand-in for LPIPS",
+        prompts["prompt"].iloc[0],
+        "generator_steps",
+    ):
         assert text in visible
     markup = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
     assert re.findall(r'(?:src|href)="(?!data:)', markup) == []
@@ -177,31 +211,48 @@ def test_report_is_self_contained_and_shows_what_was_used(chain: Chain) -> None:
 
 def test_every_stage_has_its_run_below_the_pipeline_run(chain: Chain) -> None:
     client = mlflow.MlflowClient()
-    parent = find_or_create_parent(LINE)
-    experiment = client.get_experiment_by_name(LINE)
-    runs = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
-    stages = {run.data.tags["vigil.stage"]: run.info.status for run in runs}
+    parent = pipeline_run(client, LINE)
+    history = client.get_registered_model(LINE).tags["vigil.history_run"]
+    nested = [run for run in line_runs(client, LINE) if run.info.run_id not in (parent.info.run_id, history)]
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in nested)
+    stages = {run.data.tags["vigil.stage"]: run.info.status for run in nested}
     detections = {f"detection patchcore/{trial}": "FINISHED" for trial in TRIALS}
     others = ("fingerprint", "ingestion", "prompts", "augmentation", "vqgan", "selection", "evaluation", "registration")
-    assert stages == detections | dict.fromkeys((*others, "reporting"), "FINISHED")
-    assert "patchcore.generated.image_auroc" in client.get_run(parent).data.metrics
-    assert len(client.get_run(parent).inputs.dataset_inputs) == 1
+    assert len(stages) == len(nested)
+    assert stages == detections | dict.fromkeys((*others, "reporting", "conclusion"), "FINISHED")
 
 
-def test_report_and_contact_sheets_are_files_of_the_pipeline_run(chain: Chain) -> None:
+def test_pipeline_run_says_what_it_is_about(chain: Chain) -> None:
+    parent = pipeline_run(mlflow.MlflowClient(), LINE)
+    assert parent.info.status == "FINISHED"
+    assert "patchcore.generated.image_auroc" in parent.data.metrics
+    assert "patchcore.gain" in parent.data.metrics
+    assert parent.data.params["generator_steps"] == "15"
+    tags = {name: parent.data.tags[f"vigil.{name}"] for name in ("line", "object", "profile", "shots", "seed")}
+    assert tags == {"line": LINE, "object": "screw", "profile": "embedded", "shots": "1", "seed": "0"}
+    assert len(parent.data.tags["vigil.dataset_digest"]) == 64
+    assert "torch" in json.loads(parent.data.tags["vigil.versions"])
+    assert len(mlflow.MlflowClient().get_run(parent.info.run_id).inputs.dataset_inputs) == 1
+
+
+def test_what_a_person_looks_at_are_files_of_the_pipeline_run(chain: Chain) -> None:
     client = mlflow.MlflowClient()
-    parent = find_or_create_parent(LINE)
-    assert "report.html" in {file.path for file in client.list_artifacts(parent)}
-    sheets = {file.path for file in client.list_artifacts(parent, "contact_sheets")}
-    assert sheets == {f"contact_sheets/{name}.jpg" for name in ("given", "augmented", "best", "worst")}
+    parent = pipeline_run(client, LINE).info.run_id
+
+    def files(folder: str = "") -> set[str]:
+        return {file.path.rpartition("/")[2] for file in client.list_artifacts(parent, folder) if not file.is_dir}
+
+    assert files() == {"report.html", "prompts.json"}
+    assert files("contact_sheets") == {f"{name}.jpg" for name in ("given", "augmented", "best", "worst")}
+    assert files("curves") == {"roc.png", "precision_recall.png"}
+    assert files("worst_errors") == {f"{kind}-{index:02d}.jpg" for kind in ("good", "bad") for index in range(3)}
 
 
-def test_losses_are_logged_step_by_step(chain: Chain) -> None:
+@pytest.mark.parametrize(("stage", "name", "steps"), [("vqgan", "total", 4), ("selection", "cosine", 2)])
+def test_curves_are_logged_step_by_step(chain: Chain, stage: str, name: str, steps: int) -> None:
     client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name(LINE)
-    (run,) = client.search_runs([experiment.experiment_id], "tags.`vigil.stage` = 'vqgan'")
-    history = client.get_metric_history(run.info.run_id, "total")
-    assert [point.step for point in history if point.step] == [1, 2, 3, 4]
+    history = client.get_metric_history(only_stage_run(client, LINE, stage).info.run_id, name)
+    assert [point.step for point in history if point.step] == list(range(1, steps + 1))
 
 
 def test_registered_model_scores_as_the_detector_does(chain: Chain) -> None:
@@ -213,8 +264,17 @@ def test_registered_model_scores_as_the_detector_does(chain: Chain) -> None:
     scores, maps = Detector(chain.root / "best").predict(reference.tensor(ids))
     np.testing.assert_allclose(received["score"], scores.numpy(), atol=1e-4)
     np.testing.assert_allclose(received["anomaly_map"], maps.numpy(), atol=1e-4)
-    with pytest.raises(ValueError, match=r"expected \[n, 64, 64, 3\]"):
-        model.predict(batch[:, :32])
+    assert set(model.predict(batch[:, :32], params={"maps": False})) == {"score", "anomalous"}
+    with pytest.raises(mlflow.exceptions.MlflowException, match=r"^image 0: got shape \[64, 3\], expected \[height"):
+        model.predict(batch[0])
+    assert model.metadata.metadata["threshold"] == dataclasses.asdict(Detector(chain.root / "best").threshold)
+
+
+def test_export_is_logged_with_the_model_and_its_parity_told(chain: Chain) -> None:
+    assert read_json(chain.root / "best" / SUMMARY)["parity.passed"] is True
+    logged = Path(mlflow.artifacts.download_artifacts(f"models:/{LINE}/1")) / "artifacts" / "detector"
+    assert (logged / ONNX_MODEL).read_bytes() == (chain.root / "best" / ONNX_MODEL).read_bytes()
+    assert "agrees with the checkpoint" in (chain.root / "report.html").read_text(encoding="utf-8")
 
 
 def test_images_without_masks_have_no_pixel_metrics(tmp_path: Path) -> None:

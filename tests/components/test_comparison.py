@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.comparison import Record, best_record, gain, trial_name
+from components.comparison import Record, best_record, extra_metrics, gain, trial_name
 from components.errors import InputError
 
 
@@ -89,3 +89,17 @@ def test_metric_that_nothing_has_is_named() -> None:
 
 def test_trial_name() -> None:
     assert trial_name(_record("none", 0.9)) == "patchcore/none"
+
+
+def test_metric_of_kinds_needs_both_kinds() -> None:
+    record = {**_record("none", 0.9), "image_auroc_kind_mean": None}
+
+    with pytest.raises(InputError, match=r"gate\.metric: .* needs logical and structural anomalies"):
+        best_record([record], "image_auroc_kind_mean", 0.0)
+
+
+def test_extra_metrics_are_those_that_any_record_holds() -> None:
+    measured = {**_record("none", 0.9), "spro_logical": 0.2, "spro_structural": None, "image_auroc_logical": 0.7}
+
+    assert extra_metrics([_record("augmented", 0.9), measured]) == ["image_auroc_logical", "spro_logical"]
+    assert extra_metrics([_record("none", 0.9)]) == []

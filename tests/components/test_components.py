@@ -15,47 +15,69 @@ from components.augmentation.component import augment
 from components.augmentation.config import Config as AugmentationConfig
 from components.detection.component import train
 from components.detectors import Config as DetectionConfig
+from components.drift.component import measure_drift
+from components.drift.config import Config as DriftConfig
 from components.evaluation.component import evaluate
 from components.evaluation.config import Config as EvaluationConfig
 from components.images import Family, image
-from components.ingestion.component import fingerprint, ingest
+from components.ingestion.component import fingerprint, import_images, ingest
 from components.ingestion.config import Config as IngestionConfig
+from components.ingestion.folder import Config as FolderConfig
 from components.prompts.component import find_prompts
 from components.prompts.config import Config as PromptsConfig
+from components.quality.component import measure_images
+from components.quality.config import Config as QualityConfig
 from components.registration.component import register
 from components.registration.config import Config as RegistrationConfig
-from components.reporting.component import report
+from components.reporting.component import conclude, report
 from components.selection.component import select
 from components.selection.config import Config as SelectionConfig
-from components.vqgan.component import generate
+from components.tabulation.component import draw_page, gather_cells, merge_results
+from components.vqgan.component import generate, generate_from_text, pretrain
 from components.vqgan.config import Config as GeneratorConfig
+from components.vqgan.pretrain_config import PretrainConfig
+from components.vqgan.text_guided_config import TextGuidedConfig
 
 ROOT = Path(components.__file__).parent
 SHELLS = sorted(ROOT.glob("*/component.py"))
-PLAIN = {str, int, float, bool, list[str]}
+PLAIN = {str, int, float, bool, list[str], list[int]}
 MAX_STATEMENTS = 10
 
 CONFIGS = [
     pytest.param(ingest, IngestionConfig, {"dataset_digest"}, id="ingest"),
+    pytest.param(import_images, FolderConfig, {"dataset_digest"}, id="import_images"),
     pytest.param(find_prompts, PromptsConfig, set(), id="find_prompts"),
     pytest.param(augment, AugmentationConfig, set(), id="augment"),
     pytest.param(generate, GeneratorConfig, set(), id="generate"),
+    pytest.param(pretrain, PretrainConfig, set(), id="pretrain"),
+    pytest.param(generate_from_text, TextGuidedConfig, set(), id="generate_from_text"),
     pytest.param(select, SelectionConfig, set(), id="select"),
     pytest.param(train, DetectionConfig, set(), id="train"),
     pytest.param(evaluate, EvaluationConfig, set(), id="evaluate"),
     pytest.param(register, RegistrationConfig, set(), id="register"),
+    pytest.param(measure_drift, DriftConfig, set(), id="measure_drift"),
+    pytest.param(measure_images, QualityConfig, set(), id="measure_images"),
 ]
 FAMILIES: dict[Any, Family] = {
     fingerprint: "generation",
     ingest: "generation",
+    import_images: "generation",
     find_prompts: "generation",
     augment: "generation",
     generate: "generation",
+    pretrain: "generation",
+    generate_from_text: "generation",
     select: "generation",
     train: "detection",
     evaluate: "detection",
     register: "detection",
     report: "detection",
+    conclude: "detection",
+    measure_drift: "detection",
+    gather_cells: "detection",
+    merge_results: "detection",
+    draw_page: "detection",
+    measure_images: "generation",
 }
 
 
@@ -112,7 +134,14 @@ def test_default_has_the_annotated_type(component: Any) -> None:
         assert parameter.default is inspect.Parameter.empty or type(parameter.default) is kind, name
 
 
-@pytest.mark.parametrize(("component", "expected"), [(fingerprint, {"uri"}), (report, {"settings"})])
+@pytest.mark.parametrize(
+    ("component", "expected"),
+    [
+        (fingerprint, {"uri", "settings"}),
+        (report, {"settings"}),
+        (conclude, {"settings", "dataset_uri", "dataset_digest"}),
+    ],
+)
 def test_components_without_a_config(component: Any, expected: set[str]) -> None:
     parameters = plain_parameters(component)
     assert set(parameters) == expected

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.compute import device, seed_everything
+from components.compute import device, placed, seed_everything
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +42,10 @@ def test_torch_is_asked_for_deterministic_algorithms() -> None:
 
 def test_device_is_the_accelerator_where_there_is_one() -> None:
     assert device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_placed_networks_compute_in_channels_last() -> None:
+    network = placed(torch.nn.Conv2d(3, 8, 3))
+    computed = network(torch.rand(2, 3, 8, 8))
+    assert computed.is_contiguous(memory_format=torch.channels_last)
+    assert not computed.is_contiguous()

@@ -60,8 +60,8 @@ def test_coreset_limit_lowers_the_ratio_only_where_it_must() -> None:
 
 
 def test_config_names_field_value_and_expectation() -> None:
-    with pytest.raises(InputError, match="detectors: got 'padim', expected some of patchcore"):
-        Config(detector="padim")
+    with pytest.raises(InputError, match="detectors: got 'fastflow', expected some of patchcore, cflow"):
+        Config(detector="fastflow")
     with pytest.raises(InputError, match="training_sets: got 'web'"):
         Config(training_set="web")
     with pytest.raises(InputError, match=r"detection\.coreset_ratio: got 0"):

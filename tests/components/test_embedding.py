@@ -11,7 +11,14 @@ from skimage import data
 from torch import Tensor
 
 from components.artifacts import file_sha256, to_tensor
-from components.embedding import ConseEmbedder, Embedder, OpenClipEmbedder, load_embedder, prepared_batches
+from components.embedding import (
+    ConseEmbedder,
+    DifferentiableEmbedder,
+    Embedder,
+    OpenClipEmbedder,
+    load_embedder,
+    prepared_batches,
+)
 from components.errors import InputError
 from tests.components.trees import noise
 
@@ -36,7 +43,7 @@ def clip_reference(clip: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def clip_embedder(clip_reference: str) -> Embedder:
+def clip_embedder(clip_reference: str) -> DifferentiableEmbedder:
     """Embedder of that model, loaded from the file."""
     return load_embedder(f"open_clip:{_SMALL_CLIP}", clip_reference)
 
@@ -69,6 +76,28 @@ def test_conse_vector_does_not_depend_on_its_neighbours(conse: ConseEmbedder) ->
     torch.testing.assert_close(conse.embed_images(images), alone, atol=1e-5, rtol=0)
     alone = torch.cat([conse.embed_texts([text]) for text in texts])
     torch.testing.assert_close(conse.embed_texts(texts), alone, atol=1e-5, rtol=0)
+
+
+def assert_follows_gradients(embedder: DifferentiableEmbedder, text: str) -> None:
+    """The same vectors as without gradients, and a step along them that brings an image nearer to a text."""
+    images = to_tensor([noise(seed) for seed in range(2)]).requires_grad_()
+    target = embedder.embed_texts([text])[0]
+    vectors = embedder.image_vectors(images)
+    torch.testing.assert_close(vectors.detach().cpu(), embedder.embed_images(images.detach()))
+    cosine = (vectors.cpu() @ target.clone()).mean()
+    cosine.backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None
+    step = 0.1 * images.grad / images.grad.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    nearer = embedder.embed_images((images + step).detach().clamp(0, 1)) @ target
+    assert float(nearer.mean()) > float(cosine.detach()) + 0.001
+
+
+def test_conse_lets_gradients_pass_to_the_images(conse: ConseEmbedder) -> None:
+    assert_follows_gradients(conse, "a cat")
+
+
+def test_open_clip_lets_gradients_pass_to_the_images(clip_embedder: DifferentiableEmbedder) -> None:
+    assert_follows_gradients(clip_embedder, "a cat")
 
 
 @pytest.mark.parametrize(

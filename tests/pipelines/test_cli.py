@@ -1,52 +1,18 @@
 """Tests of the command line's exit codes and messages."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
 
 from components import __version__
-from components.weights import manifest
-from pipelines.cli import main
-
-
-class Done(NamedTuple):
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-
-Vigil = Callable[..., Done]
-
-
-@pytest.fixture
-def vigil(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vigil:
-    def run(*arguments: str | Path) -> Done:
-        monkeypatch.setattr("sys.argv", ["vigil", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return Done(code=int(caught.value.code or 0), out=out, err=err)
-
-    return run
-
-
-def assert_refused(done: Done, expected: str) -> None:
-    assert done.code == 2
-    assert done.out == ""
-    assert done.err.startswith("error: ")
-    assert done.err.count("\n") == 1
-    assert expected in done.err
+from tests.pipelines.vigil import Done, Vigil, assert_refused
 
 
 def test_help_lists_the_commands(vigil: Vigil) -> None:
     done = vigil("--help")
     assert done.code == 0
-    for command in ("run", "demo", "compile", "weights", "wordnet"):
+    for command in ("run", "demo", "compile", "weights", "wordnet", "buckets"):
         assert command in done.out
 
 
@@ -68,7 +34,9 @@ def test_wrong_usage(vigil: Vigil, arguments: tuple[str, ...]) -> None:
 def test_compile_writes_a_package(vigil: Vigil, tmp_path: Path) -> None:
     path = tmp_path / "training.yaml"
     assert vigil("compile", "-o", path) == Done(code=0, out=f"{path}\n", err="")
-    assert yaml.safe_load(path.read_text(encoding="utf-8"))["pipelineInfo"]["name"] == "vigil-training"
+    pipeline, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    assert pipeline["pipelineInfo"]["name"] == "vigil-training"
+    assert set(platform) == {"platforms"}
 
 
 def test_compile_refuses_another_suffix(vigil: Vigil, tmp_path: Path) -> None:
@@ -98,12 +66,3 @@ def test_brackets_in_messages_are_literal(vigil: Vigil, tmp_path: Path) -> None:
     path.write_text("name: '[bold]x[/]'\nobject: bolt\ndataset: {uri: images}\n", encoding="utf-8")
     done = vigil("run", path, "--workdir", tmp_path / "runs")
     assert_refused(done, f"{path}: name: got '[bold]x[/]', expected")
-
-
-def test_weights_lists_the_manifest(vigil: Vigil) -> None:
-    done = vigil("weights")
-    assert done.code == 0
-    lines = done.out.splitlines()
-    assert len(lines) == len(manifest())
-    for line, entry in zip(lines, manifest().values(), strict=True):
-        assert line == f"{entry.name}  {entry.licence}  sha256={entry.sha256}  {entry.uri}"

@@ -114,3 +114,24 @@ def test_no_task_starts_after_a_failure(tmp_path: Path) -> None:
     log.write("Task 'generate' finished with status FAILURE\n")
     with pytest.raises(StageFailed):
         log.write("Executing task 'select'\n")
+
+
+def test_no_task_starts_after_a_failure_that_only_the_engine_saw(tmp_path: Path) -> None:
+    log, answers = open_log(tmp_path), [False, False, True]
+    log.watch(lambda: answers.pop(0))
+    log.write("Executing task 'ingest'\n")
+    log.require_success()
+    with pytest.raises(StageFailed):
+        log.write("Executing task 'augment'\n")
+    assert log.failed_task == "ingest"
+    with pytest.raises(StageFailed):
+        log.require_success()
+
+
+def test_task_whose_failure_only_the_engine_saw_is_no_success(tmp_path: Path) -> None:
+    log, answers = open_log(tmp_path), [False, True]
+    log.watch(lambda: answers.pop(0))
+    log.write("Executing task 'fingerprint'\n")
+    with pytest.raises(StageFailed):
+        log.write("Task \x1b[96m'fingerprint'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m\n")
+    assert log.failed_task == "fingerprint"

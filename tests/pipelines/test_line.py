@@ -21,8 +21,9 @@ from components.prompts.config import Config as PromptsConfig
 from components.registration.config import Config as RegistrationConfig
 from components.selection.config import Config as SelectionConfig
 from components.vqgan.config import Config as GeneratorConfig
-from pipelines.line import Line, load_line, parse_line
+from pipelines.line import Line, load_line, load_lines, parse_line
 from pipelines.parameters import pipeline_signature
+from pipelines.task_settings import Cluster, Resources
 
 MINIMAL: Mapping[str, Any] = {"name": "bolts", "object": "bolt", "dataset": {"uri": "images"}}
 WEIGHTS = f"weights.safetensors#sha256={'0' * 64}"
@@ -67,13 +68,20 @@ def test_minimal_line_has_every_default(tmp_path: Path) -> None:
             "prompts": PromptsConfig(object="bolt"),
             "augmentation": AugmentationConfig(),
             "generator": GeneratorConfig(),
-            "selection": SelectionConfig(),
+            "selection": SelectionConfig(object="bolt"),
             "detection": DetectionConfig(),
             "evaluation": EvaluationConfig(),
             "gate": RegistrationConfig(),
         },
         cron="",
+        cluster=Cluster(),
     )
+
+
+def test_whole_number_of_a_real_field_is_the_same_line() -> None:
+    lines = [parse(generator={"vq_weight": weight}) for weight in (1, 1.0)]
+    assert lines[0].arguments() == lines[1].arguments()
+    assert '"generator_vq_weight": 1.0' in lines[0].arguments()["settings"]
 
 
 def test_full_line_keeps_every_value(tmp_path: Path) -> None:
@@ -85,8 +93,8 @@ seed: 7
 profile: standard
 embedder: open_clip:RN50
 embedder_weights: clip-vit-b-32-openai
-prompts: {template: "{object}: {word}", words: [crack, stain], depth: 3, outlier_rule: none}
-augmentation: {policy: rotations, images: 4, strength: 2}
+prompts: {templates: ["{object}: {word}"], words: [crack, stain], depth: 3, outlier_rule: none}
+augmentation: {policy: rotations, orientation_free: true, images: 4, strength: 2}
 generator: {architecture: small, iterations: 2, restart_codes: false, temperature: 0.5}
 detectors: [patchcore]
 training_sets: [generated, none]
@@ -94,6 +102,7 @@ detection: {num_neighbors: 3, coreset_ratio: 0.5}
 evaluation: {aupro_limit: 0.1}
 gate: {metric: pixel_auroc, min_gain: 0.01}
 schedule: {cron: "0 0 2 * * *"}
+cluster: {task: {cpu: 2}, generator: {gpu: 1}}
 """
     assert load_line(write(tmp_path, content)) == Line(
         name="line-7.transistor_A",
@@ -112,21 +121,30 @@ schedule: {cron: "0 0 2 * * *"}
                 object="transistor",
                 embedder="open_clip:RN50",
                 embedder_weights="clip-vit-b-32-openai",
-                template="{object}: {word}",
+                templates=("{object}: {word}",),
                 words=("crack", "stain"),
                 depth=3,
                 outlier_rule="none",
             ),
-            "augmentation": AugmentationConfig(policy="rotations", images=4, strength=2, seed=7),
+            "augmentation": AugmentationConfig(policy="rotations", orientation_free=True, images=4, strength=2, seed=7),
             "generator": GeneratorConfig(
-                architecture="small", iterations=2, restart_codes=False, temperature=0.5, seed=7
+                embedder="open_clip:RN50",
+                embedder_weights="clip-vit-b-32-openai",
+                architecture="small",
+                iterations=2,
+                restart_codes=False,
+                temperature=0.5,
+                seed=7,
             ),
-            "selection": SelectionConfig(embedder="open_clip:RN50", embedder_weights="clip-vit-b-32-openai"),
+            "selection": SelectionConfig(
+                object="transistor", embedder="open_clip:RN50", embedder_weights="clip-vit-b-32-openai"
+            ),
             "detection": DetectionConfig(num_neighbors=3, coreset_ratio=0.5, seed=7),
             "evaluation": EvaluationConfig(aupro_limit=0.1),
             "gate": RegistrationConfig(metric="pixel_auroc", min_gain=0.01),
         },
         cron="0 0 2 * * *",
+        cluster=Cluster(task=Resources(cpu="2"), generator=Resources(cpu="2", gpu=1), detection=Resources(cpu="2")),
     )
 
 
@@ -191,6 +209,7 @@ def test_unknown_key_without_a_close_one_lists_the_known() -> None:
         ({"training_sets": {"none": 1}}, "training_sets", "{'none': 1} (dict)", "list"),
         ({"schedule": "0 0 2 * * *"}, "schedule", "'0 0 2 * * *' (str)", "dict"),
         ({"schedule": {"cron": 5}}, "schedule.cron", "5 (int)", "str"),
+        ({"schedule": {"cron": "0 0 2 * * *", "enabled": "no"}}, "schedule.enabled", "'no' (str)", "bool"),
         ({"dataset": "images"}, "dataset", "'images' (str)", "dict"),
         ({"dataset": None}, "dataset", "None (NoneType)", "dict"),
         ({"dataset": {"uri": 3}}, "dataset.uri", "3 (int)", "str"),
@@ -232,8 +251,12 @@ def test_wrong_type_names_key_value_and_type(
         ({"augmentation": {"policy": "blur"}}, "augmentation.policy", "'blur'"),
         ({"generator": {"learning_rate": float("nan")}}, "generator.learning_rate", "nan"),
         ({"prompts": {"words": [1]}}, "prompts.words", "(1,)"),
+        ({"augmentation": {"policy": "rotations"}}, "augmentation.policy", "'rotations'"),
+        ({"prompts": {"templates": []}}, "prompts.templates", "()"),
         ({"gate": {"metric": "accuracy"}}, "gate.metric", "'accuracy'"),
-        ({"detectors": ["padim"]}, "detectors", "'padim'"),
+        ({"gate": {"metric": "image_auroc_kind_mean"}}, "gate.metric", "'image_auroc_kind_mean'"),
+        ({"evaluation": {"spro_limit": 0.05}}, "evaluation.spro_limit", "0.05"),
+        ({"detectors": ["fastflow"]}, "detectors", "'fastflow'"),
         ({"detectors": []}, "detectors", "[]"),
         ({"detectors": ["patchcore", "patchcore"]}, "detectors", "['patchcore', 'patchcore']"),
         ({"detectors": [{"patchcore": 1}]}, "detectors", "{'patchcore': 1}"),
@@ -241,12 +264,22 @@ def test_wrong_type_names_key_value_and_type(
         ({"training_sets": []}, "training_sets", "[]"),
         ({"training_sets": ["none", "none"]}, "training_sets", "['none', 'none']"),
         ({"schedule": {"cron": "0 2 * * *"}}, "schedule.cron", "'0 2 * * *'"),
+        ({"schedule": {"cron": "0 0 25 * * *"}}, "schedule.cron", "'0 0 25 * * *'"),
     ],
 )
 def test_wrong_value_names_key_and_value(changes: dict[str, object], key: str, received: str) -> None:
     text = message(**changes)
     assert text.startswith(f"{key}: got {received}")
     assert ", expected " in text
+
+
+def test_kinds_of_anomalies_are_measured_in_their_layout() -> None:
+    line = parse(
+        dataset={"uri": "x", "layout": "loco"},
+        gate={"metric": "image_auroc_kind_mean"},
+        evaluation={"spro_limit": 0.05},
+    )
+    assert (line.configs["gate"].metric, line.configs["evaluation"].spro_limit) == ("image_auroc_kind_mean", 0.05)
 
 
 @pytest.mark.parametrize("missing", ["name", "object", "dataset"])
@@ -261,16 +294,24 @@ def test_missing_uri_is_named() -> None:
 
 
 def test_standard_profile_needs_generator_weights() -> None:
-    assert message(profile="standard").startswith("generator.weights: got '', expected ")
+    assert message(profile="standard").startswith("generator.weights: got 'none', expected ")
     line = parse(profile="standard", generator={"weights": WEIGHTS})
     assert line.embedder == "open_clip:ViT-B-32"
     assert line.embedder_weights == "clip-vit-b-32-openai"
     assert (line.configs["generator"].architecture, line.configs["generator"].weights) == ("f16", WEIGHTS)
 
 
+def test_detector_on_a_transformer_needs_its_weights() -> None:
+    expected = "detection.vit_weights: got '', expected the reference to DINOv2's weights of dinov2-small"
+    assert message(detectors=["padim", "anomalydino"]).startswith(expected)
+    line = parse(detectors=["padim", "anomalydino"], detection={"vit_weights": WEIGHTS})
+    assert [trial["detector"] for trial in line.arguments()["trials"]][::4] == ["padim", "anomalydino"]
+
+
 def test_another_embedder_drops_the_weights_of_the_profile() -> None:
     line = parse(profile="standard", embedder="conse", generator={"architecture": "small"})
     assert (line.embedder, line.embedder_weights) == ("conse", "")
+    assert line.configs["generator"].weights == "base"
     text = message(profile="standard", embedder="open_clip:RN50", generator={"architecture": "small"})
     assert text.startswith("embedder_weights: got ''")
 
@@ -332,3 +373,16 @@ def test_settings_hold_every_parameter_as_json() -> None:
     settings = json.loads(arguments["settings"])
     given = {name: value for name, value in arguments.items() if name not in ("settings", "trials")}
     assert settings == {**given, "profile": "embedded", "vigil_version": __version__}
+
+
+def test_schedule() -> None:
+    line = parse(schedule={"cron": " 0 0  2 * * * ", "enabled": False})
+    assert (line.cron, line.enabled) == ("0 0 2 * * *", False)
+    assert (parse().cron, parse().enabled) == ("", True)
+
+
+def test_lines_of_a_folder_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for file, name in (("1.yaml", "nuts"), ("2.yml", "bolts"), ("notes.txt", "pins")):
+        (tmp_path / file).write_text(yaml.safe_dump({**MINIMAL, "name": name}), encoding="utf-8")
+    (tmp_path / "below.yaml").mkdir()
+    assert [line.name for line in load_lines(tmp_path)] == ["bolts", "nuts"]

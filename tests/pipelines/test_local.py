@@ -20,26 +20,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from components.artifacts import ImageSet, read_json
+from components.comparison import KIND_METRICS, SPRO_METRICS
 from components.ingestion.ingest import dataset_digest
 from pipelines.workdir import Workdir
-from tests.conftest import MvtecTree
+from tests.conftest import MvtecTree, NewDatabase
+from tests.stages import STAGES
 
 NAME = "tiny-line"
 ITERATIONS = 2
 STEPS = 2
-STAGES = {
-    "fingerprint",
-    "ingestion",
-    "prompts",
-    "augmentation",
-    "vqgan",
-    "selection",
-    "detection patchcore/none",
-    "detection patchcore/generated",
-    "evaluation",
-    "registration",
-    "reporting",
-}
 RECORD = {
     "detector",
     "training_set",
@@ -49,7 +38,13 @@ RECORD = {
     "aupro",
     "image_ap",
     "image_f1_max",
+    *KIND_METRICS,
+    *SPRO_METRICS,
+    "threshold",
+    "false_alarm_rate",
+    "recall",
     "latency_ms",
+    "images_per_second",
 }
 FULL_RUN_SECONDS = 900
 MAIN = "from pipelines.cli import main; main()"
@@ -63,7 +58,14 @@ def write_line(folder: Path, dataset: Path, *, shots: int = 2, steps: int = STEP
         "dataset": {"uri": str(dataset), "shots": shots, "image_size": 64},
         "prompts": {"words": ["crack", "scratch"]},
         "augmentation": {"images": 4},
-        "generator": {"iterations": ITERATIONS, "images": 2, "steps": steps, "batch_size": 2, "codebook_size": 32},
+        "generator": {
+            "weights": "none",
+            "iterations": ITERATIONS,
+            "images": 2,
+            "steps": steps,
+            "batch_size": 2,
+            "codebook_size": 32,
+        },
         "training_sets": ["none", "generated"],
     }
     path = folder / "line.yaml"
@@ -178,8 +180,11 @@ def test_metrics_have_the_documented_schema(finished: LocalRun) -> None:
     ]
     for record in records:
         assert set(record) == RECORD
-        assert record["latency_ms"] > 0
-        for name in RECORD - {"detector", "training_set", "seed", "latency_ms"}:
+        unbounded = {"threshold", "latency_ms", "images_per_second"}
+        assert all(record[name] > 0 for name in unbounded)
+        of_other_layouts = {*KIND_METRICS, *SPRO_METRICS}
+        assert all(record[name] is None for name in of_other_layouts)
+        for name in RECORD - {"detector", "training_set", "seed"} - unbounded - of_other_layouts:
             assert 0 <= record[name] <= 1, name
 
 
@@ -192,8 +197,11 @@ def test_bright_scratches_are_told_from_good_images(finished: LocalRun) -> None:
 def test_mlflow_has_a_run_for_every_stage(client: MlflowClient) -> None:
     parent = pipeline_runs(client)[0]
     assert parent.info.status == "FINISHED"
-    statuses = [(run.info.run_name, run.info.status) for run in nested_runs(client, parent)]
+    runs = nested_runs(client, parent)
+    statuses = [(run.data.tags["vigil.stage"], run.info.status) for run in runs]
     assert sorted(statuses) == sorted((stage, "FINISHED") for stage in STAGES)
+    names = {run.data.tags["vigil.stage"]: run.info.run_name for run in runs}
+    assert (names["vqgan"], names["detection patchcore/none"]) == ("vqgan", "patchcore/none")
 
 
 @pytest.mark.slow
@@ -245,23 +253,19 @@ def test_second_run_reuses_every_stage(finished: LocalRun, client: MlflowClient)
     metrics, length = finished.workdir.metrics.read_bytes(), len(finished.workdir.log.read_text())
     done = run(finished.line, finished.workdir.root)
     assert (done.returncode, done.stderr) == (0, "")
-    assert stages_started(finished.workdir.log.read_text()[length:]) == ["fingerprint"]
+    assert stages_started(finished.workdir.log.read_text()[length:]) == ["fingerprint", "conclusion"]
     assert finished.workdir.metrics.read_bytes() == metrics
-    assert [found.info.status for found in pipeline_runs(client)] == ["FINISHED", "FINISHED"]
+    first, second = pipeline_runs(client)
+    assert (first.info.status, second.info.status) == ("FINISHED", "FINISHED")
+    assert second.data.metrics == first.data.metrics
+    cached = {run.data.tags["vigil.stage"]: run.data.tags.get("vigil.cached") for run in nested_runs(client, second)}
+    computed_in = first.data.tags["vigil.run_id"]
+    assert cached == {stage: None if stage in ("fingerprint", "conclusion") else computed_in for stage in STAGES}
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database that is set up once, as that takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-def assert_rejected(line: Path, database: Path, folder: Path, expected: Sequence[str]) -> None:
-    shutil.copyfile(database, folder / "mlflow.db")
-    uri, workdir = f"sqlite:///{folder / 'mlflow.db'}", Workdir(root=folder / "runs")
+def assert_rejected(line: Path, new_database: NewDatabase, folder: Path, expected: Sequence[str]) -> None:
+    uri, workdir = new_database(folder), Workdir(root=folder / "runs")
     done = run(line, workdir.root, MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
@@ -273,23 +277,23 @@ def assert_rejected(line: Path, database: Path, folder: Path, expected: Sequence
     assert [found.info.status for found in pipeline_runs(MlflowClient(uri))] == ["FAILED"]
 
 
-def test_missing_data_set_is_bad_input(tmp_path: Path, empty_database: Path) -> None:
+def test_missing_data_set_is_bad_input(tmp_path: Path, new_database: NewDatabase) -> None:
     missing = tmp_path / "images"
-    assert_rejected(write_line(tmp_path, missing), empty_database, tmp_path, [f"{missing} is not a folder"])
+    assert_rejected(write_line(tmp_path, missing), new_database, tmp_path, [f"{missing} is not a folder"])
 
 
 @pytest.mark.slow
-def test_truncated_image_is_bad_input(tmp_path: Path, empty_database: Path, mvtec_tree: MvtecTree) -> None:
+def test_truncated_image_is_bad_input(tmp_path: Path, new_database: NewDatabase, mvtec_tree: MvtecTree) -> None:
     dataset = mvtec_tree()
     image = dataset / "test" / "good" / "001.png"
     image.write_bytes(image.read_bytes()[:-200])
-    assert_rejected(write_line(tmp_path, dataset), empty_database, tmp_path, [str(image), "damaged"])
+    assert_rejected(write_line(tmp_path, dataset), new_database, tmp_path, [str(image), "damaged"])
 
 
 @pytest.mark.slow
-def test_more_shots_than_images_are_bad_input(tmp_path: Path, empty_database: Path, mvtec_tree: MvtecTree) -> None:
+def test_more_shots_than_images_are_bad_input(tmp_path: Path, new_database: NewDatabase, mvtec_tree: MvtecTree) -> None:
     line = write_line(tmp_path, mvtec_tree(train=3), shots=4)
-    assert_rejected(line, empty_database, tmp_path, ["dataset.shots: got 4, expected at most 3"])
+    assert_rejected(line, new_database, tmp_path, ["dataset.shots: got 4, expected at most 3"])
 
 
 def heed_interrupts() -> None:
@@ -357,10 +361,11 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, mvtec_tree: MvtecTree)
 
 @pytest.mark.slow
 def test_interrupt_ends_the_run_and_its_processes(interrupted: Interrupted) -> None:
-    assert sorted(interrupted.started) == ["augmentation", "fingerprint", "ingestion", "prompts", "vqgan"]
+    assert sorted({"prompts", *interrupted.started}) == ["augmentation", "fingerprint", "ingestion", "prompts", "vqgan"]
+    assert len(set(interrupted.started)) == len(interrupted.started)
     assert interrupted.code == 130
     assert interrupted.left == []
-    assert "Traceback" not in interrupted.err
+    assert interrupted.err == "error: interrupted; run the same command again to go on\n"
     assert not interrupted.workdir.report.exists()
     assert read_json(interrupted.workdir.root / "vigil.json")["status"] == "KILLED"
 
@@ -368,7 +373,8 @@ def test_interrupt_ends_the_run_and_its_processes(interrupted: Interrupted) -> N
 @pytest.mark.slow
 def test_killed_run_goes_on_where_it_was(interrupted: Interrupted) -> None:
     process, started = start_until_generating(interrupted.line, interrupted.workdir)
-    assert started == ["fingerprint", "vqgan"]
+    assert [stage for stage in started if stage != "prompts"] == ["fingerprint", "vqgan"]
+    assert [*interrupted.started, *started].count("prompts") <= 1
     orphans = children(process)
     process.kill()
     end(orphans)
@@ -376,7 +382,8 @@ def test_killed_run_goes_on_where_it_was(interrupted: Interrupted) -> None:
     assert read_json(interrupted.workdir.root / "vigil.json")["status"] == "RUNNING"
     done = run(interrupted.line, interrupted.workdir.root)
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(stages_started(done.stdout)) == STAGES - {"ingestion", "prompts", "augmentation"}
+    finished = {*interrupted.started, *started} - {"fingerprint", "vqgan"}
+    assert set(stages_started(done.stdout)) == STAGES - finished
     assert len(read_json(interrupted.workdir.metrics)) == 2
     (parent,) = pipeline_runs(MlflowClient(interrupted.workdir.tracking_uri))
     assert parent.info.status == "FINISHED"
@@ -407,3 +414,19 @@ def test_full_disk_is_told_and_leaves_nothing_incomplete(
     assert not list(small_disk.rglob("generator"))
     assert not list(small_disk.rglob("*.partial"))
     assert not (small_disk / "runs" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_every_detector_without_a_transformer_runs_in_a_line(tmp_path: Path, mvtec_tree: MvtecTree) -> None:
+    """The report tells the variant where it is the best, and the record of each detector is complete."""
+    names = ["patchcore", "cflow", "reverse_distillation", "efficientad", "padim"]
+    path = write_line(tmp_path, mvtec_tree(), shots=1)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content |= {"detectors": names, "training_sets": ["none"]}
+    content["detection"] = {"cflow_steps": 3, "distillation_steps": 3, "efficientad_steps": 3}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    done = run(path, tmp_path / "runs")
+    assert (done.returncode, done.stderr) == (0, "")
+    records = read_json(tmp_path / "runs" / "metrics.json")
+    assert [record["detector"] for record in records] == names
+    assert all(set(record) == RECORD and 0 <= record["image_auroc"] <= 1 for record in records)

@@ -33,9 +33,9 @@ def _augment(reference: Path, name: str, config: Config) -> ImageSet:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_seed_decides_the_set(reference: Path, policy: str) -> None:
-    first = _augment(reference, "first", Config(policy=policy, images=4, seed=1))
-    again = _augment(reference, "again", Config(policy=policy, images=4, seed=1))
-    other = _augment(reference, "other", Config(policy=policy, images=4, seed=2))
+    first = _augment(reference, "first", Config(policy=policy, orientation_free=True, images=4, seed=1))
+    again = _augment(reference, "again", Config(policy=policy, orientation_free=True, images=4, seed=1))
+    other = _augment(reference, "other", Config(policy=policy, orientation_free=True, images=4, seed=2))
 
     assert first.digest == again.digest
     assert first.digest != other.digest
@@ -43,7 +43,7 @@ def test_seed_decides_the_set(reference: Path, policy: str) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_keeps_the_size(reference: Path, policy: str) -> None:
-    images = _augment(reference, "augmented", Config(policy=policy, images=6))
+    images = _augment(reference, "augmented", Config(policy=policy, orientation_free=True, images=6))
 
     assert images.tensor(images.ids("train", "good")).shape == (6, 3, SIDE, SIDE)
     assert set(images.manifest["width"]) == set(images.manifest["height"]) == {SIDE}
@@ -64,6 +64,29 @@ def test_photometric_images_are_close_to_the_given_one_and_not_equal(reference: 
     for row in images.manifest.itertuples():
         difference = np.abs(images.image(str(row.id)).astype(int) - given.image(str(row.source)))
         assert 0 < difference.mean() < 25
+
+
+def _places(reference: Path, name: str, config: Config) -> list[float]:
+    """How far a bright square is moved in each augmented image, in pixels."""
+    images = _augment(reference, name, config)
+    rows, columns = np.indices((SIDE, SIDE))
+    centers = []
+    for id in images.ids("train"):
+        bright = images.image(id).max(axis=2) > 140
+        centers.append((rows[bright].mean(), columns[bright].mean()))
+    return [float(np.hypot(row - 11.5, column - 11.5)) for row, column in centers]
+
+
+def test_photometric_policy_leaves_the_part_in_its_place_and_rotations_do_not(tmp_path: Path) -> None:
+    image = np.full((SIDE, SIDE, 3), 40, dtype=np.uint8)
+    image[8:16, 8:16] = 220
+    reference = write_reference(tmp_path / "reference", [image])
+
+    aligned = _places(reference, "aligned", Config(images=24))
+    rotated = _places(reference, "rotated", Config(policy="rotations", orientation_free=True, images=24))
+
+    assert 0 < max(aligned) < 2
+    assert max(rotated) > 30
 
 
 def test_more_strength_moves_the_images_farther(reference: Path) -> None:
@@ -100,6 +123,7 @@ def test_each_given_image_is_augmented_twice_at_least(tmp_path: Path) -> None:
     ("field", "value", "message"),
     [
         ("policy", "cutmix", "augmentation.policy: got 'cutmix', expected one of photometric, autoaugment"),
+        ("policy", "rotations", "augmentation.policy: got 'rotations', expected another policy, or .*orientation_free"),
         ("images", 0, "augmentation.images: got 0, expected 1 to 1000"),
         ("images", 1001, "augmentation.images: got 1001"),
         ("strength", -0.1, "augmentation.strength: got -0.1, expected 0 to 3"),

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PATCHES, DIMENSIONS = 20_000, 152
 LIMIT_KB = 2 * 1024 * 1024
 
@@ -17,6 +19,7 @@ print(len(coreset), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_coreset_of_twenty_thousand_patches_stays_under_two_gigabytes() -> None:
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     patches, peak_kb = map(int, result.stdout.split()[-2:])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from components.artifacts import ImageSet
-from components.detection.training_sets import load_training_set
+from components.detection.training_sets import Sources, load_training_set
 from components.detectors import Config
 from tests.components.image_sets import write_added, write_reference
 
@@ -16,7 +16,8 @@ def test_each_set_holds_the_given_images_first_and_what_it_adds(tmp_path: Path, 
     reference = write_reference(tmp_path / "reference")
     augmented = write_added(tmp_path / "augmented", 3, ["train-good-0"])
     selected = write_added(tmp_path / "selected", 5, ["iteration-000"])
-    images = load_training_set(reference, augmented, selected, Config(training_set=name))
+    sources = Sources(reference=reference, augmented=augmented, selected=selected)
+    images = load_training_set(sources, Config(training_set=name))
     given = ImageSet(reference)
     assert images.shape == (count, 3, 64, 64)
     torch.testing.assert_close(images[:2], given.tensor(given.ids("train", "good")))
@@ -25,6 +26,17 @@ def test_each_set_holds_the_given_images_first_and_what_it_adds(tmp_path: Path, 
 def test_rotation_step_sets_the_number_of_copies(tmp_path: Path) -> None:
     reference = write_reference(tmp_path / "reference", given=1)
     config = Config(training_set="rotations", rotation_step=90)
-    images = load_training_set(reference, reference, reference, config)
+    images = load_training_set(Sources(reference=reference, augmented=reference, selected=reference), config)
     assert len(images) == 4
     torch.testing.assert_close(images[2], images[0].flip(-1, -2))
+
+
+@pytest.mark.parametrize(("name", "count"), [("none", 1), ("rotations", 8), ("augmented", 1 + 2), ("generated", 1 + 5)])
+def test_image_left_out_takes_its_augmentations_along(tmp_path: Path, name: str, count: int) -> None:
+    reference = write_reference(tmp_path / "reference")
+    augmented = write_added(tmp_path / "augmented", 4, ["train-good-0", "train-good-1"])
+    selected = write_added(tmp_path / "selected", 5, ["iteration-000"])
+    sources = Sources(reference=reference, augmented=augmented, selected=selected)
+    images = load_training_set(sources, Config(training_set=name), without=["train-good-0"])
+    assert len(images) == count
+    torch.testing.assert_close(images[:1], ImageSet(reference).tensor(["train-good-1"]))

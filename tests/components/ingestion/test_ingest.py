@@ -1,5 +1,6 @@
 """Ingestion draws the shots, writes all of the reference set or nothing, and names what is wrong."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components import decode
 from components.artifacts import ImageSet, file_sha256
 from components.errors import InputError
-from components.ingestion import decode
 from components.ingestion.config import ALL_SHOTS, Config
 from components.ingestion.ingest import dataset_digest, ingest_dataset
 from tests.components.trees import SIDE, marked, noise, save, write_btad, write_folder, write_loco, write_mvtec
@@ -35,7 +36,7 @@ def test_every_layout_is_ingested(
 
     result = ingest_dataset(tmp_path / "reference", _config(root, layout, ALL_SHOTS))
 
-    assert result == {**counts, "reference_digest": ImageSet(tmp_path / "reference").digest}
+    assert result == {**counts, "calibration_good": 0, "reference_digest": ImageSet(tmp_path / "reference").digest}
 
 
 def test_reference_holds_pixels_masks_and_origin(tmp_path: Path) -> None:
@@ -96,6 +97,30 @@ def test_all_shots_take_every_good_training_image(tmp_path: Path) -> None:
     ingest_dataset(tmp_path / "reference", _config(root, shots=ALL_SHOTS))
 
     assert sorted(ImageSet(tmp_path / "reference").ids("train")) == [f"train-good-{index:03d}" for index in range(6)]
+
+
+@pytest.mark.parametrize("shots", [2, ALL_SHOTS])
+def test_calibration_images_are_drawn_after_the_shots(tmp_path: Path, shots: int) -> None:
+    root = write_mvtec(tmp_path / "part", train=6)
+    config = dataclasses.replace(_config(root, shots=shots, seed=3), calibration=3)
+
+    result = ingest_dataset(tmp_path / "reference", config)
+
+    drawn = np.random.default_rng(3).permutation(6)
+    given = shots or 3
+    images = ImageSet(tmp_path / "reference")
+    assert images.ids("train") == [f"train-good-{index:03d}" for index in drawn[:given]]
+    assert images.ids("calibration", "good") == [f"calibration-good-{index:03d}" for index in drawn[given : given + 3]]
+    assert result["calibration_good"] == 3
+
+
+@pytest.mark.parametrize(("shots", "left"), [(3, 1), (ALL_SHOTS, 3)])
+def test_more_calibration_images_than_are_left_are_refused(tmp_path: Path, shots: int, left: int) -> None:
+    root = write_mvtec(tmp_path / "part", train=4)
+    config = dataclasses.replace(_config(root, shots=shots), calibration=left + 1)
+
+    with pytest.raises(InputError, match=rf"dataset.calibration: got {left + 1}, expected at most {left}"):
+        ingest_dataset(tmp_path / "out" / "reference", config)
 
 
 def test_images_of_different_sizes_are_stored_in_one(tmp_path: Path) -> None:
@@ -255,6 +280,7 @@ def test_digest_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
         ("uri", "", "dataset.uri: got ''"),
         ("layout", "coco", "dataset.layout: got 'coco', expected one of mvtec, btad, loco, folder"),
         ("shots", -1, "dataset.shots: got -1"),
+        ("calibration", -1, "dataset.calibration: got -1"),
         ("image_size", 32, "dataset.image_size: got 32, expected 64 to 1024"),
         ("image_size", 100, "dataset.image_size: got 100, expected a multiple of 32"),
         ("test_fraction", 1.0, "dataset.test_fraction: got 1.0"),

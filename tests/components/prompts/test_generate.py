@@ -11,13 +11,20 @@ import torch
 from skimage import data
 from torch import Tensor
 
-from components.artifacts import PROMPTS, SENSES, new_image_set, read_table
+from components.artifacts import PROMPTS, REFERENCE_PROMPTS, SENSES, new_image_set, read_table
 from components.embedding import ConseEmbedder
 from components.errors import InputError
 from components.prompts import generate
 from components.prompts.config import Config
-from components.prompts.generate import generate_prompts, kept_by_rule, mean_image_vector, rank_prompts
-from components.prompts.wordnet import RelatedWord
+from components.prompts.generate import (
+    generate_prompts,
+    kept_by_rule,
+    mean_image_vector,
+    rank_prompts,
+    reference_table,
+)
+from components.prompts.wordnet import RelatedWord, noun_senses
+from components.reference_prompts import PROMPT_KINDS, prompt_text
 from tests.components.trees import noise
 
 _IMAGE_VECTOR = torch.tensor([1.0, 0.0])
@@ -78,11 +85,33 @@ def test_table_has_the_columns_of_the_artifact() -> None:
 
 
 def test_template_is_filled_in() -> None:
-    config = Config(object="nut", outlier_rule="none", template="photograph of {word} on a {object} thread")
+    config = Config(object="nut", outlier_rule="none", templates=("photograph of {word} on a {object} thread",))
 
     (prompt,) = rank_prompts(config, PlaneEmbedder({"thread": 0.0}), _IMAGE_VECTOR, _given("rust"))["prompt"]
 
     assert prompt == "photograph of rust on a nut thread"
+
+
+def test_reference_prompts_have_their_distances() -> None:
+    degrees = {"near": 0.0, "far": 120.0, "nut": 60.0}
+    table = _rank({"near": 0.0, "far": 120.0}, Config(object="nut", outlier_rule="none"))
+
+    found = reference_table(table, "nut", PlaneEmbedder(degrees), _IMAGE_VECTOR)
+
+    assert list(found["kind"]) == ["best", "worst", "word", "naive"]
+    assert list(found["prompt"]) == ["a nut with near", "a nut with far", "nut", "a photo of a nut"]
+    assert list(found["cosine"]) == pytest.approx([1.0, -0.5, 0.5, 0.5], abs=1e-6)
+
+
+def test_every_word_is_put_into_each_template() -> None:
+    templates = ("a {object} with {word}", "{object} beside {word}")
+    config = Config(object="nut", outlier_rule="none", templates=templates)
+
+    table = _rank({"rust": 40.0, "oil": 10.0}, config)
+
+    assert list(table["prompt"]) == ["a nut with oil", "nut beside oil", "a nut with rust", "nut beside rust"]
+    assert list(table["word"]) == ["oil", "oil", "rust", "rust"]
+    assert list(table["rank"]) == [1, 2, 3, 4]
 
 
 def test_dropped_prompts_follow_the_kept_ones() -> None:
@@ -149,9 +178,11 @@ def test_prompts_of_a_photograph(tmp_path: Path, reference: Path, conse: ConseEm
     summary = generate_prompts(reference, tmp_path / "prompts", Config(object="cup"))
 
     table, senses = read_table(tmp_path / "prompts" / PROMPTS), read_table(tmp_path / "prompts" / SENSES)
-    assert sorted(path.name for path in (tmp_path / "prompts").iterdir()) == [PROMPTS, SENSES]
-    assert senses["cosine"].is_monotonic_decreasing
-    assert "cup.n.01" in set(senses["synset"])
+    assert sorted(path.name for path in (tmp_path / "prompts").iterdir()) == [PROMPTS, REFERENCE_PROMPTS, SENSES]
+    assert senses["cosine"][senses["kept"]].is_monotonic_decreasing
+    assert senses["kept"].is_monotonic_decreasing
+    assert list(senses["synset"][senses["kept"]].sort_values()) == [sense.name() for sense in noun_senses("cup")]
+    assert sorted(senses["synset"]) == [f"cup.n.{index:02d}" for index in range(1, 9)]
     kept = table[table["kept"]]
     assert kept["cosine"].is_monotonic_decreasing
     assert table["prompt"].str.startswith("a cup with ").all()
@@ -160,6 +191,11 @@ def test_prompts_of_a_photograph(tmp_path: Path, reference: Path, conse: ConseEm
     assert (summary["candidates"], summary["removed"]) == (len(table), len(table) - len(kept))
     assert (summary["embedder"], summary["embedder_digest"]) == (conse.name, conse.digest)
     assert summary["wordnet"] == "3.0"
+    references = read_table(tmp_path / "prompts" / REFERENCE_PROMPTS).set_index("kind")
+    assert dict(references["prompt"]) == {kind: prompt_text(tmp_path / "prompts", kind, "cup") for kind in PROMPT_KINDS}
+    assert references["prompt"]["naive"] == "a photo of a cup"
+    assert references["cosine"]["best"] == pytest.approx(summary["best_cosine"], abs=1e-5)
+    assert references["cosine"]["worst"] == pytest.approx(summary["worst_cosine"], abs=1e-5)
 
 
 @pytest.mark.usefixtures("loaded_conse")
@@ -192,7 +228,10 @@ def test_failure_writes_no_prompts(tmp_path: Path, reference: Path) -> None:
         ("object", " ", "object: got ' '"),
         ("embedder", "clip", "embedder: got 'clip'"),
         ("embedder_weights", "somewhere", "embedder_weights: got 'somewhere', expected none"),
-        ("template", "a {object}", "prompts.template: got 'a {object}'"),
+        ("templates", (), "prompts.templates: got (), expected one text or more with {object} and {word} only"),
+        ("templates", ("a {object} with {word}", "a {object}"), "prompts.templates: got ('a {object} with {word}', 'a"),
+        ("templates", ("a {word",), "prompts.templates: got ('a {word',)"),
+        ("wordnet", "2.1", "prompts.wordnet: got '2.1', expected one of 3.0, 3.1"),
         ("words", ("lead", ""), "prompts.words"),
         ("depth", 0, "prompts.depth: got 0, expected 1 to 5"),
         ("outlier_rule", "median", "prompts.outlier_rule: got 'median'"),

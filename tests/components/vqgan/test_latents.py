@@ -1,5 +1,6 @@
 import pytest
 import torch
+from scipy.stats import kstest
 
 from components.vqgan.config import Config
 from components.vqgan.latents import latent_variance, sample_latents
@@ -43,3 +44,51 @@ def test_gradients_reach_the_latents_through_the_center_only() -> None:
     sample_latents(latents, 4, Config()).sum().backward()  # type: ignore[no-untyped-call]
     assert latents.grad is not None
     assert latents.grad.flatten().tolist() == [2.0, 2.0, 2.0, 2.0]
+
+
+def test_without_variance_every_sample_is_the_mean() -> None:
+    samples = sample_latents(known_latents(), 3, Config(variance="none")).flatten(1)
+    assert samples.tolist() == [[1.0, 5.0]] * 3
+
+
+@pytest.mark.parametrize("variance", ["estimated", "unit"])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_own_center_spreads_around_each_augmentation_by_the_common_variance(variance: str, temperature: float) -> None:
+    torch.manual_seed(1)
+    config = Config(center="own", variance=variance, temperature=temperature)
+    samples = sample_latents(known_latents(), SAMPLES, config).flatten(1)
+    sigma = torch.tensor([2.0, 8.0] if variance == "estimated" else [1.0, 1.0])
+    for index, center in enumerate(known_latents().flatten(1)):
+        own = samples[index::2]
+        error = 4 * (sigma * temperature**2 / len(own)).sqrt()
+        assert ((own.mean(dim=0) - center).abs() < error).all()
+        torch.testing.assert_close(own.var(dim=0), sigma * temperature**2, atol=0, rtol=0.12)
+
+
+def test_temperature_zero_leaves_the_center() -> None:
+    samples = sample_latents(known_latents(), 2, Config(center="own", variance="unit", temperature=0.0))
+    assert samples.tolist() == known_latents().tolist()
+
+
+def test_samples_are_normal_and_independent_of_each_other() -> None:
+    torch.manual_seed(2)
+    latents = torch.randn(6, 3, 2, 2)
+    noise = sample_latents(latents, SAMPLES, Config()) - latents.mean(dim=0)
+    scaled = (noise / latents.std(dim=0)).flatten(1).double()
+    bound = 4 / SAMPLES**0.5
+    positions = torch.corrcoef(scaled.T) - torch.eye(12, dtype=torch.float64)
+    assert positions.abs().max() < bound
+    following = torch.corrcoef(torch.stack([scaled[:-1].flatten(), scaled[1:].flatten()]))[0, 1]
+    assert following.abs() < bound
+    assert kstest(scaled.flatten().numpy(), "norm").pvalue > 0.01
+
+
+def test_mean_and_variance_of_many_augmentations_are_those_they_were_drawn_from() -> None:
+    """Eq. 3 on latents of a known distribution: channels with standard deviations 0.5 and 2 around 3 and -1."""
+    torch.manual_seed(3)
+    mean, deviation = torch.tensor([3.0, -1.0])[:, None, None], torch.tensor([0.5, 2.0])[:, None, None]
+    latents = mean + deviation * torch.randn(1500, 2, 2, 2)
+    samples = sample_latents(latents, SAMPLES, Config())
+    error = 5 * deviation * (1 / 1500 + 1 / SAMPLES) ** 0.5
+    assert ((samples.mean(dim=0) - mean).abs() < error).all()
+    torch.testing.assert_close(samples.std(dim=0), deviation.expand(2, 2, 2), atol=0, rtol=0.1)

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from components.perceptual import PerceptualDistance
 from components.vqgan.discriminator import PatchDiscriminator, hinge_loss
 from components.vqgan.losses import adaptive_weight, mse_loss
-from components.vqgan.perceptual import PerceptualDistance
 
 
 def test_mse_is_the_mean_over_images_and_values() -> None:

@@ -3,13 +3,27 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from skimage.data import stereo_motorcycle
 
+from components import weights
 from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
 from components.errors import InputError
+from components.vqgan import config as config_module
 from components.vqgan.config import Config
-from components.vqgan.model import build_generator, restart_codes, save_generator, to_image_range, to_model_range
+from components.vqgan.crops import centre_crop
+from components.vqgan.model import (
+    build_generator,
+    decode,
+    encode,
+    psnr,
+    quantise,
+    restart_codes,
+    save_generator,
+    to_image_range,
+    to_model_range,
+)
 
-SMALL = Config(codebook_size=16)
+SMALL = Config(weights="none", codebook_size=16)
 
 
 def reference_to(path: Path) -> str:
@@ -34,7 +48,7 @@ def test_small_architecture_reduces_eightfold() -> None:
 
 def test_f16_architecture_has_the_tensors_of_the_imagenet_model() -> None:
     with torch.device("meta"):
-        model = build_generator(Config(architecture="f16", codebook_size=1024))
+        model = build_generator(Config(architecture="f16", weights="none", codebook_size=1024))
     assert len(model.state_dict()) == 343
     assert sum(parameter.numel() for parameter in model.parameters()) == 72_141_699
 
@@ -54,7 +68,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 
 
 def test_beta_weighs_the_commitment_term() -> None:
-    light, heavy = (build_generator(Config(codebook_size=16, commitment=beta)) for beta in (0.0, 1.0))
+    light, heavy = (build_generator(Config(weights="none", codebook_size=16, commitment=beta)) for beta in (0.0, 1.0))
     latents = torch.rand(1, 64, 2, 2, requires_grad=True)
     light.quantize(latents)[1].backward()
     assert latents.grad is not None
@@ -78,3 +92,46 @@ def test_ranges_are_inverse() -> None:
     images = torch.rand(1, 3, 4, 4)
     torch.testing.assert_close(to_image_range(to_model_range(images)), images)
     assert to_model_range(torch.zeros(1)).item() == -1
+
+
+@pytest.mark.parametrize("settings", [{"weights": "base"}, {}])
+def test_base_that_does_not_ship_is_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"generator\.weights: got 'base', expected .*no base ships for f16"):
+        Config(architecture="f16", **settings)  # type: ignore[arg-type]
+
+
+def test_base_has_one_size_of_codebook() -> None:
+    with pytest.raises(InputError, match=r"generator\.codebook_size: got 16, expected 512, .*weights: none takes any"):
+        Config(codebook_size=16)
+
+
+def test_shipped_base_is_light_and_reconstructs_a_photograph_that_it_was_not_trained_on() -> None:
+    path = weights.fetch(Config().reference)
+    assert path.parent == Path(config_module.__file__).parent
+    assert path.stat().st_size <= 10_000_000
+    photograph = torch.from_numpy(stereo_motorcycle()[0]).permute(2, 0, 1)
+    image = centre_crop(photograph, 128)[None]
+    ratios = {}
+    for start in ("base", "none"):
+        model = build_generator(Config(weights=start)).eval()
+        with torch.no_grad():
+            ratios[start] = float(psnr(decode(model, quantise(model, encode(model, image))[0]), image))
+    assert ratios["base"] > 16
+    assert ratios["base"] > ratios["none"] + 5
+
+
+def test_empty_weights_are_refused() -> None:
+    with pytest.raises(InputError, match=r"generator\.weights: got '', expected base, none or a reference"):
+        Config(weights="")
+
+
+def test_psnr_of_known_errors() -> None:
+    targets = torch.zeros(2, 3, 4, 4)
+    images = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 2.0)])
+    torch.testing.assert_close(psnr(images, targets), torch.tensor([20.0, 6.0206]), atol=1e-3, rtol=0)
+
+
+def test_weights_are_named_without_their_digest() -> None:
+    config = Config(weights=f"/vqgan.safetensors#sha256={'0' * 64}")
+    assert (config.origin, config.untrained, config.reference) == ("/vqgan.safetensors", False, config.weights)
+    assert (Config(weights="none").origin, Config(weights="none").reference) == ("untrained", "")

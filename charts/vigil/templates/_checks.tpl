@@ -1,0 +1,33 @@
+{{/* What the schema cannot say about values that belong together. */}}
+{{- define "vigil.checks" -}}
+{{- $keys := or .Values.s3.accessKeyId .Values.s3.secretAccessKey -}}
+{{- if and .Values.s3.existingSecret $keys -}}
+{{- fail "s3: got existingSecret and keys, expected either existingSecret, or accessKeyId and secretAccessKey" -}}
+{{- end -}}
+{{- if and $keys (not (and .Values.s3.accessKeyId .Values.s3.secretAccessKey)) -}}
+{{- fail "s3: got one key, expected accessKeyId and secretAccessKey" -}}
+{{- end -}}
+{{- if not (or .Values.s3.existingSecret $keys) -}}
+{{- fail "s3: got no keys, expected existingSecret, or accessKeyId and secretAccessKey" -}}
+{{- end -}}
+{{- if and .Values.ca.existingConfigMap .Values.ca.certificates -}}
+{{- fail "ca: got existingConfigMap and certificates, expected one of them" -}}
+{{- end -}}
+{{- if and .Values.mlflow.enabled .Values.mlflow.trackingUri -}}
+{{- fail "mlflow.trackingUri: got the address of another server, expected mlflow.enabled=false with it" -}}
+{{- end -}}
+{{- if not (or .Values.mlflow.enabled .Values.mlflow.trackingUri) -}}
+{{- fail "mlflow.trackingUri: got nothing, expected the address of a server with mlflow.enabled=false" -}}
+{{- end -}}
+{{- if and (gt (int .Values.mlflow.replicas) 1) (not .Values.mlflow.database.existingSecret) -}}
+{{- fail (printf "mlflow.replicas: got %v, expected 1 with sqlite; more replicas need mlflow.database.existingSecret" .Values.mlflow.replicas) -}}
+{{- end -}}
+{{- if and .Values.mlflow.ingress.enabled (not .Values.mlflow.ingress.host) -}}
+{{- fail "mlflow.ingress.host: got nothing, expected the host name of the ingress" -}}
+{{- end -}}
+{{- range $name, $line := .Values.lines -}}
+{{- if ne (dig "name" $name $line) $name -}}
+{{- fail (printf "lines.%s.name: got %q, expected %q or no name" $name $line.name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

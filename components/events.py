@@ -1,0 +1,65 @@
+"""What a stage has to record, as events that a file can hold."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+RUN_ID = "VIGIL_RUN_ID"
+SPOOL = "VIGIL_TRACKING_SPOOL"
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+RUN_ID_TAG = "vigil.run_id"
+STAGE_TAG = "vigil.stage"
+PIPELINE = "pipeline"
+HEARTBEAT = "system/cpu_utilization_percentage"
+"""Metric that every stage logs every few seconds; a run without it has died."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Which run events belong to."""
+
+    line: str
+    """Name of the production line, and of the experiment."""
+    run_id: str
+    """Pipeline run; empty where the stage runs by itself and its run has no parent."""
+    stage: str
+    """Stage, with what is particular to one of several tasks, such as `detection patchcore/none`."""
+    mlflow_run_id: str = ""
+    """Run that KFP's own MLflow integration has made for the task; empty without it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing to record; JSON-serialisable."""
+
+    kind: str
+    """`start`, `params`, `metrics`, `tags`, `file`, `dataset`, `cached`, `failure`, `end`, `close` or `sweep`."""
+    values: Mapping[str, Any]
+    """What the kind needs."""
+    parent: bool = False
+    """Whether it belongs to the pipeline run."""
+    time: int = field(default_factory=lambda: int(time.time() * 1000))
+    """Milliseconds since the epoch."""
+
+
+def read_events(path: Path) -> list[tuple[Task, Event]]:
+    """Events of a file, but for a last line that a killed process left incomplete."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            content = json.loads(line)
+            found.append((Task(**content["task"]), Event(**content["event"])))
+    return found
+
+
+def write_events(path: Path, events: Sequence[tuple[Task, Event]]) -> None:
+    """Write a file that `read_events` reads."""
+    path.write_text("".join(event_line(task, event) for task, event in events), encoding="utf-8")
+
+
+def event_line(task: Task, event: Event) -> str:
+    """One event as a line of a file."""
+    return json.dumps({"task": asdict(task), "event": asdict(event)}) + "\n"

@@ -1,0 +1,107 @@
+"""Regions of MVTec LOCO AD's ground truth, each with the area at which its overlap saturates.
+
+Source: Bergmann, Batzner, Fauser, Sattlegger and Steger, "Beyond Dents and Scratches: Logical Constraints in
+Unsupervised Anomaly Detection and Localization", IJCV 130, 2022. Each mask file of an image marks one region by one
+grey value, which stands for an entry of `defects_config.json` in the class folder.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import Region
+from components.decode import mask_values, resize_mask
+from components.errors import InputError, check
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+DEFECTS_CONFIG = "defects_config.json"
+_KEYS = ("defect_name", "pixel_value", "saturation_threshold", "relative_saturation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefectType:
+    """One entry of `defects_config.json`."""
+
+    name: str
+    """Its name."""
+    threshold: float
+    """Saturation threshold: a share of the region's area if `relative`, else pixels of the published images."""
+    relative: bool
+    """Which of the two."""
+
+    def saturation(self, area: int) -> float:
+        """Share of a region's area, in pixels of the published images, at which its overlap saturates.
+
+        At least a pixel's, and at most the whole: a region that is smaller than the threshold must be found whole.
+        """
+        pixels = int(self.threshold * area) if self.relative else self.threshold
+        return min(max(pixels, 1) / area, 1.0)
+
+
+def read_defect_types(root: Path) -> dict[int, DefectType]:
+    """Defect types of a class folder by their grey value; none where it has no `defects_config.json`.
+
+    Raises:
+        InputError: the file is not a list of defects in the published form, or two of them have the same value.
+    """
+    path = root / DEFECTS_CONFIG
+    if not path.is_file():
+        return {}
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    check(isinstance(entries, list), str(path), type(entries).__name__, "a list of defects")
+    found: dict[int, DefectType] = {}
+    for entry in entries:
+        _check_entry(str(path), entry)
+        check(entry["pixel_value"] not in found, f"{path}: pixel_value", entry["pixel_value"], "each value once")
+        found[entry["pixel_value"]] = DefectType(
+            name=entry["defect_name"],
+            threshold=float(entry["saturation_threshold"]),
+            relative=entry["relative_saturation"],
+        )
+    return found
+
+
+def read_regions(
+    paths: Sequence[Path], defect_types: Mapping[int, DefectType], image_size: tuple[int, int], size: int
+) -> list[Region]:
+    """Regions of one image, resized to [size, size].
+
+    Args:
+        paths: mask files of the image, a region each.
+        defect_types: what their grey values stand for.
+        image_size: width and height of the image.
+        size: side in pixels.
+
+    Raises:
+        InputError: a file is no grey image with one value that a defect type has, or has another size than the image.
+    """
+    return [_read_region(path, defect_types, mask_values(path, image_size), size) for path in paths]
+
+
+def _read_region(path: Path, defect_types: Mapping[int, DefectType], values: "npt.NDArray[Any]", size: int) -> Region:
+    import numpy as np
+
+    check(values.ndim == 2, f"mask {path}", f"{values.ndim} dimensions", "a grey image")
+    found = [int(value) for value in np.unique(values) if value > 0]
+    check(len(found) == 1, f"mask {path}", found, "one grey value beside 0")
+    check(found[0] in defect_types, f"mask {path}", found[0], f"a pixel_value of {DEFECTS_CONFIG}")
+    defect, mask = defect_types[found[0]], values > 0
+    return Region(name=defect.name, mask=resize_mask(mask, size), saturation=defect.saturation(int(mask.sum())))
+
+
+def _check_entry(name: str, entry: Any) -> None:
+    check(isinstance(entry, dict) and set(_KEYS) <= set(entry), name, entry, f"the keys {', '.join(_KEYS)}")
+    check(isinstance(entry["defect_name"], str), f"{name}: defect_name", entry["defect_name"], "a text")
+    value, threshold, relative = entry["pixel_value"], entry["saturation_threshold"], entry["relative_saturation"]
+    check(type(value) is int and 0 < value <= 255, f"{name}: pixel_value", value, "1 to 255")
+    check(isinstance(relative, bool), f"{name}: relative_saturation", relative, "true or false")
+    number = type(threshold) in (int, float) and threshold > 0 and (not relative or threshold <= 1)
+    expected = "a share above 0, at most 1" if relative else "a positive number of pixels"
+    check(number, f"{name}: saturation_threshold", threshold, expected)

@@ -1,0 +1,92 @@
+"""Pictures of HTML pages as data URIs: contact sheets, thumbnails, heatmaps."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from components.artifacts import BoolMask, UInt8Image
+
+_SIDE = 160
+_COLUMNS = 8
+_GAP = 6
+_JPEG_QUALITY = 88
+_HEAT_OPACITY = 0.55
+_MASK_COLOUR = (0, 230, 118)
+
+
+def contact_sheet(images: Sequence["UInt8Image"]) -> str:
+    """Data URI of up to two rows of eight thumbnails of images [height, width, 3]."""
+    shown = [_thumbnail(image) for image in images[: 2 * _COLUMNS]]
+    columns = min(len(shown), _COLUMNS)
+    rows = -(-len(shown) // columns)
+    size = columns * (_SIDE + _GAP) - _GAP, rows * (_SIDE + _GAP) - _GAP
+    sheet = Image.new("RGB", size, "white")
+    for index, thumbnail in enumerate(shown):
+        row, column = divmod(index, columns)
+        sheet.paste(thumbnail, (column * (_SIDE + _GAP), row * (_SIDE + _GAP)))
+    return data_uri(sheet)
+
+
+def thumbnail_uri(image: "UInt8Image") -> str:
+    """Data URI of one thumbnail."""
+    return data_uri(_thumbnail(image))
+
+
+def heatmap_uri(
+    image: "UInt8Image",
+    anomaly_map: "np.ndarray[tuple[int, int], np.dtype[np.float32]]",
+    low: float,
+    high: float,
+    mask: "BoolMask | None",
+) -> str:
+    """Data URI of an image under its anomaly map, with the mask's outline in green.
+
+    Args:
+        image: [height, width, 3].
+        anomaly_map: [height, width].
+        low: anomaly value shown as the coldest colour.
+        high: anomaly value shown as the hottest colour.
+        mask: [height, width], or None.
+    """
+    from matplotlib import colormaps
+
+    scaled = ((anomaly_map - low) / max(high - low, 1e-12)).clip(0, 1)
+    heat = colormaps["inferno"](scaled)[..., :3] * 255
+    blended = ((1 - _HEAT_OPACITY) * image + _HEAT_OPACITY * heat).astype(np.uint8)
+    if mask is not None:
+        blended[_outline(mask)] = _MASK_COLOUR
+    return data_uri(_thumbnail(blended))
+
+
+def side_by_side(*uris: str) -> bytes:
+    """JPEG of the pictures of data URIs, all of one size, in a row."""
+    shown = [Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) for uri in uris]
+    row = Image.new("RGB", (sum(picture.width for picture in shown), shown[0].height), "white")
+    for index, picture in enumerate(shown):
+        row.paste(picture, (index * picture.width, 0))
+    buffer = io.BytesIO()
+    row.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def data_uri(picture: Image.Image) -> str:
+    """JPEG of a picture as a data URI."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _thumbnail(image: "UInt8Image") -> Image.Image:
+    return Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+
+
+def _outline(mask: "BoolMask") -> "BoolMask":
+    from skimage.segmentation import find_boundaries
+
+    outline: BoolMask = find_boundaries(mask, mode="thick")
+    return outline

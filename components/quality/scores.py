@@ -1,0 +1,124 @@
+"""Scores of image quality by torchmetrics, on tensors."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+_BATCH = 8
+_KID_SUBSET = 1000
+
+PairScore = Callable[[Tensor, Tensor], Tensor]
+"""Scores [n] of images and targets [n, 3, height, width] in [0, 1]."""
+
+
+class FeatureNetwork(Protocol):
+    """What IS, FID and KID look at images with."""
+
+    name: str
+    """The network and its weights, for reports."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features [n, d] of images [n, 3, height, width] in [0, 1]."""
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits [n, classes] of features [n, d]."""
+
+
+def ssim(images: Tensor, targets: Tensor) -> Tensor:
+    """SSIM [n] (Wang et al., 2004; 11 x 11 Gaussian window of sigma 1.5) of images in [0, 1]."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    # In single precision, rounding of the windows' variances shows in flat regions.
+    scores: Any = structural_similarity_index_measure(
+        images.double(), targets.double(), data_range=1.0, reduction="none"
+    )
+    return torch.as_tensor(scores)
+
+
+def psnr(images: Tensor, targets: Tensor) -> Tensor:
+    """PSNR [n] in dB of images in [0, 1]; infinite for equal images."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    return peak_signal_noise_ratio(images, targets, data_range=1.0, reduction="none", dim=(1, 2, 3))
+
+
+def mean_over_pairs(score: PairScore, images: Tensor, given: Tensor, partners: Sequence[Sequence[int]]) -> float:
+    """Mean over images of the mean score against each image's partners.
+
+    Args:
+        score: of two batches.
+        images: [n, 3, height, width] in [0, 1].
+        given: [m, 3, height, width] in [0, 1].
+        partners: for each image, positions of the given images that it is compared with.
+    """
+    pairs = [(index, partner) for index, own in enumerate(partners) for partner in own]
+    left, right = torch.tensor(pairs).T
+    scores = [
+        score(images[batch], given[targets]).cpu()
+        for batch, targets in zip(left.split(_BATCH), right.split(_BATCH), strict=True)
+    ]
+    shares = torch.tensor([1 / len(partners[index]) for index, _ in pairs], dtype=torch.float64)
+    return float((torch.cat(scores).double() * shares).sum() / len(partners))
+
+
+def inception_score(network: FeatureNetwork, features: Tensor) -> float:
+    """IS (Salimans et al., 2016) of a set's features [n, d], from 1 to the number of images.
+
+    One split: ten, which are customary for thousands of images, would hold an image or two.
+    """
+    from torchmetrics.image.inception import InceptionScore
+
+    metric = _quiet(InceptionScore, feature=nn.Identity(), splits=1)
+    metric.update(network.logits(features))
+    return float(_quiet(metric.compute)[0])
+
+
+def fid(features: Tensor, given: Tensor) -> float:
+    """FID (Heusel et al., 2017) of a set's features [n, d] and the given images' [m, d], two at least of each.
+
+    Far fewer images than features make it large: such values compare sets of one size, and nothing else.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    return float(_between(FrechetInceptionDistance(feature=_Features(features.shape[1])), features, given).compute())
+
+
+def kid(features: Tensor, given: Tensor) -> float:
+    """KID (Binkowski et al., 2018) of a set's features [n, d] and the given images' [m, d], two at least of each.
+
+    The mean over 100 drawn subsets, as large as the smaller set; unbiased, and so below zero by chance for like sets.
+    """
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    size = min(len(features), len(given), _KID_SUBSET)
+    metric = _quiet(KernelInceptionDistance, feature=_Features(features.shape[1]), subset_size=size)
+    return float(_between(metric, features, given).compute()[0])
+
+
+def pixel_std(images: Tensor) -> float:
+    """Mean over pixels and channels of the sample standard deviation over two or more images [n, 3, height, width]."""
+    return float(images.double().std(dim=0).mean())
+
+
+class _Features(nn.Identity):
+    """Tells torchmetrics that it is given features."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.num_features = number
+
+
+def _between(metric: Any, features: Tensor, given: Tensor) -> Any:
+    metric.update(given, real=True)
+    metric.update(features, real=False)
+    return metric
+
+
+def _quiet(call: Callable[..., Any], **arguments: Any) -> Any:
+    """What a call gives, without torchmetrics' warnings about memory, and about a deviation over one split."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return call(**arguments)

@@ -1,0 +1,126 @@
+"""Exports a detector for runtimes without torch, and checks that the export decides as the checkpoint does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import ONNX_MODEL, OPENVINO_MODEL, ImageSet
+from components.detectors import Detector
+from components.errors import check
+from components.registration.config import Config
+from components.serving import EXPORT_INPUT, EXPORT_OUTPUTS, export_runner
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Predictor = Callable[["Tensor"], "tuple[Tensor, Tensor]"]
+"""From images [n, 3, height, width] in [0, 1] to scores [n] and anomaly maps [n, height, width]."""
+
+_OPSET = 18
+_PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How far an export is from its checkpoint on the test images, in the unit of the raw scores."""
+
+    max_score_difference: float
+    """Largest absolute difference of an image's score."""
+    max_map_difference: float
+    """Largest absolute difference of a value of the anomaly maps."""
+    changed_decisions: int
+    """Images on the other side of the threshold."""
+    passed: bool
+    """Whether the differences are within the tolerances of the config."""
+
+    def summary(self) -> dict[str, Any]:
+        """The fields under the names that the gate reads, `parity.passed` and so on."""
+        return {f"parity.{name}": value for name, value in vars(self).items()}
+
+
+def export_detector(directory: Path, reference: str | Path, config: Config) -> dict[str, Any]:
+    """Write the export that the config names beside a detector's checkpoint, and compare the two.
+
+    Args:
+        directory: artifact with the checkpoint; the export is added to it.
+        reference: image set; its test split is scored by both.
+        config: names the format and the tolerances.
+
+    Returns:
+        The parity's summary; empty where nothing is exported.
+
+    Raises:
+        InputError: the packages of the extra `export` are not installed.
+    """
+    if config.export == "none":
+        return {}
+    missing = [name for name in _PACKAGES[config.export] if find_spec(name) is None]
+    check(not missing, "gate.export", config.export, f"the extra 'export' to be installed; {missing} is missing")
+    detector, images = Detector(directory), ImageSet(reference)
+    write_export(detector, directory, config.export)
+    tensor = images.tensor(images.ids("test"))
+    return compare(detector, load_export(directory, config.export), tensor, config).summary()
+
+
+def write_export(detector: Detector, directory: Path, kind: str) -> None:
+    """Write `model.onnx`, or OpenVINO's `model.xml` and `model.bin`, of a detector.
+
+    The export takes one image, float32 [1, 3, size, size] in [0, 1], as `images`, and gives `score` [1] and
+    `anomaly_map` [1, size, size]. The number is fixed, since PatchCore's search is unrolled for it.
+    """
+    path = directory / ONNX_MODEL
+    _write_onnx(detector, path)
+    if kind == "openvino":
+        import openvino
+
+        openvino.save_model(openvino.Core().read_model(path), directory / OPENVINO_MODEL, compress_to_fp16=False)
+        path.unlink()
+
+
+def load_export(directory: Path, kind: str) -> Predictor:
+    """Predictor of the export in an artifact, by the runtime of its kind, on the CPU in full precision."""
+    run = export_runner(directory, kind)
+
+    def predict(images: "Tensor") -> "tuple[Tensor, Tensor]":
+        import torch
+
+        rows = [run(image.unsqueeze(0).numpy()) for image in images]
+        scores, maps = (torch.cat([torch.from_numpy(row[index]) for row in rows]) for index in range(2))
+        return scores, maps
+
+    return predict
+
+
+def compare(detector: Detector, exported: Predictor, images: "Tensor", config: Config) -> Parity:
+    """Parity of an export and its checkpoint on images [n, 3, height, width] in [0, 1]."""
+    scores, maps = detector.predict(images)
+    other_scores, other_maps = exported(images)
+    value = detector.threshold.value
+    score_difference = float((scores - other_scores).abs().max())
+    map_difference = float((maps - other_maps).abs().max())
+    changed = int(((scores > value) != (other_scores > value)).sum())
+    limit = config.parity_tolerance * abs(value)
+    return Parity(
+        max_score_difference=score_difference,
+        max_map_difference=map_difference,
+        changed_decisions=changed,
+        passed=max(score_difference, map_difference) <= limit and changed <= config.parity_changes,
+    )
+
+
+def _write_onnx(detector: Detector, path: Path) -> None:
+    import torch
+
+    example = torch.zeros(1, 3, detector.image_size, detector.image_size)
+    # The exporter on torch.export gives the same figures in thirty times the time.
+    torch.onnx.export(
+        detector.scorer().eval(),
+        (example,),
+        str(path),
+        dynamo=False,
+        opset_version=_OPSET,
+        input_names=[EXPORT_INPUT],
+        output_names=list(EXPORT_OUTPUTS),
+    )

@@ -1,0 +1,72 @@
+"""The images of a prediction request, in any of the forms that the registered model takes."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.decode import decode_image, resize_array
+from components.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from components.artifacts import UInt8Image
+
+MAX_IMAGES = 256
+"""Most images of one request: it bounds the memory that a small request can ask for."""
+
+
+def read_images(items: "npt.NDArray[Any]", size: int) -> "list[UInt8Image]":
+    """RGB images [size, size, 3] of a request, resized as at ingestion.
+
+    Args:
+        items: [n] of encoded images (bytes, base64 text, or a `Path`) or of arrays [height, width, 3] with values
+            from 0 to 255; or these arrays in one, [n, height, width, 3]. Text is never a path, so that a request
+            to a server cannot read its files.
+        size: side in pixels.
+
+    Raises:
+        InputError: there are no or too many images, or one of them is not an image of these forms or too large.
+    """
+    if items.ndim == 0:
+        raise InputError(f"images: got one {type(items.item()).__name__}, expected a list of images")
+    if not 1 <= len(items) <= MAX_IMAGES:
+        raise InputError(f"images: got {len(items)}, expected 1 to {MAX_IMAGES} in a request")
+    return [_read_image(item, size, f"image {index}") for index, item in enumerate(items)]
+
+
+def _read_image(item: Any, size: int, name: str) -> "UInt8Image":
+    if isinstance(item, str):
+        item = _from_base64(item, name)
+    if isinstance(item, Path) and not item.is_file():
+        raise InputError(f"{name}: no file at {item}")
+    if isinstance(item, bytes | Path):
+        return decode_image(item, size, name)[0]
+    return resize_array(_from_numbers(item, name), size, name)
+
+
+def _from_base64(text: str, name: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"{name}: not base64 ({error}), expected an encoded image as base64 text") from error
+
+
+def _from_numbers(values: "Sequence[Any] | np.ndarray[Any, Any]", name: str) -> "UInt8Image":
+    import numpy as np
+
+    try:
+        pixels = np.asarray(values)
+        pixels = np.asarray(pixels.tolist()) if pixels.dtype.hasobject else pixels
+    except ValueError as error:
+        raise InputError(f"{name}: rows of different lengths, expected [height, width, 3]") from error
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise InputError(f"{name}: got shape {list(pixels.shape)}, expected [height, width, 3]")
+    if pixels.dtype.kind not in "ui":
+        raise InputError(f"{name}: got values of type {pixels.dtype}, expected whole numbers from 0 to 255")
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise InputError(f"{name}: got values from {pixels.min()} to {pixels.max()}, expected 0 to 255")
+    return pixels.astype(np.uint8)

@@ -1,0 +1,80 @@
+"""The artifacts that the report reads, and what it reads from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import ANOMALY_MAPS, CONFIG, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
+from components.comparison import trial_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+Curve = tuple[list[float], list[float]]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Paths of the artifacts that the report reads."""
+
+    reference: str | Path
+    prompts: str | Path
+    augmented: str | Path
+    candidates: str | Path
+    selected: str | Path
+    predictions: str | Path
+    best: str | Path
+
+
+def best_trial(sources: Sources) -> str:
+    """`DETECTOR/TRAINING_SET` of the chosen detector."""
+    return trial_name(read_json(Path(sources.best) / CONFIG)["config"])
+
+
+def scored_rows(sources: Sources, trial: str) -> "pd.DataFrame":
+    """Predictions of a trial with their images' manifest rows; `position` is the row of the anomaly maps."""
+    table = read_table(Path(sources.predictions) / PREDICTIONS)
+    own = table[table["detector"] + "/" + table["training_set"] == trial].reset_index(drop=True)
+    own["position"] = own.index
+    return own.merge(ImageSet(sources.reference).manifest, on="id")
+
+
+def anomaly_maps(predictions: str | Path, trial: str) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    """Anomaly maps [n, height, width] of a trial."""
+    from safetensors.numpy import load_file
+
+    maps: np.ndarray[Any, np.dtype[np.float32]] = load_file(Path(predictions) / ANOMALY_MAPS)[trial].astype("float32")
+    return maps
+
+
+def labels_and_scores(sources: Sources) -> "dict[str, tuple[pd.Series[bool], pd.Series[float]]]":
+    """Of the test images, whether each is bad, and its score; by trial with its image AUROC."""
+    found = {}
+    for record in read_json(Path(sources.predictions) / RECORDS):
+        rows = scored_rows(sources, trial_name(record))
+        found[f"{trial_name(record)} ({record['image_auroc']:.3f})"] = (rows["label"] == "bad", rows["score"])
+    return found
+
+
+def roc_curves(sources: Sources) -> Mapping[str, Curve]:
+    """False and true positive rates by trial."""
+    from sklearn.metrics import roc_curve
+
+    curves = {}
+    for name, (labels, scores) in labels_and_scores(sources).items():
+        false_positive, true_positive, _ = roc_curve(labels, scores)
+        curves[name] = (false_positive.tolist(), true_positive.tolist())
+    return curves
+
+
+def precision_recall_curves(sources: Sources) -> Mapping[str, Curve]:
+    """Recall and precision by trial."""
+    from sklearn.metrics import precision_recall_curve
+
+    curves = {}
+    for name, (labels, scores) in labels_and_scores(sources).items():
+        precision, recall, _ = precision_recall_curve(labels, scores)
+        curves[name] = (recall.tolist(), precision.tolist())
+    return curves

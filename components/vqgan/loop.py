@@ -1,0 +1,166 @@
+"""One step of the fine-tuning loop, and the sampling of a set (paper sections 4.1.2 and 4.2)."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from components.compute import device, placed
+from components.vqgan.checkpoint import optimizer_tensors, restore_optimizer, strip_prefix
+from components.vqgan.config import Config
+from components.vqgan.latents import sample_latents
+from components.vqgan.losses import LoopLoss, mse_loss
+from components.vqgan.model import build_generator, decode, encode, psnr, quantise, restart_codes, to_image_range
+from components.vqgan.vq_loss import ADAM_BETAS, VqLoss
+
+if TYPE_CHECKING:
+    from diffusers import VQModel
+
+Groups = list[tuple[Tensor, Tensor]]
+"""Given images [1, 3, height, width], each with its augmentations [n, 3, height, width], in [-1, 1]."""
+
+
+class FineTuning:
+    """Models, optimisers and the data of the loop."""
+
+    def __init__(self, groups: Groups, config: Config) -> None:
+        """Build the generator and the loss.
+
+        Args:
+            groups: given images with their augmentations.
+            config: settings.
+        """
+        self.config = config
+        self.model = placed(build_generator(config)).train()
+        self.loss = VqLoss(self.model.decoder.conv_out.weight, config)
+        self.step_index = 0
+        self._groups = groups
+        self._optimizer = torch.optim.Adam(self.model.parameters(), config.learning_rate, ADAM_BETAS)
+        self._used = torch.zeros(config.codebook_size, dtype=torch.bool, device=device())
+        self._start_codebook()
+        averaging = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+        self._average = AveragedModel(self.model, multi_avg_fn=averaging) if config.ema else None
+
+    @property
+    def averaged(self) -> "VQModel":
+        """The generator that samples and is saved: the moving average of the weights, where there is one."""
+        return self._average.module if self._average else self.model
+
+    def step(self) -> dict[str, float]:
+        """One update of encoder, decoder and codebook on Eq. 7, and of the discriminator; means of the scalars."""
+        adversarial = self.step_index >= self.config.adversarial_start
+        self._optimizer.zero_grad(set_to_none=True)
+        rows, pairs = [], []
+        for index in range(self.config.accumulate):
+            given, images = self._batch(self.step_index * self.config.accumulate + index)
+            loss, reconstructed = self._loop_loss(given, images, adversarial)
+            (loss.total / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
+            rows.append(loss.scalars())
+            pairs.append((images, reconstructed))
+        self._optimizer.step()
+        if self._average:
+            self._average.update_parameters(self.model)
+        scalars = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        scalars["discriminator"] = self.loss.update_discriminator(pairs) if adversarial else 0.0
+        self.step_index += 1
+        return scalars
+
+    @torch.no_grad()
+    def generate(self, count: int) -> Tensor:
+        """Decode `count` sampled latents, spread over the given images, to [count, 3, height, width] in [0, 1]."""
+        model = self.averaged
+        share = [count // len(self._groups) + (index < count % len(self._groups)) for index in range(len(self._groups))]
+        samples = []
+        for (_, images), own in zip(self._groups, share, strict=True):
+            if own:
+                quantised = torch.cat([quantise(model, encode(model, batch))[0] for batch in self._split(images)])
+                samples.append(sample_latents(quantised, own, self.config))
+        decoded = [decode(model, batch).cpu() for batch in self._split(torch.cat(samples))]
+        return to_image_range(torch.cat(decoded))
+
+    @torch.no_grad()
+    def finish_iteration(self) -> dict[str, float]:
+        """Restart the codes that the iteration did not use; codebook use and the first given image's PSNR in dB."""
+        scalars = {"codes_used": float(self._used.sum()), "psnr": self.psnr()}
+        if self.config.restart_codes:
+            self._restart()
+        self._used.zero_()
+        return scalars
+
+    @torch.no_grad()
+    def psnr(self) -> float:
+        """PSNR in dB of the first given image's reconstruction."""
+        given = self._groups[0][0].to(device())
+        quantised, *_ = quantise(self.averaged, encode(self.averaged, given))
+        return float(psnr(decode(self.averaged, quantised), given))
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on."""
+        return {
+            **{f"model.{key}": value for key, value in self.model.state_dict().items()},
+            **{f"average.{key}": value for key, value in (self._average.state_dict() if self._average else {}).items()},
+            **{f"discriminator.{key}": value for key, value in self.loss.discriminator.state_dict().items()},
+            **optimizer_tensors(self._optimizer, "optimizer"),
+            **optimizer_tensors(self.loss.optimizer, "discriminator_optimizer"),
+            **{f"random.{index}": value for index, value in enumerate(_random_states())},
+            "used": self._used,
+            "step": torch.tensor(self.step_index),
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Inverse of `state`."""
+        self.model.load_state_dict(strip_prefix(tensors, "model"))
+        if self._average:
+            self._average.load_state_dict(strip_prefix(tensors, "average"))
+        self.loss.discriminator.load_state_dict(strip_prefix(tensors, "discriminator"))
+        restore_optimizer(self._optimizer, tensors, "optimizer")
+        restore_optimizer(self.loss.optimizer, tensors, "discriminator_optimizer")
+        _set_random_states(list(strip_prefix(tensors, "random").values()))
+        self._used.copy_(tensors["used"])
+        self.step_index = int(tensors["step"])
+
+    @torch.no_grad()
+    def _start_codebook(self) -> None:
+        """Move the codes that the first images do not use to their latents: of an untrained codebook, all."""
+        latents = encode(self.model, self._groups[0][1][: self.config.batch_size])
+        used = torch.zeros_like(self._used)
+        if not self.config.untrained:
+            used[quantise(self.model, latents)[2]] = True
+        if self.config.untrained or self.config.restart_codes:
+            restart_codes(self.model, latents, used)
+
+    def _restart(self) -> None:
+        """Move the unused codes, of the average too, where they would else lag behind for long."""
+        restart_codes(self.model, encode(self.model, self._groups[0][1][: self.config.batch_size]), self._used)
+        if self._average:
+            moved = self.model.quantize.embedding.weight[~self._used]
+            self.averaged.quantize.embedding.weight[~self._used] = moved
+
+    def _batch(self, index: int) -> tuple[Tensor, Tensor]:
+        given, images = self._groups[index % len(self._groups)]
+        drawn = torch.randperm(len(images))[: self.config.batch_size]
+        return given.to(device()), images[drawn].to(device())
+
+    def _loop_loss(self, given: Tensor, images: Tensor, adversarial: bool) -> tuple[LoopLoss, Tensor]:
+        quantised, codebook, codes = quantise(self.model, encode(self.model, images))
+        self._used[codes] = True
+        generated = decode(self.model, sample_latents(quantised, len(images), self.config))
+        reconstructed = decode(self.model, quantised)
+        mse = mse_loss(given, generated)
+        vq = self.loss(images, reconstructed, codebook, adversarial=adversarial)
+        return LoopLoss(mse=mse, vq=vq, total=mse + self.config.vq_weight * vq.total), reconstructed.detach()
+
+    def _split(self, tensors: Tensor) -> Iterator[Tensor]:
+        return iter(torch.split(tensors, self.config.batch_size))
+
+
+def _random_states() -> list[Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+
+
+def _set_random_states(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state_all(states[1:])

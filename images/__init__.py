@@ -1,0 +1,1 @@
+"""How the container images are built, and an engine to build them with."""

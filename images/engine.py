@@ -1,0 +1,157 @@
+"""A Docker engine of its own for machines that have the daemon installed but none running, and a base image for it.
+
+The engine has its own data folder and socket and uses the machine's network. The base image is made of Debian
+packages, for machines that reach no image registry. `python -m images.engine COMMAND...` runs a command with an engine.
+"""
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DOCKER = "/usr/bin/docker"
+"""Client of Debian's docker.io; the first of the path may be of another version."""
+DAEMON = "/usr/sbin/dockerd"
+BASE_IMAGE = "vigil-base:bookworm"
+"""Made of Debian's packages on this machine."""
+_PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
+_SUITE = "bookworm"
+_CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
+_START_SECONDS = 60
+_STOP_SECONDS = 60
+_OPTIONS = (
+    "--storage-driver=overlay2",
+    "--bridge=none",
+    "--iptables=false",
+    "--ip6tables=false",
+    "--ip-masq=false",
+    "--ip-forward=false",
+)
+
+
+FOLDER = Path("build") / "engine"
+"""Data of the engine that commands are run with; kept, as it makes the next build quick."""
+
+
+def main() -> None:
+    """Run the command of the arguments with the machine's engine, or else with one of its own."""
+    command = sys.argv[1:]
+    client = os.environ.get("DOCKER", "docker")
+    if shutil.which(client) and subprocess.run([client, "info"], capture_output=True, check=False).returncode == 0:
+        raise SystemExit(subprocess.run(command, check=False).returncode)
+    if reason := missing():
+        raise SystemExit(f"error: no Docker engine answers, and none can be started: {reason}")
+    with engine(FOLDER.resolve()) as address:
+        done = subprocess.run(command, env={**os.environ, **environment(address)}, check=False)
+    raise SystemExit(done.returncode)
+
+
+def environment(address: str) -> dict[str, str]:
+    """What a command needs in its environment to build and run images with the engine; makes the base image."""
+    return {
+        "DOCKER": DOCKER,
+        "DOCKER_HOST": address,
+        "DOCKER_BUILDKIT": "0",
+        "BASE_IMAGE": make_base_image(address),
+        "VIGIL_BUILD_NETWORK": "host",
+    }
+
+
+def missing() -> str:
+    """Why no engine can be started on this machine; empty when one can."""
+    if platform.system() != "Linux" or os.geteuid() != 0:
+        return "starting a Docker engine needs root on Linux"
+    for program in (DOCKER, DAEMON, "mmdebstrap"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed (Debian's packages docker.io and mmdebstrap)"
+    return ""
+
+
+@contextmanager
+def engine(folder: Path) -> Iterator[str]:
+    """Run an engine with all its data below a folder, and yield its address, for `DOCKER_HOST`.
+
+    Args:
+        folder: where images and containers go; layers of an earlier engine in it are used again.
+
+    Raises:
+        RuntimeError: the engine did not start; the message holds the end of its log.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="vigil-engine-") as run:
+        address = f"unix://{run}/docker.sock"
+        command = [
+            DAEMON,
+            *_OPTIONS,
+            f"--data-root={folder / 'data'}",
+            f"--exec-root={run}/exec",
+            f"--pidfile={run}/pid",
+            f"--host={address}",
+        ]
+        log = folder / "engine.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            _wait_until_it_answers(process, address, log)
+            yield address
+        finally:
+            _stop(process)
+            # The engine leaves its network namespace mounted.
+            subprocess.run(["umount", f"{run}/exec/netns/default"], capture_output=True, check=False)
+
+
+def make_base_image(address: str) -> str:
+    """Make the base image by mmdebstrap, unless the engine has it, and return its name.
+
+    Debian's Python 3.11 in the place of python:3.11-slim. It holds this machine's certificates, so it stays here.
+
+    Raises:
+        RuntimeError: mmdebstrap failed; the message holds the end of what it said.
+    """
+    docker = [DOCKER, "--host", address]
+    if subprocess.run([*docker, "image", "inspect", BASE_IMAGE], capture_output=True, check=False).returncode == 0:
+        return BASE_IMAGE
+    with tempfile.TemporaryDirectory() as directory:
+        archive = Path(directory) / "base.tar"
+        hooks = [
+            'rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED',
+            'ln -sf python3 "$1"/usr/bin/python',
+            f'cp "/{_CERTIFICATES}" "$1/{_CERTIFICATES}"',
+        ]
+        command = ["mmdebstrap", "--variant=minbase", f"--include={_PACKAGES}"]
+        command += [f"--customize-hook={hook}" for hook in hooks] + [_SUITE, str(archive)]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"mmdebstrap cannot make the base image:\n{done.stderr[-2000:]}")
+        subprocess.run([*docker, "import", str(archive), BASE_IMAGE], check=True, capture_output=True)
+    return BASE_IMAGE
+
+
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if subprocess.run([DOCKER, "--host", address, "info"], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.5)
+    raise RuntimeError(f"the Docker engine did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """End the engine, which ends its containers and its containerd."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""`vigil experiment`: a table or figure of the paper, made again with the user's data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from pipelines.commands.options import ClusterDefaults
+from pipelines.terminal import console, resumable
+
+if TYPE_CHECKING:
+    from pipelines.experiments.nodes import Cell, Node
+    from pipelines.experiments.running import Store
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="table1, table2, table3, fig2, or fig5 to fig10.")]
+Data = Annotated[str, typer.Option("--data", metavar="ROOT", help="Folder, or s3://BUCKET/PREFIX, of the classes.")]
+Classes = Annotated[list[str], typer.Option("--classes", help="Paths of classes below ROOT, by comma or repeated.")]
+Folder = Annotated[Path, typer.Option("--workdir", help="Folder of tables, pages and finished tasks.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="A setting, as in a line's YAML; may be repeated."),
+]
+Objects = Annotated[
+    list[str] | None,
+    typer.Option("--object", metavar="CLASS=NAME", help="Object's name, where it is not the class's; may be repeated."),
+]
+Extra = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=ROOT", help="Table 1: more images in ROOT/CLASS, such as of the web; may be repeated."),
+]
+Plan = Annotated[bool, typer.Option("--plan", help="Print the cells and the estimated time, and run nothing.")]
+Package = Annotated[
+    Path | None,
+    typer.Option("--compile", metavar="PACKAGE.yaml", help="Write the pipeline for a cluster, run nothing."),
+]
+
+
+def experiment(
+    name: Name,
+    data: Data,
+    classes: Classes,
+    workdir: Folder = Path("build/experiments"),
+    shots: Annotated[str, typer.Option(help="Numbers of given images, or all; by comma.")] = "1",
+    seeds: Annotated[str, typer.Option(help="Seeds, by comma.")] = "0,1,2",
+    detectors: Annotated[str, typer.Option(help="Detectors, by comma.")] = "patchcore",
+    copies: Annotated[str, typer.Option(help="Table 3: numbers of generated images, by comma.")] = "1,10,20,30,50,100",
+    profile: Annotated[str, typer.Option(help="Profile that the settings start from.")] = "embedded",
+    layout: Annotated[str, typer.Option(help="mvtec, btad, loco or folder.")] = "mvtec",
+    object: Objects = None,
+    extra: Extra = None,
+    settings: Settings = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Tasks at once, which share the processor's cores.")] = 1,
+    plan: Plan = False,
+    package: Package = None,
+    cluster_defaults: ClusterDefaults = None,
+) -> None:
+    """Make a table or figure of the paper again: a table of all figures, and a page.
+
+    Finished tasks are kept below the working folder under all that their result depends on: a run that was killed goes
+    on, to the same digits, and experiments share what they have in common.
+    """
+    from pipelines.experiments.catalogue import cells
+    from pipelines.experiments.request import Request
+
+    request = Request(
+        name=name,
+        data=data,
+        classes=classes,
+        shots=shots,
+        seeds=seeds,
+        detectors=detectors,
+        copies=copies,
+        profile=profile,
+        layout=layout,
+        objects=object or [],
+        extra=extra or [],
+        settings=settings or [],
+    )
+    found = cells(name, request.study(for_cluster=package is not None))
+    if package is not None:
+        from pipelines.experiments.dag import write_package
+
+        write_package(package, name, found, request.summary(), cluster_defaults)
+        console.print(str(package), soft_wrap=True)
+    elif plan:
+        _print_plan(found, workdir)
+    else:
+        _run(name, found, request.summary(), workdir, jobs)
+
+
+def _print_plan(cells: "Sequence[Cell]", workdir: Path) -> None:
+    from pipelines.experiments.local import store_of
+    from pipelines.experiments.nodes import in_order
+
+    store = store_of(workdir)
+    table = Table("class", "given", "seed", "method", "what", "state", title=f"{len(cells)} cells")
+    for cell in cells:
+        state = "finished" if store.finished(cell.node) else "to do"
+        trained = ", ".join(f"{node.config.detector}/{node.config.training_set}" for node in cell.node.detectors)
+        given = str(cell.shots or "all")
+        table.add_row(cell.class_name, given, str(cell.seed), cell.method or "baselines", trained or cell.kind, state)
+    console.print(table)
+    console.print(_time_table(in_order(cells), store))
+
+
+def _time_table(nodes: "Sequence[Node]", store: "Store") -> Table:
+    from pipelines.experiments.estimate import estimate
+
+    table = Table("task", "number", "finished", "minutes left", "by", title="Estimated time, one task after the other")
+    left = 0.0
+    for row in estimate(nodes, store):
+        left += row.seconds
+        origin = "finished tasks here" if row.measured else "a rough guess"
+        table.add_row(row.family, str(row.tasks), str(row.finished), f"{row.seconds / 60:.1f}", origin)
+    table.add_section()
+    table.add_row("all", str(len(nodes)), str(sum(store.finished(node) for node in nodes)), f"{left / 60:.1f}", "")
+    return table
+
+
+def _run(name: str, cells: "Sequence[Cell]", summary: dict[str, str], workdir: Path, jobs: int) -> None:
+    from pipelines.experiments.local import run_experiment
+
+    with resumable():
+        result = run_experiment(name, cells, summary, workdir, jobs, _tell)
+    console.print(f"table: {result.table}\npage: {result.page}", soft_wrap=True)
+
+
+def _tell(done: int, total: int, what: str, seconds: float) -> None:
+    console.print(f"{done}/{total} {what}: {seconds:.0f} s", soft_wrap=True)

@@ -1,0 +1,104 @@
+"""`vigil weights`: the pretrained weights that profiles and lines need: list, verify, mirror."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from pipelines.commands.convert import convert
+from pipelines.terminal import console
+
+if TYPE_CHECKING:
+    from components.weights_entry import WeightsEntry
+
+app = typer.Typer(no_args_is_help=True)
+app.command()(convert)
+
+Profile = Annotated[str, typer.Option(help="embedded, standard, or all for every entry of the manifest.")]
+LineOption = Annotated[Path | None, typer.Option("--line", metavar="LINE.yaml", help="Add what this line names.")]
+MirrorUri = Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX", help="The mirror.")]
+
+
+@app.callback()
+def weights() -> None:
+    """Pretrained weights that profiles and lines need."""
+
+
+@app.command("list")
+def list_weights(profile: Profile = "all", line: LineOption = None) -> None:
+    """Show name, licence, size where it is known, digest, source, and where the file is."""
+    from rich.table import Table
+
+    table = Table()
+    for title in ("name", "licence", "MB", "sha256", "source", "here"):
+        table.add_column(title, overflow="fold")
+    for reference in _references(profile, line):
+        table.add_row(*(escape(cell) for cell in _row(reference)))
+    console.print(table)
+
+
+@app.command()
+def verify(profile: Profile = "all", line: LineOption = None) -> None:
+    """Fetch every file and check its digest; exit code 1 when one fails."""
+    from components.errors import InputError
+    from components.weights import fetch
+
+    failed = False
+    for reference in _references(profile, line):
+        name = escape(reference.partition("#")[0])
+        try:
+            console.print(f"{name}: ok, {escape(str(fetch(reference)))}", soft_wrap=True)
+        except (InputError, OSError) as error:
+            failed = True
+            console.print(f"{name}: [red]failed[/], {escape(str(error))}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) -> None:
+    """Copy every file to an object store under its sha256; those that are there stay as they are."""
+    from components import mirror as mirrored
+    from components.errors import check
+    from components.storage import is_s3
+    from components.weights import fetch_from_origin, resolve
+
+    uri = uri.rstrip("/")
+    check(is_s3(uri), "mirror", uri, "s3://BUCKET/PREFIX")
+    entries = {reference: resolve(reference) for reference in _references(profile, line)}
+    for reference, entry in entries.items():
+        there = mirrored.is_mirrored(entry, uri)
+        if not there:
+            mirrored.publish(entry, fetch_from_origin(reference), uri)
+        state = "is there" if there else "copied"
+        console.print(f"{escape(entry.name)}: {state}, {uri}/{entry.sha256}", soft_wrap=True)
+    mirrored.write_index(entries.values(), uri)
+    console.print(f"{mirrored.VARIABLE}={uri} makes runs fetch from there alone", soft_wrap=True)
+
+
+def _references(profile: str, line: Path | None) -> list[str]:
+    from pipelines.line import load_line
+    from pipelines.line_weights import line_weights, profile_weights
+
+    named = line_weights(load_line(line)) if line is not None else []
+    return list(dict.fromkeys([*profile_weights(profile), *named]))
+
+
+def _row(reference: str) -> tuple[str, ...]:
+    from components.weights import resolve
+
+    entry = resolve(reference)
+    path, here = _place(entry)
+    size = "" if path is None else f"{path.stat().st_size / 1e6:.2f}"
+    return entry.name, entry.licence, size, entry.sha256[:12], entry.uri, here
+
+
+def _place(entry: "WeightsEntry") -> tuple[Path | None, str]:
+    """Where the file is on this machine, and a word for it; None where it is not."""
+    from components.weights import cached_path, local_path
+
+    for path, word in ((local_path(entry), "local"), (cached_path(entry), "cached")):
+        if path is not None and path.is_file():
+            return path, word
+    return None, ""

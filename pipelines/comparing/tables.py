@@ -1,0 +1,135 @@
+"""The comparison in the terminal."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.console import Group as Rows
+from rich.markup import escape
+from rich.table import Table
+
+from components.comparison import EXTRA_HEADS
+from components.seeds import Gain, Spread
+from pipelines.comparing.lines import Best, Group, LineComparison, Trial
+
+HEADS = {
+    "image_auroc": "image AUROC",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO",
+    "image_ap": "AP",
+    "image_f1_max": "F1-max",
+    **EXTRA_HEADS,
+    "latency_ms": "ms/image",
+}
+"""What a metric is called in a table's head."""
+
+
+def print_overview(lines: Sequence[LineComparison], console: Console) -> None:
+    """One row for each line, in the given order."""
+    table = Table("line", "attention", "why", "runs", "last run", "best", "champion", "gain of generated")
+    for line in lines:
+        why = escape("\n".join(reason.text for reason in line.reasons)) or "-"
+        group = line.groups[0] if line.groups else None
+        table.add_row(
+            escape(line.line),
+            str(line.score),
+            why,
+            counts_text(line),
+            f"{line.last.started:%Y-%m-%d %H:%M}" if line.last else "-",
+            escape(best_text(group.best if group else None)),
+            champion_text(line),
+            escape("\n".join(f"{name}: {gain_text(gain)}" for name, gain in group.gains.items()) if group else "-"),
+        )
+    console.print(table)
+
+
+def print_line(line: LineComparison, console: Console) -> None:
+    """A table for each group of comparable runs, and what may be said of it."""
+    console.print(f"[bold]{escape(line.line)}[/]: {counts_text(line)}; champion: {champion_text(line)}")
+    for reason in line.reasons:
+        console.print(f"  needs attention ({reason.weight}): {escape(reason.text)}", soft_wrap=True)
+    for group in line.groups:
+        console.print(Rows(_trial_table(group), *_sayings(group, line.metric)), soft_wrap=False)
+
+
+def conditions_text(group: Group) -> str:
+    """What the runs of a group share."""
+    shared = group.conditions
+    parts = [
+        f"data {shared.dataset[:12] if len(shared.dataset) == 64 else shared.dataset}",
+        f"shots {shared.shots}",
+        f"profile {shared.profile}",
+        f"version {shared.version}",
+    ]
+    return ", ".join([*parts, *(f"{name} {value or 'not recorded'}" for name, value in group.settings.items())])
+
+
+def seeds_text(group: Group) -> str:
+    """Seeds and runs of a group."""
+    seeds = ", ".join("?" if seed is None else str(seed) for seed in group.seeds)
+    return f"{_count(group.runs, 'run')}, {_count(len(group.seeds), 'seed')} ({seeds})"
+
+
+def counts_text(line: LineComparison) -> str:
+    """Runs by how they ended, without the kinds that there are none of."""
+    return ", ".join(f"{number} {kind}" for kind, number in line.counts.items() if number) or "no runs"
+
+
+def champion_text(line: LineComparison) -> str:
+    """The champion's version."""
+    return f"version {line.champion.number}" if line.champion else "none"
+
+
+def best_text(best: Best | None) -> str:
+    """The best record, the seed it has and the version it became."""
+    if best is None:
+        return "-"
+    became = ""
+    if best.version is not None:
+        aliases = "".join(f" @{alias}" for alias in best.version.aliases)
+        became = f", version {best.version.number}{aliases}"
+    return f"{best.value:.4f} {best.detector}/{best.training_set}, run {best.run.run_id}{became}"
+
+
+def spread_text(found: Spread | None, digits: int = 4) -> str:
+    """Mean and standard deviation."""
+    if found is None:
+        return "-"
+    return f"{found.mean:.{digits}f}" + (f" ± {found.sd:.{digits}f}" if found.sd is not None else "")
+
+
+def trial_cells(trial: Trial, measures: Sequence[str]) -> list[str]:
+    """Detector, training set, number of values, and the mean and standard deviation of the given metrics."""
+    found = {name: trial.metrics[name] for name in measures}
+    count = max((spread.n for spread in found.values() if spread is not None), default=0)
+    values = [spread_text(spread, 0 if name == "latency_ms" else 4) for name, spread in found.items()]
+    return [trial.detector, trial.training_set, str(count), *values]
+
+
+def gain_text(gain: Gain | None) -> str:
+    """Mean gain and over what."""
+    return "not measured" if gain is None else f"{gain.mean:+.4f} over {gain.baseline} (n={len(gain.differences)})"
+
+
+def differences_text(gain: Gain) -> str:
+    """The paired differences."""
+    return ", ".join(f"seed {seed}: {difference:+.4f}" for seed, difference in gain.differences)
+
+
+def _trial_table(group: Group) -> Table:
+    title = f"{conditions_text(group)}\n{seeds_text(group)}"
+    table = Table("detector", "training set", "n", *(HEADS[name] for name in group.measures), title=escape(title))
+    for trial in group.trials:
+        table.add_row(*map(escape, trial_cells(trial, group.measures)))
+    return table
+
+
+def _sayings(group: Group, metric: str) -> Iterator[str]:
+    for detector, gain in group.gains.items():
+        said = f"{escape(detector)}: {HEADS[metric]} of generated {escape(gain_text(gain))}"
+        yield f"{said} ({differences_text(gain)}); {gain.statement}" if gain else said
+    link = f" {group.best.run.link}" if group.best else ""
+    yield f"best: {escape(best_text(group.best) + link)}\n"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

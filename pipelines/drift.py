@@ -1,0 +1,80 @@
+"""Measures the drift of a line on this machine: its data set as reference, a folder of new images, a detector."""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components import storage
+from components.artifacts import file_sha256, new_image_set, require_directory
+from components.decode import decode_image
+from components.drift.config import Config
+from components.drift.measure import Measured, measure
+from components.errors import InputError
+from components.history import fetch_detector
+from components.ingestion.config import ALL_SHOTS
+from components.ingestion.ingest import ingest_dataset
+from components.ingestion.layouts import IMAGE_SUFFIXES
+from pipelines.line import Line
+
+CHAMPION = "champion"
+NO_DETECTOR = "none"
+
+
+def measure_line(line: Line, images: str, detector: str, config: Config) -> Measured:
+    """Compare new good images with the good images of a line's data set, as it is now.
+
+    Args:
+        line: the production line.
+        images: folder or `s3://BUCKET/PREFIX` of the new images.
+        detector: `champion` of the line in MLflow, the path of a detector artifact, or `none` to compare looks only.
+        config: settings.
+
+    Raises:
+        InputError: images, data set or detector are missing or damaged.
+        OSError: MLflow or the object store cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        dataset = dataclasses.replace(line.configs["dataset"], shots=ALL_SHOTS)
+        write_images(images, root / "images", dataset.image_size)
+        path = _detector(line.name, detector, root)
+        ingest_dataset(root / "reference", dataset)
+        return measure(root / "reference", root / "images", path, line.name, config)
+
+
+def write_images(uri: str, target: Path, size: int) -> None:
+    """Write the images of a folder, without its subfolders, as an image set of good images.
+
+    Raises:
+        InputError: there are none, or one is damaged.
+    """
+    with _local(uri) as folder, new_image_set(target) as (writer, _):
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        if not files:
+            raise InputError(f"images: none in {uri}, expected {' '.join(sorted(IMAGE_SUFFIXES))}")
+        for index, path in enumerate(files):
+            pixels, _ = decode_image(path, size, f"image {path.name}")
+            writer.add(pixels, id=f"new-{index:05d}", source=path.name, sha256=file_sha256(path))
+
+
+@contextmanager
+def _local(uri: str) -> Iterator[Path]:
+    if not storage.is_s3(uri):
+        require_directory(Path(uri), "images")
+        yield Path(uri)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        storage.fetch_prefix(uri, Path(folder))
+        yield Path(folder)
+
+
+def _detector(line: str, detector: str, root: Path) -> Path | None:
+    if detector == NO_DETECTOR:
+        return None
+    if detector == CHAMPION:
+        return fetch_detector(line, CHAMPION, root)
+    if not (Path(detector) / "config.json").is_file():
+        raise InputError(f"detector: got {detector!r}, expected champion, none, or the folder of a trained detector")
+    return Path(detector)

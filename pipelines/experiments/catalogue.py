@@ -1,0 +1,120 @@
+"""Which cells each table and figure of the paper consists of."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from components.errors import check
+from components.reference_prompts import PROMPT_KINDS
+from components.tabulation.descriptions import OURS
+from pipelines.experiments.nodes import Cell, Node
+from pipelines.experiments.study import Group, Study
+
+_PROMPT_METHODS = {"best": OURS, "worst": "worst prompt", "word": "only word", "naive": "naive prompt"}
+_LAYOUTS = {"fig6": "btad", "fig7": "loco"}
+
+Build = Callable[[Group], Iterator[Cell]]
+
+
+def cells(name: str, study: Study) -> list[Cell]:
+    """The cells of an experiment.
+
+    Raises:
+        InputError: there is no such experiment, or the data has not the layout that it is about.
+    """
+    check(name in EXPERIMENTS, "experiment", name, f"one of {', '.join(EXPERIMENTS)}")
+    if name in _LAYOUTS:
+        layout = study.line.configs["dataset"].layout
+        check(layout == _LAYOUTS[name], "--layout", layout, f"{_LAYOUTS[name]!r}, which {name} is about")
+    return [cell for group in study.groups() for cell in EXPERIMENTS[name](group)]
+
+
+def _ours(group: Group) -> Node:
+    return group.selected(group.candidates())
+
+
+def _compared(group: Group) -> Iterator[Cell]:
+    """The baselines and the generated set: Fig. 5, 6 and 7."""
+    yield group.baselines()
+    yield group.generated(_ours(group), OURS)
+
+
+def _table1(group: Group) -> Iterator[Cell]:
+    yield from _compared(group)
+    for name in group.study.extra:
+        yield group.generated(group.further(name), name)
+        yield group.cell(group.further(name), "pictures", name)
+    for kind in ("word", "naive", "best"):
+        method = f"VQGAN-CLIP ({_PROMPT_METHODS[kind] if kind != 'best' else 'best prompt'})"
+        yield group.generated(group.from_text(kind), method)
+        yield group.cell(group.from_text(kind), "pictures", method)
+    yield group.cell(_ours(group), "pictures", OURS)
+
+
+def _table2(group: Group) -> Iterator[Cell]:
+    candidates = group.candidates()
+    yield group.quality(group.augmented, "augmented")
+    for kind in PROMPT_KINDS:
+        yield group.quality(group.selected(candidates, prompt=kind), _PROMPT_METHODS[kind])
+        yield group.generated(group.selected(candidates, prompt=kind), _PROMPT_METHODS[kind])
+    yield group.baselines()
+
+
+def _table3(group: Group) -> Iterator[Cell]:
+    images = group.config("generator").images
+    candidates = group.candidates(images=max(images, *group.study.copies))
+    yield group.baselines()
+    yield group.generated(group.selected(candidates, images=images, rule="last"), "without text")
+    yield group.generated(group.selected(candidates, images=images), OURS)
+    for copies in group.study.copies:
+        yield group.generated(
+            group.selected(candidates, images=copies), f"{copies} {'copy' if copies == 1 else 'copies'}"
+        )
+    plain = group.candidates(images=max(images, *group.study.copies), variance="unit")
+    yield group.generated(group.selected(plain, images=images), "without variance")
+
+
+def _fig2(group: Group) -> Iterator[Cell]:
+    yield group.baselines()
+    candidates = group.candidates()
+    for iteration in range(group.config("generator").iterations):
+        chosen = group.selected(candidates, rule="fixed", iteration=iteration)
+        yield group.generated(chosen, f"iteration {iteration}")
+        yield group.quality(chosen, f"iteration {iteration}")
+    yield group.quality(group.augmented, "augmented")
+
+
+def _fig8(group: Group) -> Iterator[Cell]:
+    yield group.cell(group.prompts, "prompts", "prompts")
+    candidates = group.candidates()
+    for kind in ("best", "worst"):
+        yield group.cell(group.selected(candidates, prompt=kind), "pictures", _PROMPT_METHODS[kind])
+        yield group.generated(group.selected(candidates, prompt=kind), _PROMPT_METHODS[kind])
+    yield group.baselines()
+
+
+def _fig9(group: Group) -> Iterator[Cell]:
+    yield group.cell(_ours(group), "trend", OURS)
+    yield from _compared(group)
+
+
+def _fig10(group: Group) -> Iterator[Cell]:
+    yield group.baselines()
+    for method, variance in {OURS: "estimated", "without variance": "unit"}.items():
+        selected = group.selected(group.candidates(variance=variance))
+        yield group.generated(selected, method)
+        yield group.quality(selected, method)
+        yield group.cell(selected, "pictures", method)
+
+
+EXPERIMENTS: Mapping[str, Build] = {
+    "table1": _table1,
+    "table2": _table2,
+    "table3": _table3,
+    "fig2": _fig2,
+    "fig5": _compared,
+    "fig6": _compared,
+    "fig7": _compared,
+    "fig8": _fig8,
+    "fig9": _fig9,
+    "fig10": _fig10,
+}
+"""Cells of one class, number of shots and seed, by the experiment's name."""

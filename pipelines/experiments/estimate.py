@@ -1,0 +1,82 @@
+"""How long the tasks of an experiment will take: by what like tasks took in the same folder, else by a rough guess."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.experiments.nodes import Node
+from pipelines.experiments.running import Store
+
+_SECONDS_PER_UNIT: Mapping[str, float] = {
+    "ingestion": 4.0,
+    "folder": 2.0,
+    "prompts": 8.0,
+    "augmentation": 1.0,
+    "generator": 0.28,
+    "selection": 0.15,
+    "text_guided": 0.3,
+    "detection": 50.0,
+    "detection patchcore": 4.0,
+    "detection padim": 4.0,
+    "detection cflow": 30.0,
+    "detection reverse_distillation": 20.0,
+    "evaluation": 8.0,
+    "quality": 15.0,
+}
+"""By family, else by stage: on two cores of an Intel Xeon without a GPU, with the embedded profile at 256 pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Tasks of one family."""
+
+    family: str
+    """See `family`."""
+    tasks: int
+    finished: int
+    """Tasks that an earlier run finished."""
+    seconds: float
+    """Of the tasks that are left, one after the other."""
+    measured: bool
+    """Whether the figure rests on tasks that ran in this folder."""
+
+
+def estimate(nodes: Sequence[Node], store: Store) -> list[Estimate]:
+    """Tasks by family in the order of the graph, with the time that is left."""
+    families = dict.fromkeys(family(node) for node in nodes)
+    return [_estimate(name, [node for node in nodes if family(node) == name], store) for name in families]
+
+
+def _estimate(name: str, nodes: Sequence[Node], store: Store) -> Estimate:
+    done = [node for node in nodes if store.finished(node)]
+    rates = [store.seconds(node) / work(node) for node in done]
+    rate = statistics.median(rates) if rates else _SECONDS_PER_UNIT.get(name, _SECONDS_PER_UNIT[nodes[0].stage])
+    left = sum(work(node) for node in nodes) - sum(work(node) for node in done)
+    return Estimate(family=name, tasks=len(nodes), finished=len(done), seconds=rate * left, measured=bool(rates))
+
+
+def work(node: Node) -> float:
+    """Size of a task in the unit of its stage: images that pass a network, in sizes of 256 x 256 pixels, or 1."""
+    scale = (_image_size(node) / 256) ** 2
+    config = node.config
+    if node.stage == "generator":
+        images = 2 * config.steps * config.batch_size * config.accumulate + config.images
+        return float(scale * config.iterations * images)
+    if node.stage == "selection":
+        loop = node.inputs["candidates"].config
+        return float(loop.iterations * (config.images or loop.images))
+    if node.stage == "evaluation":
+        return scale * len(node.detectors)
+    return scale if node.stage == "detection" else 1.0
+
+
+def family(node: Node) -> str:
+    """What tasks that take a like time have in common: the stage, and the detector that is trained."""
+    return f"{node.stage} {node.config.detector}" if node.stage == "detection" else node.stage
+
+
+def _image_size(node: Node) -> int:
+    """Side in pixels of the images that a task reads."""
+    if node.stage in ("ingestion", "folder"):
+        return int(node.config.image_size)
+    return _image_size(node.inputs.get("reference") or node.parents[0])

@@ -1,0 +1,91 @@
+"""Runs an experiment on this machine: its tasks, its table and its page."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from components.tabulation.gather import RESULTS, gather, read_results
+from components.tabulation.page import write_page
+from components.vqgan.checkpoint import CHECKPOINTS
+from pipelines.experiments.estimate import family
+from pipelines.experiments.nodes import Cell, Node, in_order
+from pipelines.experiments.running import Store, run_nodes
+from pipelines.workdir import FINISHED, open_workdir
+
+_OWNER = "experiments"
+"""Whose the folder is, in place of a line."""
+
+Tell = Callable[[int, int, str, float], None]
+"""Told the number of finished tasks, the number of all, the last task and its seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What an experiment left."""
+
+    table: Path
+    page: Path
+
+
+def store_of(workdir: Path) -> Store:
+    """Finished tasks below a working folder."""
+    return Store(root=workdir.resolve() / "tasks")
+
+
+def run_experiment(
+    name: str, cells: Sequence[Cell], settings: dict[str, str], workdir: Path, jobs: int, tell: Tell
+) -> Result:
+    """Run what is left of an experiment, and write its table and its page.
+
+    Args:
+        name: the experiment's.
+        cells: its cells.
+        settings: what it is run with, for the page.
+        workdir: folder of tables, pages and finished tasks; experiments share it.
+        jobs: tasks at once.
+        tell: told every finished task.
+
+    Raises:
+        InputError: a task found something wrong with what the user gave, or the folder is something else's.
+        RuntimeError: a task failed for another reason; the log `NAME.log` in the folder tells.
+        KeyboardInterrupt: the run was interrupted; the same call goes on.
+    """
+    nodes = in_order(cells)
+    store = store_of(workdir)
+    with open_workdir(workdir, _OWNER) as folder, _checkpoints(folder.checkpoints):
+        run_id = folder.begin(_OWNER)
+        done = [node.key for node in nodes if store.finished(node)]
+
+        def on_task(node: Node, seconds: float) -> None:
+            done.append(node.key)
+            tell(len(done), len(nodes), family(node), seconds)
+
+        run_nodes(nodes, store, jobs, folder.root / f"{name}.log", on_task)
+        result = Result(table=folder.root / f"{name}.parquet", page=folder.root / f"{name}.html")
+        _write(name, cells, settings, store, result)
+        folder.set_status(_OWNER, run_id, FINISHED)
+    return result
+
+
+def _write(name: str, cells: Sequence[Cell], settings: dict[str, str], store: Store, result: Result) -> None:
+    gathered = result.table.with_name(f".{name}")
+    gather([cell.labels for cell in cells], [store.output(cell.node) for cell in cells], gathered)
+    write_page(name, read_results(gathered), settings, result.page, datetime.now(tz=UTC))
+    (gathered / RESULTS).replace(result.table)
+    shutil.rmtree(gathered)
+
+
+@contextmanager
+def _checkpoints(folder: Path) -> Iterator[None]:
+    """Keep the state of loops below the working folder, unless another place is set."""
+    before = os.environ.get(CHECKPOINTS)
+    os.environ[CHECKPOINTS] = before or str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CHECKPOINTS]

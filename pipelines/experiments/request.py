@@ -1,0 +1,135 @@
+"""What a user asks of an experiment, as texts of the command line, and the study that it stands for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.errors import InputError, check
+from components.storage import is_s3
+from pipelines.experiments.study import Study
+from pipelines.line import Line, parse_line
+
+_ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Options of `vigil experiment` that say what is run; several values of one are separated by commas."""
+
+    name: str
+    """Key of `pipelines.experiments.catalogue.EXPERIMENTS`."""
+    data: str
+    """Folder, or `s3://BUCKET/PREFIX`, below which the classes are."""
+    classes: Sequence[str]
+    """Paths of classes below it."""
+    shots: str = "1"
+    """Numbers of given images, or `all`."""
+    seeds: str = "0,1,2"
+    detectors: str = "patchcore"
+    copies: str = "1,10,20,30,50,100"
+    """Numbers of generated images that Table 3 compares."""
+    profile: str = "embedded"
+    layout: str = "mvtec"
+    objects: Sequence[str] = ()
+    """`CLASS=NAME` where the object's name is not the class's."""
+    extra: Sequence[str] = ()
+    """`NAME=ROOT`: further images of each class for Table 1."""
+    settings: Sequence[str] = ()
+    """`SECTION.FIELD=VALUE`, as in a line's YAML."""
+
+    @property
+    def line(self) -> Line:
+        """Settings of all stages.
+
+        Raises:
+            InputError: a setting is unknown or wrong.
+        """
+        content: dict[str, Any] = {
+            "name": self.name,
+            "object": "part",
+            "profile": self.profile,
+            "detectors": _split(self.detectors),
+            "dataset": {"uri": self.data, "layout": self.layout},
+        }
+        for text in self.settings:
+            path, value = _pair("--set", text)
+            section, separator, field = path.partition(".")
+            check(bool(separator and field), "--set", text, "SECTION.FIELD=VALUE")
+            content.setdefault(section, {})[field] = yaml.safe_load(value)
+        return parse_line(content, Path.cwd())
+
+    def study(self, *, for_cluster: bool) -> Study:
+        """The study.
+
+        Args:
+            for_cluster: whether the tasks run elsewhere; addresses then stand for the digests, which each run takes.
+
+        Raises:
+            InputError: an option is wrong, or a class is missing.
+        """
+        from components.ingestion.ingest import dataset_digest
+
+        line = self.line
+        return Study(
+            line=line,
+            root=line.configs["dataset"].uri,
+            classes=self._objects(),
+            shots=[0 if text == _ALL else _number("--shots", text) for text in _split(self.shots)],
+            seeds=[_number("--seeds", text, least=0) for text in _split(self.seeds)],
+            copies=[_number("--copies", text) for text in _split(self.copies)],
+            extra={name: _resolved(root) for name, root in (_pair("--extra", text) for text in self.extra)},
+            digest=str if for_cluster else dataset_digest,
+        )
+
+    def summary(self) -> dict[str, str]:
+        """The options by name, for the page."""
+        values = {
+            "classes": ", ".join(_listed(self.classes)),
+            "given images": self.shots,
+            "seeds": self.seeds,
+            "detectors": self.detectors,
+            "profile": self.profile,
+            "layout": self.layout,
+            "settings": ", ".join(self.settings) or "defaults",
+        }
+        return values | ({"copies": self.copies} if self.name == "table3" else {})
+
+    def _objects(self) -> Mapping[str, str]:
+        """Object's name by class: the folder's name, unless another one is given."""
+        named = dict(_pair("--object", text) for text in self.objects)
+        classes = {path.strip("/"): _folder(path) for path in _listed(self.classes)}
+        check(bool(classes), "--classes", self.classes, "at least one folder below --data")
+        for name in named:
+            check(name in classes.values(), "--object", name, f"one of {', '.join(classes.values())}")
+        return {path: named.get(folder, folder.replace("_", " ")) for path, folder in classes.items()}
+
+
+def _folder(path: str) -> str:
+    return path.strip("/").rpartition("/")[2]
+
+
+def _resolved(root: str) -> str:
+    return root if is_s3(root) else str(Path(root).resolve())
+
+
+def _listed(texts: Sequence[str]) -> list[str]:
+    return [part for text in texts for part in _split(text)]
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    check(bool(name and separator and value), option, text, "NAME=VALUE")
+    return name, value
+
+
+def _number(option: str, text: str, least: int = 1) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise InputError(f"{option}: got {text!r}, expected whole numbers from {least} on, separated by commas")
+    return int(text)

@@ -1,0 +1,137 @@
+"""Runs the tasks of an experiment on this machine; what an earlier run finished is reused."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from threading import RLock, Thread
+
+from components.artifacts import read_json, write_json
+from pipelines.experiments.nodes import Node
+from pipelines.experiments.stages import STAGES
+from pipelines.processes import interruptible
+
+OnTask = Callable[[Node, float], None]
+"""Told every finished task and its seconds."""
+
+_OUTPUT, _FACTS = "output", "task.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """Artifacts of finished tasks, by the tasks' keys."""
+
+    root: Path
+
+    def place(self, node: Node) -> Path:
+        """Folder of a task."""
+        return self.root / node.stage / node.key[:24]
+
+    def output(self, node: Node) -> Path:
+        """Artifact of a task."""
+        return self.place(node) / _OUTPUT
+
+    def finished(self, node: Node) -> bool:
+        """Whether the artifact is there, complete."""
+        return (self.place(node) / _FACTS).is_file()
+
+    def seconds(self, node: Node) -> float:
+        """What a finished task took."""
+        return float(read_json(self.place(node) / _FACTS)["seconds"])
+
+    def finish(self, node: Node, seconds: float) -> None:
+        """Remember a task as finished."""
+        write_json(self.place(node) / _FACTS, {"key": node.key, "stage": node.stage, "seconds": seconds})
+
+
+def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task: OnTask) -> None:
+    """Run the tasks that are not finished, parents first.
+
+    Args:
+        nodes: all tasks, with their parents among them.
+        store: where artifacts are and will be.
+        jobs: tasks at once, each in a process with its share of the processor's cores.
+        log: file to which everything is added that the tasks' libraries print.
+        on_task: told every finished task.
+
+    Raises:
+        InputError: a task found something wrong with what the user gave.
+        RuntimeError: a task's process ended without a word.
+    """
+    missing = {node.key: node for node in nodes if not store.finished(node)}
+    graph = {key: {parent.key for parent in node.parents if parent.key in missing} for key, node in missing.items()}
+    sorter, running = TopologicalSorter(graph), dict[Future[float], str]()
+    sorter.prepare()
+    with interruptible(), _workers(jobs, log) as pool:
+        while sorter.is_active():
+            running |= {pool.submit(run_node, missing[key], store): key for key in sorter.get_ready()}
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                key = running.pop(future)
+                on_task(missing[key], _seconds(future, missing[key], log))
+                sorter.done(key)
+
+
+def run_node(node: Node, store: Store) -> float:
+    """Run one task whose parents are finished, and return its seconds."""
+    started = time.perf_counter()
+    output = store.output(node)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    inputs = {name: store.output(parent) for name, parent in node.inputs.items()}
+    detectors = [store.output(parent) for parent in node.detectors]
+    STAGES[node.stage](inputs, detectors, output, node.config)
+    seconds = time.perf_counter() - started
+    store.finish(node, seconds)
+    return seconds
+
+
+def _seconds(future: Future[float], node: Node, log: Path) -> float:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        message = f"task {node.stage} or another ended without a word, as when memory runs out; see {log}"
+        raise RuntimeError(message) from error
+
+
+@contextmanager
+def _workers(jobs: int, log: Path) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end at once when the block fails: what they had not finished is run again another time."""
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (jobs, log))
+    try:
+        yield pool
+    except BaseException:
+        for worker in active_children():
+            worker.kill()
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _begin(jobs: int, log: Path) -> None:
+    """Let a worker's tensors use its share of the cores, and write what its libraries print into the log.
+
+    Progress bars get a lock of the worker's own: theirs would be reported as leaked when the worker is killed.
+    """
+    with log.open("a") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    Thread(target=_end_with_parent, daemon=True).start()
+    import torch
+    from tqdm import tqdm
+
+    tqdm.set_lock(RLock())
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs)))
+
+
+def _end_with_parent() -> None:
+    """End the worker when the process that started it is killed, instead of waiting for tasks for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,151 @@
+"""What an experiment is about: classes, shots and seeds, and the tasks that each combination of them has."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from components.detectors import TRAINING_SETS
+from components.ingestion.folder import Config as FolderConfig
+from components.quality.config import Config as QualityConfig
+from components.vqgan.text_guided_config import TextGuidedConfig
+from pipelines.experiments.nodes import Cell, Node
+from pipelines.line import Line
+
+BASELINES = tuple(name for name in TRAINING_SETS if name != "generated")
+"""Training sets that every table shows beside the generated one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Data and settings of an experiment."""
+
+    line: Line
+    """Settings of all stages; its data set gives the layout and the image size."""
+    root: str
+    """Folder, or `s3://BUCKET/PREFIX`, below which the classes are."""
+    classes: Mapping[str, str]
+    """Object's name by class, a path below the root."""
+    shots: Sequence[int]
+    """Numbers of given images; 0 for all."""
+    seeds: Sequence[int]
+    copies: Sequence[int]
+    """Numbers of generated images that Table 3 compares."""
+    extra: Mapping[str, str]
+    """Folders with further images of each class, such as of the web, by the name of the method."""
+    digest: Callable[[str], str]
+    """Digest of the data at an address."""
+
+    def groups(self) -> Iterator["Group"]:
+        """Every combination of class, shots and seed."""
+        for class_name in self.classes:
+            for shots in self.shots:
+                for seed in self.seeds:
+                    yield Group(study=self, class_name=class_name, shots=shots, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Tasks on the same class, shots and seed."""
+
+    study: Study
+    class_name: str
+    shots: int
+    seed: int
+
+    @property
+    def object(self) -> str:
+        """W^o, the name of the inspected part."""
+        return self.study.classes[self.class_name]
+
+    def config(self, section: str, **changes: Any) -> Any:
+        """Config of a stage, with this group's seed and object where the stage has them."""
+        config = self.study.line.configs[section]
+        own = {"seed": self.seed, "object": self.object}
+        return replace(config, **{name: own[name] for name in own if hasattr(config, name)}, **changes)
+
+    @cached_property
+    def reference(self) -> Node:
+        """The given images, and the test split."""
+        uri = _below(self.study.root, self.class_name)
+        config = self.config("dataset", uri=uri, shots=self.shots)
+        return Node(stage="ingestion", config=config, data=self.study.digest(uri))
+
+    @cached_property
+    def prompts(self) -> Node:
+        """The ranked prompts."""
+        return self._node("prompts", self.config("prompts"))
+
+    @cached_property
+    def augmented(self) -> Node:
+        """The augmented images."""
+        return self._node("augmentation", self.config("augmentation"))
+
+    def candidates(self, **changes: Any) -> Node:
+        """The candidate sets of a fine-tuning loop."""
+        return self._node("generator", self.config("generator", **changes), augmented=self.augmented)
+
+    def selected(self, candidates: Node, **changes: Any) -> Node:
+        """A set selected from the candidates."""
+        inputs = {"prompts": self.prompts, "candidates": candidates}
+        return Node(stage="selection", config=self.config("selection", **changes), inputs=inputs)
+
+    def from_text(self, prompt: str) -> Node:
+        """Images made from a prompt alone, by VQGAN-CLIP."""
+        generator, selection = self.config("generator"), self.config("selection")
+        config = TextGuidedConfig(
+            object=self.object,
+            prompt=prompt,
+            architecture=generator.architecture,
+            weights=generator.weights,
+            codebook_size=generator.codebook_size,
+            embedder=selection.embedder,
+            embedder_weights=selection.embedder_weights,
+            seed=self.seed,
+        )
+        return self._node("text_guided", config, prompts=self.prompts)
+
+    def further(self, name: str) -> Node:
+        """Further images of the class out of a folder."""
+        uri = _below(self.study.extra[name], self.class_name)
+        config = FolderConfig(uri=uri, image_size=self.study.line.configs["dataset"].image_size)
+        return Node(stage="folder", config=config, data=self.study.digest(uri))
+
+    def baselines(self, names: Sequence[str] = BASELINES) -> Cell:
+        """Measured detectors that were trained without generated images."""
+        trials = [self._detector(name, added, self.augmented) for name in self.study.line.detectors for added in names]
+        return self._measured(trials, "")
+
+    def generated(self, selected: Node, method: str) -> Cell:
+        """Measured detectors that were trained with an image set."""
+        trials = [self._detector(name, "generated", selected) for name in self.study.line.detectors]
+        return self._measured(trials, method)
+
+    def quality(self, images: Node, method: str) -> Cell:
+        """Quality of an image set."""
+        selection = self.config("selection")
+        config = QualityConfig(embedder=selection.embedder, embedder_weights=selection.embedder_weights)
+        return self.cell(self._node("quality", config, images=images), "quality", method)
+
+    def cell(self, node: Node, kind: str, method: str) -> Cell:
+        """A cell with this group's names."""
+        name = self.class_name.rpartition("/")[2]
+        return Cell(node=node, kind=kind, class_name=name, shots=self.shots, seed=self.seed, method=method)
+
+    def _node(self, stage: str, config: Any, **inputs: Node) -> Node:
+        return Node(stage=stage, config=config, inputs={"reference": self.reference, **inputs})
+
+    def _detector(self, detector: str, training_set: str, selected: Node) -> Node:
+        """A detector; training sets without generated images do not read what is given as `selected`."""
+        config = self.config("detection", detector=detector, training_set=training_set)
+        return self._node("detection", config, augmented=self.augmented, selected=selected)
+
+    def _measured(self, detectors: Sequence[Node], method: str) -> Cell:
+        inputs = {"reference": self.reference}
+        config = self.config("evaluation")
+        node = Node(stage="evaluation", config=config, inputs=inputs, detectors=tuple(detectors))
+        return self.cell(node, "predictions", method)
+
+
+def _below(root: str, name: str) -> str:
+    return f"{root.rstrip('/')}/{name}"

@@ -1,0 +1,84 @@
+"""Which pretrained weights a line or a profile needs: one table, by the section of a line."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from components.embedding import CONSE, CONSE_WEIGHTS
+from components.errors import check
+from components.weights import manifest
+from pipelines.line import PROFILES, Line
+from pipelines.parameters import SECTIONS, SHARED
+
+ALL = "all"
+"""Every entry of the weights manifest."""
+
+_PERCEPTUAL = "efficientnet-lite0"
+
+
+def _embedder(config: Any) -> Iterable[str]:
+    return CONSE_WEIGHTS if config.embedder == CONSE else [config.embedder_weights]
+
+
+def _generator(config: Any) -> Iterable[str]:
+    perceptual = config.perceptual_backbone if config.perceptual == "lpips" else _PERCEPTUAL
+    return [perceptual] if config.untrained else [perceptual, config.reference]
+
+
+def _detector(config: Any) -> Iterable[str]:
+    given = [config.vit_weights, config.teacher_weights]
+    return [config.backbone_weights or config.backbone, *(reference for reference in given if reference)]
+
+
+def _text_guided(config: Any) -> Iterable[str]:
+    return [*_embedder(config), *([] if config.generator.untrained else [config.generator.reference])]
+
+
+def _quality(config: Any) -> Iterable[str]:
+    named = [reference for reference in (config.inception, config.lpips_backbone) if reference]
+    return [*_embedder(config), _PERCEPTUAL, *named]
+
+
+WEIGHTS: Mapping[str, Callable[[Any], Iterable[str]]] = {
+    "prompts": _embedder,
+    "generator": _generator,
+    "selection": _embedder,
+    "detection": _detector,
+}
+"""References to the weights that the stages of a section load, by the section's config."""
+
+_OF_EXPERIMENTS: Mapping[str, Callable[[Any], Iterable[str]]] = {"text_guided": _text_guided, "quality": _quality}
+
+
+def stage_weights(stage: str, config: Any) -> list[str]:
+    """References to the weights that a stage loads with a config; none for one that loads none."""
+    needs = {**WEIGHTS, **_OF_EXPERIMENTS}.get(stage)
+    return list(needs(config)) if needs else []
+
+
+def line_weights(line: Line) -> list[str]:
+    """References to the weights that a line's run loads."""
+    return _references(line.configs)
+
+
+def profile_weights(profile: str) -> list[str]:
+    """References to the weights that a line of a profile loads when it overrides nothing; all entries for `all`.
+
+    Raises:
+        InputError: there is no such profile.
+    """
+    check(profile in (*PROFILES, ALL), "profile", profile, f"one of {', '.join((*PROFILES, ALL))}")
+    if profile == ALL:
+        return list(manifest())
+    values = PROFILES[profile]
+    shared = {"object": "part", **{name: values[name] for name in SHARED if name in values}}
+    configs = {prefix: _config(prefix, {**shared, **values.get(prefix, {})}) for prefix in WEIGHTS}
+    return _references(configs)
+
+
+def _config(prefix: str, values: Mapping[str, Any]) -> Any:
+    config = SECTIONS[prefix].config
+    return config(**{name: value for name, value in values.items() if name in config.__dataclass_fields__})
+
+
+def _references(configs: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(name for prefix, needs in WEIGHTS.items() for name in needs(configs[prefix])))

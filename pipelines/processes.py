@@ -1,0 +1,51 @@
+"""How a run on this machine is interrupted, and what ends with it."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import psutil
+
+_KILL_SECONDS = 10
+
+
+@contextlib.contextmanager
+def interruptible(before: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Treat SIGTERM as an interruption inside the block.
+
+    Args:
+        before: called when the signal comes, before the interruption is raised.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        before()
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def own_processes() -> Iterator[None]:
+    """Treat SIGTERM as an interruption, and end every process that the block started.
+
+    They end as soon as the signal comes: threads of the block that wait for them would else hold up the interruption.
+    """
+    earlier = set(psutil.Process().children(recursive=True))
+
+    def end() -> None:
+        started = [process for process in psutil.Process().children(recursive=True) if process not in earlier]
+        for process in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(started, timeout=_KILL_SECONDS)
+
+    with interruptible(end):
+        try:
+            yield
+        finally:
+            end()

@@ -1,0 +1,230 @@
+"""Calls of the Kubeflow Pipelines API by kfp's generated client, kfp_server_api: address, token, time-outs, errors.
+
+An answer must be a JSON object of bounded size within a time-out. Calls that change nothing, and deletions, are
+repeated. A token is read from its file for each call, as it may be renewed, and never shown.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from components.errors import InputError, check
+
+IN_CLUSTER_HOST = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+"""Address of the API inside a cluster, as kfp's client knows it."""
+
+TOKEN_FILE = Path("/var/run/secrets/kubeflow/pipelines/token")
+"""Where the service account's token for the API is mounted."""
+
+_TOKEN_ENVIRONMENT = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105
+_CONNECT_SECONDS = 5.0
+_REPETITIONS = 3
+_PASSING = (429, 500, 502, 503, 504)
+_REPEATED = ("GET", "DELETE")
+_MAX_ANSWER = 64 * 1024 * 1024
+_MAX_MESSAGE = 400
+_UNAUTHENTICATED, _FORBIDDEN = 401, 403
+_REDIRECTS = range(300, 400)
+
+
+class ClusterError(RuntimeError):
+    """A call to the cluster failed; the message is one line."""
+
+
+class UnreachableError(ClusterError):
+    """The cluster gave no usable answer, or refuses whoever asks: further calls would fail as well."""
+
+
+class RefusedError(ClusterError):
+    """The cluster answered one call with an error."""
+
+    def __init__(self, message: str, status: int) -> None:
+        """Keep the HTTP status beside the message."""
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """Where the API is, and who asks."""
+
+    host: str = ""
+    """Address of the API; empty inside a cluster."""
+    namespace: str = ""
+    """Namespace of a multi-user cluster; empty for the pod's own."""
+    token_file: Path | None = None
+    """File with a bearer token; None for the service account's, where it is mounted."""
+    ca_file: Path | None = None
+    """Certificates of a private CA; None for the public ones."""
+    timeout: float = 30.0
+    """Seconds until an answer is given up."""
+
+
+class Transport:
+    """Calls operations of kfp_server_api, and turns every failure into one of the errors above."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Prepare the calls; nothing is sent yet.
+
+        Raises:
+            InputError: no address outside of a cluster, or a missing token or CA file.
+        """
+        from kfp_server_api import ApiClient
+
+        self.host = _host(connection)
+        self._timeout = (min(_CONNECT_SECONDS, connection.timeout), connection.timeout)
+        self._token_file = _token_file(connection)
+        self.client = ApiClient(self._configuration(connection))
+        """What kfp_server_api's services are made with."""
+
+    def call(self, operation: Callable[..., Any], answer: str, *arguments: Any, **query: Any) -> Any:
+        """Call an operation.
+
+        Args:
+            operation: a method of one of kfp_server_api's services.
+            answer: name of the model that it answers.
+            arguments: of the operation.
+            query: further ones, by name.
+
+        Returns:
+            The model, or None where the answer is not of interest.
+
+        Raises:
+            UnreachableError: no usable answer, or the caller is refused.
+            RefusedError: the server answered with another error.
+        """
+        content = self.content(operation, *arguments, **query)
+        try:
+            return self.client.deserialize(SimpleNamespace(data=json.dumps(content)), answer)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UnreachableError(f"malformed answer of {self.host}: no {answer}: {_one_line(error)}") from error
+
+    def content(self, operation: Callable[..., Any], *arguments: Any, **query: Any) -> dict[str, Any]:
+        """Call an operation, and return the JSON object that the server answers; raises what `call` raises."""
+        import urllib3
+        from kfp_server_api import ApiException
+
+        try:
+            response = operation(*arguments, _preload_content=False, _request_timeout=self._timeout, **query)
+            try:
+                body = response.read(_MAX_ANSWER + 1, decode_content=True)
+            finally:
+                response.close()
+        except ApiException as error:
+            raise self._refusal(error) from None
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from None
+        except ValueError:
+            # The error of an unusable header, or of a body that is no text, quotes it: a token must not get out.
+            raise UnreachableError(f"the answer of {self.host} is no text, or the token cannot be sent") from None
+        return self._json_object(body)
+
+    def _configuration(self, connection: Connection) -> Any:
+        import urllib3
+        from kfp.client import ServiceAccountTokenVolumeCredentials
+        from kfp_server_api import Configuration
+
+        configuration = Configuration(host=self.host)
+        configuration.retries = urllib3.Retry(
+            total=_REPETITIONS,
+            redirect=0,
+            backoff_factor=0.2,
+            status_forcelist=_PASSING,
+            allowed_methods=_REPEATED,
+            raise_on_status=False,
+            raise_on_redirect=False,
+            respect_retry_after_header=False,
+        )
+        if connection.ca_file:
+            check(connection.ca_file.is_file(), "CA file", str(connection.ca_file), "a file of certificates, PEM")
+            configuration.ssl_ca_cert = str(connection.ca_file)
+        if self._token_file:
+            credentials = ServiceAccountTokenVolumeCredentials(str(self._token_file))
+            configuration.api_key_prefix["authorization"] = "Bearer"
+            configuration.refresh_api_key_hook = credentials.refresh_api_key_hook
+            credentials.refresh_api_key_hook(configuration)  # without a first token, none is ever sent
+        return configuration
+
+    def _json_object(self, body: bytes) -> dict[str, Any]:
+        if len(body) > _MAX_ANSWER:
+            raise UnreachableError(f"the answer of {self.host} is larger than {_MAX_ANSWER} bytes")
+        try:
+            content = json.loads(body)
+        except ValueError:
+            page = b"<html" in body[:1000].lower()
+            what = "a web page, perhaps of a login; see --token-file" if page else "expected JSON"
+            raise UnreachableError(f"malformed answer of {self.host}: {what}") from None
+        if not isinstance(content, dict):
+            raise UnreachableError(f"malformed answer of {self.host}: {type(content).__name__}, expected an object")
+        return content
+
+    def _refusal(self, error: Any) -> ClusterError:
+        message = self._without_token(_message(error.body) or str(error.reason))
+        if error.status == _UNAUTHENTICATED:
+            return UnreachableError(f"{self.host} does not know who asks (401), see --token-file: {message}")
+        if error.status == _FORBIDDEN:
+            return UnreachableError(f"{self.host} does not permit this (403), see --namespace: {message}")
+        if error.status in _REDIRECTS:
+            return UnreachableError(f"{self.host} redirects ({error.status}), perhaps to a login; see --token-file")
+        return RefusedError(f"{self.host} answered {error.status}: {message}", error.status)
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        import urllib3
+
+        cause = getattr(error, "reason", None) or error
+        if isinstance(cause, urllib3.exceptions.SSLError):
+            return UnreachableError(f"no secure connection to {self.host}, see --ca-file: {_one_line(cause)}")
+        if isinstance(cause, urllib3.exceptions.ReadTimeoutError):
+            return UnreachableError(f"no answer of {self.host} within {self._timeout[1]:g} s")
+        return UnreachableError(f"cannot reach {self.host}: {_one_line(cause)}")
+
+    def _without_token(self, message: str) -> str:
+        token = _read_token(self._token_file) if self._token_file else ""
+        return message.replace(token, "***") if token else message
+
+
+def _host(connection: Connection) -> str:
+    if connection.host:
+        address = connection.host.rstrip("/")
+        valid = re.fullmatch(r"(https?://)?[^\s/@:]+(:\d+)?(/\S*)?", address)
+        check(valid is not None, "host", connection.host, "an address such as https://kubeflow.example.com/pipeline")
+        return address if "://" in address else f"https://{address}"
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+        raise InputError("host: none given outside of a cluster, expected --host, KFP_HOST or KF_PIPELINES_ENDPOINT")
+    return IN_CLUSTER_HOST
+
+
+def _token_file(connection: Connection) -> Path | None:
+    named = connection.token_file or os.environ.get(_TOKEN_ENVIRONMENT)
+    if not named and not TOKEN_FILE.is_file():
+        return None
+    path = Path(named or TOKEN_FILE)
+    check(path.is_file(), "token file", str(path), "a file with a bearer token")
+    if not re.fullmatch(r"[!-~]+", _read_token(path)):
+        raise InputError(f"token file: {path} holds no token, expected one word of printable characters")
+    return path
+
+
+def _read_token(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace").strip()
+
+
+def _message(body: str | None) -> str:
+    """What an error's body says, in one line."""
+    try:
+        content = json.loads(body or "")
+    except ValueError:
+        return _one_line(re.sub(r"<[^>]*>", " ", body or ""))
+    if not isinstance(content, dict):
+        return _one_line(content)
+    return _one_line(content.get("error_message") or content.get("message") or content.get("error") or "")
+
+
+def _one_line(text: object) -> str:
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    return line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]}…"

@@ -1,0 +1,1 @@
+"""Measurements: ratios of times taken in one run, on an idle machine."""

@@ -1,0 +1,144 @@
+"""Every row of the detectors' table: finds an obvious defect, is loaded with equal scores, and repeats its digits."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from components.artifacts import CONFIG, ImageSet, file_sha256, read_json
+from components.detection.train import fit, train_detector
+from components.detection.trainers import TRAINERS
+from components.detectors import DETECTORS, Config, Detector, predict
+from components.errors import InputError
+from components.registration.config import Config as GateConfig
+from components.registration.export import export_detector
+from tests.components.image_sets import DEFECT, write_added, write_reference
+
+STEPS: dict[str, dict[str, Any]] = {
+    "patchcore": {},
+    "padim": {},
+    "cflow": {"cflow_steps": 20},
+    "reverse_distillation": {"distillation_steps": 20},
+    "efficientad": {"efficientad_steps": 20},
+}
+VIT_STEPS: dict[str, dict[str, Any]] = {"anomalydino": {}, "dinomaly": {"dinomaly_steps": 20}}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One given image, its copies, and a test split with four holes."""
+    root = tmp_path_factory.mktemp("rows")
+    write_reference(root / "reference", given=1)
+    write_added(root / "augmented", 4, ["train-good-0"])
+    return root
+
+
+@pytest.fixture(scope="module")
+def vit_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Random tensors under the names and in the shapes of DINOv2's ViT-S/14."""
+    torch.manual_seed(0)
+    model = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0)
+    path = tmp_path_factory.mktemp("vit") / "dinov2_vits14.safetensors"
+    save_file({**model.state_dict(), "mask_token": torch.zeros(1, 384)}, path)
+    return f"{path}#sha256={file_sha256(path)}"
+
+
+def train(sets: Path, directory: Path, config: Config) -> Detector:
+    train_detector(sets / "reference", sets / "augmented", sets / "augmented", directory, config)
+    return Detector(directory)
+
+
+def check_row(sets: Path, directory: Path, config: Config) -> None:
+    """The defect scores highest, where it is; the loaded detector equals one trained again, in a batch of its own."""
+    detector = train(sets, directory, config)
+    images = ImageSet(sets / "reference")
+    good, bad = (images.tensor(images.ids("test", kind)) for kind in ("good", "bad"))
+    scores, maps = detector.predict(bad)
+    assert scores.min() > detector.predict(good)[0].max()
+    assert maps.shape == (4, 64, 64)
+    assert maps[:, DEFECT, DEFECT].mean() > maps.mean()
+    again, again_maps = predict(fit(images.tensor(images.ids("train")), config), bad[:1])
+    torch.testing.assert_close(again, scores[:1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(again_maps, maps[:1], rtol=1e-4, atol=1e-4)
+
+
+def test_every_row_has_a_trainer_and_is_tested() -> None:
+    assert set(TRAINERS) == set(DETECTORS) == set(STEPS) | set(VIT_STEPS)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_row_finds_the_defect_and_is_loaded_with_equal_scores(sets: Path, tmp_path: Path, name: str) -> None:
+    check_row(sets, tmp_path / name, Config(detector=name, **STEPS[name]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VIT_STEPS)
+def test_row_on_a_transformer(sets: Path, tmp_path: Path, name: str, vit_weights: str) -> None:
+    check_row(sets, tmp_path / name, Config(detector=name, vit_weights=vit_weights, **VIT_STEPS[name]))
+    assert read_json(tmp_path / name / CONFIG)["backbone"]["name"] == "dinov2-small"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*STEPS, *VIT_STEPS])
+def test_row_is_exported_with_parity(sets: Path, tmp_path: Path, name: str, vit_weights: str) -> None:
+    settings = {**STEPS, **VIT_STEPS}[name] | ({"vit_weights": vit_weights} if name in VIT_STEPS else {})
+    train(sets, tmp_path / name, Config(detector=name, **settings))
+    parity = export_detector(tmp_path / name, sets / "reference", GateConfig(export="onnx"))
+    assert parity["parity.passed"] is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*STEPS, *VIT_STEPS])
+def test_loaded_detector_needs_no_weights_file(
+    sets: Path, tmp_path: Path, name: str, vit_weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registered detector is served where the file that its line refers to is not."""
+    settings = {**STEPS, **VIT_STEPS}[name] | ({"vit_weights": vit_weights} if name in VIT_STEPS else {})
+    detector = train(sets, tmp_path / name, Config(detector=name, **settings))
+    images = ImageSet(sets / "reference")
+    expected = detector.predict(images.tensor(images.ids("test")))[0]
+
+    def absent(reference: str) -> Path:
+        raise InputError(f"weights {reference}: not here")
+
+    monkeypatch.setattr("components.weights.fetch", absent)
+    torch.testing.assert_close(Detector(tmp_path / name).predict(images.tensor(images.ids("test")))[0], expected)
+
+
+@pytest.mark.parametrize("name", VIT_STEPS)
+def test_transformer_without_weights_is_refused(name: str) -> None:
+    expected = rf"detection\.vit_weights: got '', expected the reference to DINOv2's weights of dinov2-small.*{name}"
+    with pytest.raises(InputError, match=expected):
+        Config(detector=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"backbone": "resnet50"},
+            r"detection\.backbone: got 'resnet50', expected one of efficientnet-lite0, .*resnet18",
+        ),
+        ({"backbone": "resnet18"}, r"detection\.backbone_weights: got '', expected the reference to torchvision's"),
+        ({"backbone_weights": "x"}, r"detection\.backbone_weights: got 'x', expected none: efficientnet-lite0 brings"),
+        ({"vit": "dinov3"}, r"detection\.vit: got 'dinov3', expected one of dinov2-small"),
+        ({"cflow_steps": 0}, r"detection\.cflow_steps: got 0, expected 1 to 100000"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Config(**settings)
+
+
+def test_variant_of_efficientad_says_what_stands_in(sets: Path, tmp_path: Path) -> None:
+    config = Config(detector="efficientad", efficientad_steps=1)
+    result = train_detector(sets / "reference", sets / "augmented", sets / "augmented", tmp_path / "detector", config)
+    assert "distilled teacher: features of efficientnet-lite0" in result["substitutes"]
+    stored = read_json(tmp_path / "detector" / CONFIG)["substitutes"]
+    assert stored["ImageNet"] == "photographs of scikit-image"
+    assert "substitutes" not in train_detector(
+        sets / "reference", sets / "augmented", sets / "augmented", tmp_path / "padim", Config(detector="padim")
+    )

@@ -1,0 +1,22 @@
+"""Evaluation writes what the detectors do at their thresholds."""
+
+from pathlib import Path
+
+from components.artifacts import RECALL, read_table
+from components.detection.train import train_detector
+from components.detectors import Config, Detector
+from components.evaluation.config import Config as EvaluationConfig
+from components.evaluation.evaluate import evaluate_detectors
+from tests.components.image_sets import write_reference
+
+
+def test_record_tells_the_rates_at_the_detectors_threshold(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference")
+    train_detector(reference, reference, reference, tmp_path / "detector", Config())
+    (record,) = evaluate_detectors(reference, [tmp_path / "detector"], tmp_path / "predictions", EvaluationConfig())
+    assert record["threshold"] == Detector(tmp_path / "detector").threshold.value
+    assert record["recall"] == 1.0
+    assert 0 <= record["false_alarm_rate"] < 1
+    assert min(record["latency_ms"], record["images_per_second"]) > 0
+    (row,) = read_table(tmp_path / "predictions" / RECALL).to_dict("records")
+    assert (row["defect"], row["images"], row["recall"]) == ("hole", 4, 1.0)

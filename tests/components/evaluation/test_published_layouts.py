@@ -1,0 +1,110 @@
+"""MVTec LOCO AD and BTAD from their class folders to the records, kinds of anomalies apart."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.artifacts import EVALUATION, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
+from components.comparison import KIND_METRICS, SPRO_METRICS, flat_metrics
+from components.detection.train import train_detector
+from components.detectors import Config as DetectorConfig
+from components.evaluation.config import Config
+from components.evaluation.evaluate import evaluate_detectors
+from components.ingestion.config import Config as IngestionConfig
+from components.ingestion.ingest import ingest_dataset
+from components.scoring import by_kind, image_metrics
+from tests.components.image_sets import SIZE
+from tests.components.published import BTAD_SUFFIXES, write_btad_class, write_loco_class
+
+
+def _evaluated(root: Path, work: Path, layout: str, **settings: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Counts of the reference set, and the record of a detector that was trained on two shots of it."""
+    reference, detector = work / "reference", work / "detector"
+    config = IngestionConfig(uri=str(root), layout=layout, shots=2, image_size=SIZE)
+    counts = ingest_dataset(reference, config)
+    train_detector(reference, reference, reference, detector, DetectorConfig())
+    (record,) = evaluate_detectors(reference, [detector], work / "predictions", Config(**settings))
+    return counts, record
+
+
+@pytest.mark.parametrize("name", BTAD_SUFFIXES)
+def test_btad_class_is_read_in_its_image_formats_and_measured(tmp_path: Path, name: str) -> None:
+    counts, record = _evaluated(write_btad_class(tmp_path / "BTAD", name), tmp_path, "btad")
+
+    assert {key: counts[key] for key in ("train_good", "test_good", "test_bad", "masks")} == {
+        "train_good": 2,
+        "test_good": 3,
+        "test_bad": 3,
+        "masks": 3,
+    }
+    assert record["image_auroc"] == 1.0
+    assert record["pixel_auroc"] > 0.9
+    assert all(record[key] is None for key in (*KIND_METRICS, *SPRO_METRICS))
+
+
+def test_formats_of_btad_hold_the_same_pixels(tmp_path: Path) -> None:
+    sets = []
+    for name in BTAD_SUFFIXES:
+        root = write_btad_class(tmp_path / "BTAD", name)
+        ingest_dataset(tmp_path / name, IngestionConfig(uri=str(root), layout="btad", image_size=SIZE))
+        sets.append(ImageSet(tmp_path / name))
+
+    for id in sets[0].ids("test"):
+        pixels = [images.image(id) for images in sets]
+        masks = [np.asarray(images.mask(id)) for images in sets]
+        assert all(np.array_equal(pixels[0], other) for other in pixels)
+        assert all(np.array_equal(masks[0], other) for other in masks)
+
+
+@pytest.fixture(scope="module")
+def loco(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Folder of an evaluated LOCO class, and its record."""
+    work = tmp_path_factory.mktemp("loco")
+    _, record = _evaluated(write_loco_class(work / "screw_bag"), work, "loco", spro_limit=0.05)
+    return work, record
+
+
+def test_logical_and_structural_anomalies_are_measured_apart(loco: tuple[Path, dict[str, Any]]) -> None:
+    work, record = loco
+    scores = read_table(work / "predictions" / PREDICTIONS)
+    for kind in ("logical", "structural"):
+        own = scores[scores["id"].str.contains(f"good|{kind}_anomalies")]
+        assert len(own) == 7
+        expected = image_metrics(own["score"].to_numpy(), ~own["id"].str.contains("good").to_numpy())["image_auroc"]
+        assert record[f"image_auroc_{kind}"] == pytest.approx(expected)
+    assert record["image_auroc_kind_mean"] == (record["image_auroc_logical"] + record["image_auroc_structural"]) / 2
+    assert record["image_auroc_structural"] == 1.0
+    by_defect = read_json(work / "predictions" / EVALUATION)["defect_auroc"]["patchcore/none"]
+    assert by_defect["logical_anomalies"] == record["image_auroc_logical"]
+
+
+def test_overlap_saturates_by_kind(loco: tuple[Path, dict[str, Any]]) -> None:
+    _, record = loco
+    assert all(0 < record[name] <= 1 for name in SPRO_METRICS)
+    assert record["spro_kind_mean"] == pytest.approx((record["spro_logical"] + record["spro_structural"]) / 2)
+
+
+def test_kinds_reach_the_records_and_mlflow(loco: tuple[Path, dict[str, Any]]) -> None:
+    work, record = loco
+    assert read_json(work / "predictions" / RECORDS) == [record]
+    flat = flat_metrics([record])
+    assert flat["patchcore.none.image_auroc_logical"] == record["image_auroc_logical"]
+    assert flat["patchcore.none.spro_kind_mean"] == record["spro_kind_mean"]
+
+
+def test_overlap_is_left_out_unless_it_is_asked_for(loco: tuple[Path, dict[str, Any]]) -> None:
+    work, asked = loco
+    (record,) = evaluate_detectors(work / "reference", [work / "detector"], work / "again", Config())
+
+    assert all(record[name] is None for name in SPRO_METRICS)
+    assert record["image_auroc_logical"] == asked["image_auroc_logical"]
+
+
+def test_mean_of_the_kinds_needs_both() -> None:
+    assert by_kind("spro", {"logical_anomalies": 0.5, "bent": 0.1}) == {
+        "spro_logical": 0.5,
+        "spro_structural": None,
+        "spro_kind_mean": None,
+    }

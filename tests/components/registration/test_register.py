@@ -1,0 +1,215 @@
+"""Detectors that are really trained, registered in a real MLflow database, and compared there."""
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from mlflow import MlflowClient
+
+from components.artifacts import (
+    DECISION,
+    DECISION_PAGE,
+    EVALUATION,
+    ONNX_MODEL,
+    SUMMARY,
+    WEIGHTS,
+    read_json,
+    write_json,
+)
+from components.comparison import trial_name
+from components.detection.train import train_detector
+from components.detectors import Config as DetectorConfig
+from components.detectors import Detector
+from components.evaluation.config import Config as EvaluationConfig
+from components.evaluation.evaluate import evaluate_detectors
+from components.nomination import is_registered, nominate_later
+from components.promotion import LineModel
+from components.registration.config import Config
+from components.registration.register import register_best
+from components.scoring import TestSplit
+from components.tracking import stage_run
+from tests.components.image_sets import write_reference
+from tests.components.versions import add_version
+from tests.conftest import NewDatabase
+
+LINE = "bolts"
+
+
+class Run(NamedTuple):
+    """What a run hands to its registration."""
+
+    reference: Path
+    detector: Path
+    predictions: Path
+
+
+class Registered(NamedTuple):
+    """What a registration left."""
+
+    result: dict[str, Any]
+    decision: dict[str, Any]
+    best: Path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    root = tmp_path_factory.mktemp("run")
+    reference = write_reference(root / "reference")
+    train_detector(reference, reference, reference, root / "detector", DetectorConfig())
+    evaluate_detectors(reference, [root / "detector"], root / "predictions", EvaluationConfig(latency_images=2))
+    return Run(reference, root / "detector", root / "predictions")
+
+
+@pytest.fixture(scope="module")
+def run_on_other_images(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same detector on a test split that has one bad image less."""
+    root = tmp_path_factory.mktemp("other")
+    reference = write_reference(root / "reference", bad=3)
+    evaluate_detectors(reference, [run.detector], root / "predictions", EvaluationConfig(latency_images=2))
+    return Run(reference, run.detector, root / "predictions")
+
+
+@pytest.fixture(scope="module")
+def database(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_database(tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture(scope="module")
+def history(
+    run: Run, run_on_other_images: Run, database: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[Registered]:
+    """Three runs of a line, one after the other."""
+    root = tmp_path_factory.mktemp("best")
+    tolerant = Config(min_champion_gain=-0.01)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", database)
+        return [
+            register(given, root / f"best-{index}", config, environment, f"run-{index}")
+            for index, (given, config) in enumerate(
+                [(run, Config()), (run_on_other_images, Config()), (run_on_other_images, tolerant)]
+            )
+        ]
+
+
+@pytest.fixture
+def client(history: list[Registered], database: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    return MlflowClient()
+
+
+def register(
+    run: Run, best: Path, config: Config, environment: pytest.MonkeyPatch, run_id: str, line: str = LINE
+) -> Registered:
+    environment.setenv("VIGIL_RUN_ID", run_id)
+    with stage_run(line, "registration") as tracker:
+        result = register_best(line, run.reference, [run.detector], run.predictions, best, config, tracker)
+    return Registered(result, read_json(best / DECISION), best)
+
+
+def test_first_refused_and_promoted(history: list[Registered], client: MlflowClient) -> None:
+    assert [run.result["gate"] for run in history] == ["first", "refused", "promoted"]
+    aliases = client.get_registered_model(LINE).aliases
+    assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "3", "challenger": "3"}
+    tags = client.get_model_version(LINE, "2").tags
+    assert tags["vigil.gate"] == "refused"
+    assert tags["vigil.gate_reasons"] == history[1].result["gate_reasons"]
+    assert "min_champion_gain: 1, champion 1, wanted a gain in image_auroc above 0" in tags["vigil.gate_reasons"]
+
+
+def test_version_tells_what_it_was_measured_on(history: list[Registered], run: Run, client: MlflowClient) -> None:
+    tags = client.get_model_version(LINE, "1").tags
+    assert tags["vigil.evaluation_digest"] == read_json(run.predictions / EVALUATION)["digest"]
+    assert (tags["vigil.metric"], tags["vigil.training_set"]) == ("image_auroc=1.0000", "none")
+    assert tags["vigil.run_id"] == "run-0"
+
+
+def test_champion_is_measured_again_where_the_test_split_changed(
+    history: list[Registered], run_on_other_images: Run, client: MlflowClient
+) -> None:
+    assert [run.decision["champion_measured_again"] for run in history] == [False, True, False]
+    assert "measured again on this test split" in history[1].decision["opponent"]
+    evaluation = read_json(run_on_other_images.predictions / EVALUATION)
+    kept = LineModel(LINE).measurement("1", evaluation["digest"])
+    assert kept is not None
+    split = TestSplit(run_on_other_images.reference, aupro_limit=0.3, latency_images=2)
+    expected = split.measure(Detector(run_on_other_images.detector))
+    same = {key: value for key, value in expected.record.items() if key not in ("latency_ms", "images_per_second")}
+    assert {key: kept.record[key] for key in same} == same
+    assert kept.defect_auroc == evaluation["defect_auroc"][trial_name(expected.record)] == {"hole": 1.0}
+    assert kept.model_mb == (run_on_other_images.detector / WEIGHTS).stat().st_size / 1e6
+
+
+def test_decision_is_beside_the_best_detector(history: list[Registered]) -> None:
+    decision = history[2].decision
+    assert (decision["challenger"], decision["champion"], decision["gate"]) == ("3", "1", "promoted")
+    names = [row["name"] for row in decision["criteria"]]
+    assert names == [
+        "min_metric",
+        "max_latency_ms",
+        "max_model_mb",
+        "export_parity",
+        "min_champion_gain",
+        "max_defect_drop[hole]",
+    ]
+    assert f"# {LINE}: promoted" in (history[2].best / DECISION_PAGE).read_text(encoding="utf-8")
+    assert Detector(history[2].best).config.detector == "patchcore"
+
+
+def test_without_mlflow_the_decision_is_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = register(run, tmp_path / "best", Config(), monkeypatch, "run-1")
+    assert (kept.result["gate"], kept.result["model_version"]) == ("unregistered", "")
+    assert kept.decision["opponent"] == "no champion is known: MLflow is off or does not answer"
+
+
+def test_export_that_scores_otherwise_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = tmp_path / "detector"
+    shutil.copytree(run.detector, exported)
+    write_json(exported / SUMMARY, {"parity.passed": 0})
+    kept = register(run._replace(detector=exported), tmp_path / "best", Config(), monkeypatch, "run-1")
+    assert kept.result["gate"] == "refused"
+    assert kept.result["gate_reasons"] == "export_parity: 0, wanted passed where an export was made"
+
+
+def test_champion_that_cannot_be_loaded_is_named(
+    run: Run, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    model, number = add_version("nuts", 0.9, digest="e" * 64)
+    model.promote(number, by="ann", why="", force=True)
+    with pytest.raises(RuntimeError, match=r"champion version 1 of nuts cannot be measured .* promote nuts VERSION"):
+        register(run, tmp_path / "best", Config(), monkeypatch, "run-9", line="nuts")
+    assert model.aliases() == {"champion": "1", "challenger": "2"}
+    assert not (tmp_path / "best").exists()
+
+
+def test_detector_is_registered_later_where_mlflow_did_not_answer(
+    run: Run, tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as outage:
+        outage.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        outage.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        kept = register(run, tmp_path / "best", Config(), outage, "run-9", line="washers")
+    assert (kept.result["gate"], kept.result["model_version"]) == ("unregistered", "")
+    write_json(kept.best / SUMMARY, kept.result)
+    assert not is_registered(kept.best)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    for run_id in ("run-9", "run-10"):
+        monkeypatch.setenv("VIGIL_RUN_ID", run_id)
+        with stage_run("washers", "conclusion") as tracker:
+            nominate_later(run.reference, kept.best, tracker)
+    (version,) = LineModel("washers").versions()
+    assert (version.tags["vigil.gate"], version.tags["vigil.run_id"]) == ("first", "run-9")
+    assert LineModel("washers").aliases() == {"champion": "1", "challenger": "1"}
+
+
+@pytest.mark.parametrize(("tolerance", "gate"), [(0.0, "refused"), (0.001, "unregistered")])
+def test_parity_of_a_real_export_decides(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tolerance: float, gate: str
+) -> None:
+    config = Config(export="onnx", parity_tolerance=tolerance)
+    kept = register(run, tmp_path / "best", config, monkeypatch, "run-1")
+    assert kept.result["gate"] == gate
+    assert kept.result["parity.passed"] is (gate != "refused")
+    assert kept.result["parity.max_score_difference"] > 0
+    assert (kept.best / ONNX_MODEL).is_file()

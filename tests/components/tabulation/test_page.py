@@ -1,0 +1,76 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.pages import COLOURS
+from components.seeds import Spread
+from components.tabulation import figures
+from components.tabulation.descriptions import DESCRIPTIONS
+from components.tabulation.page import shots_text, spread_text, write_page
+from components.tabulation.statistics import ALL_CLASSES, lines
+from tests.components.tabulation.tables import detector_table, full_table, prompt_rows, trend_rows
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def page(tmp_path: Path, name: str, table: pd.DataFrame) -> str:
+    path = tmp_path / "page.html"
+    write_page(name, table, {"seeds": "0,1"}, path, NOW)
+    assert [found.name for found in tmp_path.iterdir()] == ["page.html"]
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_every_experiment_has_a_page_with_its_tables(tmp_path: Path, name: str) -> None:
+    html = page(tmp_path, name, full_table())
+    assert DESCRIPTIONS[name].title in html
+    assert "0.880 ± 0.028" in html
+    assert "fid: no weights are named" in html
+    assert "a bolt with mirth" in html
+
+
+def test_it_says_whether_the_generated_images_help(tmp_path: Path) -> None:
+    html = page(tmp_path, "fig5", detector_table())
+    assert "bolt, patchcore, 1 shot: generated images +0.130 image AUROC against rotations" in html
+    assert "n = 2: too small for an interval" in html
+
+
+def test_values_are_escaped(tmp_path: Path) -> None:
+    table = detector_table()
+    table["class_name"] = "<script>alert(1)</script>"
+    assert "<td><script>alert" not in page(tmp_path, "fig5", table)
+
+
+def test_trend_marks_the_best_iteration_of_each_seed() -> None:
+    figure = figures.trend(trend_rows())
+    best = [trace for trace in figure.data if trace.name == "best"]
+    assert [list(trace.x) for trace in best] == [[1], [0]]
+
+
+def test_best_prompt_is_a_kept_one_and_the_worst_any() -> None:
+    names = [trace.name for trace in figures.prompt_distances(prompt_rows()).data]
+    assert names == ["kept", "dropped", "best: a bolt with a head", "worst: a bolt with mirth"]
+
+
+def test_bars_show_means_and_deviations() -> None:
+    figure = figures.bars(lines(detector_table(), "image_auroc"), "image AUROC", ["bolt", "nut", ALL_CLASSES])
+    generated = figure.data[3]
+    assert generated.name == "generated"
+    assert list(generated.y) == pytest.approx([0.88, 0.85, 0.865])
+    assert list(generated.error_y.array) == pytest.approx([0.0283, 0.0707, 0.0212], abs=1e-4)
+    assert generated.marker.color == COLOURS[3]
+
+
+def test_curves_by_shots_end_with_all() -> None:
+    few, all_of_them = detector_table(), detector_table()
+    all_of_them["shots"] = 0
+    figure = figures.by_shots(lines(pd.concat([few, all_of_them]), "image_auroc"), "image AUROC")
+    assert list(figure.data[0].x) == ["1", "all"]
+
+
+def test_texts() -> None:
+    assert [shots_text(shots) for shots in (1, 5, 0)] == ["1 shot", "5 shots", "all shots"]
+    assert spread_text(None) == "-"
+    assert spread_text(Spread(n=1, mean=0.5, sd=None)) == "0.500"

@@ -1,0 +1,74 @@
+import pandas as pd
+import pytest
+
+from components.seeds import Spread
+from components.tabulation.statistics import ALL_CLASSES, correlation, gains, lines, missing, paired
+from tests.components.tabulation.tables import detector_table, row
+
+
+def spread_of(found: Spread | None) -> tuple[int, float, float]:
+    assert found is not None
+    assert found.sd is not None
+    return found.n, found.mean, found.sd
+
+
+def test_a_line_has_mean_and_deviation_over_seeds_and_over_the_classes_means() -> None:
+    generated = next(line for line in lines(detector_table(), "image_auroc") if line.method == "generated")
+    assert spread_of(generated.cells["bolt"]) == pytest.approx((2, 0.88, 0.02 * 2**0.5))
+    assert spread_of(generated.cells["nut"]) == pytest.approx((2, 0.85, 0.05 * 2**0.5))
+    assert spread_of(generated.cells[ALL_CLASSES]) == pytest.approx((2, 0.865, 0.015 * 2**0.5))
+
+
+def test_baselines_come_first_whatever_the_order_of_the_cells() -> None:
+    reversed_table = detector_table().iloc[::-1]
+    assert [line.method for line in lines(reversed_table, "image_auroc")] == [
+        "none",
+        "rotations",
+        "augmented",
+        "generated",
+    ]
+
+
+def test_mean_over_classes_needs_a_seed_that_all_have() -> None:
+    table = detector_table()
+    table = table[~((table["class_name"] == "nut") & (table["seed"] == 1))]
+    none = lines(table, "image_auroc")[0].cells[ALL_CLASSES]
+    assert none is not None
+    assert none.n == 1
+    assert none.mean == pytest.approx(0.75)
+    table = table[~((table["class_name"] == "bolt") & (table["seed"] == 0))]
+    assert lines(table, "image_auroc")[0].cells[ALL_CLASSES] is None
+
+
+def test_gain_is_paired_against_the_best_baseline_of_the_class() -> None:
+    found = gains(detector_table(), "generated")
+    bolt, nut = found["patchcore", 1, "bolt"], found["patchcore", 1, "nut"]
+    assert (bolt.baseline, nut.baseline) == ("rotations", "none")
+    assert (bolt.mean, nut.mean) == pytest.approx((0.13, 0.0))
+
+
+def test_other_methods_are_no_baselines() -> None:
+    table = detector_table()
+    table.loc[table["method"] == "rotations", "method"] = "5 copies"
+    assert gains(table, "generated")["patchcore", 1, "bolt"].baseline == "none"
+
+
+def test_what_was_not_computed_is_told_once() -> None:
+    rows = [row(measure="fid", note="no weights", seed=seed) for seed in range(3)]
+    assert missing(pd.DataFrame([*rows, row(measure="ssim", value=0.5)])) == [("fid", "no weights")]
+
+
+def test_correlation_is_pearsons() -> None:
+    assert correlation([1, 2, 3], [2, 4, 6]) == pytest.approx(1.0)
+    assert correlation([1, 2, 3], [1, 0, 1]) == pytest.approx(0.0)
+    assert correlation([1, 2], [1, 2]) is None
+    assert correlation([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_gain_over_no_added_images_stands_beside_the_sets_quality() -> None:
+    quality = [
+        row(class_name="bolt", method="generated", seed=seed, measure="pixel_std", value=seed / 10) for seed in (0, 1)
+    ]
+    found = paired(pd.concat([detector_table(), pd.DataFrame(quality)]), "pixel_std")
+    assert found["gain"].tolist() == pytest.approx([0.30, 0.16])
+    assert found["value"].tolist() == pytest.approx([0.0, 0.1])

@@ -1,0 +1,111 @@
+"""Runs of one line that finish at once, as processes of their own against a real MLflow server."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from components.promotion import CHAMPION, LineModel
+from tests.components.versions import add_version, decide_again_and_again, decide_and_carry_out
+from tests.mlflow_server import mlflow_server
+from tests.processes import CONTEXT, SECONDS, run_processes
+
+pytestmark = pytest.mark.slow
+
+ROUNDS = 12
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+@pytest.fixture
+def address(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    return server
+
+
+def race(address: str, line: str, aurocs: list[float], barrier: Any, results: Path) -> None:
+    """Register a version and decide on it, in step with the other process, once per figure."""
+    os.environ["MLFLOW_TRACKING_URI"] = address
+    gates, outdated = [], 0
+    for auroc in aurocs:
+        model, number = add_version(line, auroc)
+        barrier.wait(SECONDS)
+        decision, repeated = decide_again_and_again(model, number, auroc)
+        gates.append(decision.gate)
+        outdated += repeated
+        barrier.wait(SECONDS)
+    results.write_text(json.dumps({"gates": gates, "outdated": outdated}), encoding="utf-8")
+
+
+def die_before_the_alias(address: str, line: str, auroc: float) -> None:
+    """Kill this process after the entry is written, before the alias is set."""
+    os.environ["MLFLOW_TRACKING_URI"] = address
+    LineModel._apply = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+    model, number = add_version(line, auroc)
+    decide_and_carry_out(model, number, auroc)
+
+
+def create_model(address: str, line: str, barrier: Any) -> None:
+    os.environ["MLFLOW_TRACKING_URI"] = address
+    barrier.wait(SECONDS)
+    add_version(line, 0.5)
+
+
+def test_two_runs_at_once_leave_one_champion_that_both_decided_on(address: str, tmp_path: Path) -> None:
+    """In every round both beat the champion: whoever is second must compare with the first, not with the former."""
+    line, barrier = "racing", CONTEXT.Barrier(2)
+    lower = [0.5 + 0.01 * index for index in range(ROUNDS)]
+    higher = [auroc + 0.005 for auroc in lower]
+    odd = [(high if index % 2 else low) for index, (low, high) in enumerate(zip(lower, higher, strict=True))]
+    even = [(low if index % 2 else high) for index, (low, high) in enumerate(zip(lower, higher, strict=True))]
+    paths = [tmp_path / "odd.json", tmp_path / "even.json"]
+    codes = run_processes(
+        (race, (address, line, odd, barrier, paths[0])), (race, (address, line, even, barrier, paths[1]))
+    )
+    assert codes == [0, 0]
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    gates = list(zip(*[result["gates"] for result in results], strict=True))
+    assert sum(result["outdated"] for result in results) > 0, "the two never met"
+    model = LineModel(line)
+    figures = {str(version.version): float(version.tags["vigil.metric"][-6:]) for version in model.versions()}
+    champions = [figures[entry.version] for entry in model.entries()]
+    assert champions == sorted(set(champions)), "every champion beats the one that it replaced"
+    assert [round(value, 3) for value in higher if round(value, 3) not in champions] == []
+    for index, (first, second) in enumerate(gates):
+        winner, loser = (second, first) if index % 2 == 0 else (first, second)
+        assert winner in ("first", "promoted")
+        assert loser in ("first", "promoted", "refused")
+    assert sum(gate == "first" for pair in gates for gate in pair) == 1
+    assert model.aliases()[CHAMPION] == model.entries()[-1].version
+
+
+def test_process_that_dies_before_the_alias_blocks_nobody(address: str) -> None:
+    line = "dying"
+    model, number = add_version(line, 0.5)
+    decide_and_carry_out(model, number, 0.5)
+    assert run_processes((die_before_the_alias, (address, line, 0.9))) == [-signal.SIGKILL]
+    assert (model.entries()[-1].version, model.aliases()[CHAMPION]) == ("2", "1")
+    model, number = add_version(line, 0.7)
+    assert decide_and_carry_out(model, number, 0.7).gate == "refused"
+    assert model.aliases()[CHAMPION] == "2"
+
+
+def test_model_is_created_once_with_one_history(address: str) -> None:
+    client = MlflowClient()
+    for index in range(3):
+        line, barrier = f"created-{index}", CONTEXT.Barrier(2)
+        codes = run_processes((create_model, (address, line, barrier)), (create_model, (address, line, barrier)))
+        assert codes == [0, 0]
+        (run,) = client.search_runs(
+            [client.get_experiment_by_name(line).experiment_id], "tags.`vigil.stage` = 'champions'"
+        )
+        assert client.get_registered_model(line).tags["vigil.history_run"] == run.info.run_id

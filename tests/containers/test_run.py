@@ -1,0 +1,192 @@
+"""The compiled pipeline in containers: data from S3, MLflow behind its server, results in S3, no secret anywhere."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from components.artifacts import file_sha256, read_json
+from components.images import USER_ID
+from components.storage import fetch_prefix
+from pipelines.workdir import Workdir
+from tests.containers.conftest import (
+    MAIN,
+    MAIN_ASKING_LATE,
+    RUN_SECONDS,
+    ContainerRun,
+    Docker,
+    Services,
+    Start,
+    image_name,
+    stages_started,
+)
+from tests.s3_server import BUCKET
+from tests.stages import STAGES
+
+TIMES = ("latency_ms", "images_per_second")
+CHUNK = 1 << 24
+
+pytestmark = pytest.mark.container
+
+
+@pytest.fixture
+def connected(services: Services, monkeypatch: pytest.MonkeyPatch) -> Services:
+    """The servers, reached from this process."""
+    for name, value in services.environment.items():
+        monkeypatch.setenv(name, value)
+    return services
+
+
+def test_interruption_is_heeded(interrupted: ContainerRun) -> None:
+    assert interrupted.code == 130
+    assert "Traceback" not in interrupted.err
+    assert stages_started(interrupted.out)[-1] == "vqgan"
+    assert not interrupted.workdir.report.exists()
+
+
+def test_interrupted_run_goes_on_where_it_was(finished: ContainerRun) -> None:
+    assert (finished.code, finished.err) == (0, "")
+    assert sorted(stages_started(finished.out)) == sorted(set(STAGES) - {"ingestion", "prompts", "augmentation"})
+    assert f"report: {finished.workdir.report}" in finished.out
+
+
+def test_no_container_is_left(docker: Docker, finished: ContainerRun) -> None:
+    assert docker("ps", "--all", "--quiet", "--filter", "label=vigil.run") == ""
+
+
+def test_containers_were_restricted(finished: ContainerRun) -> None:
+    assert finished.containers
+    for container in finished.containers.values():
+        host = container["HostConfig"]
+        assert container["Config"]["User"] == f"{USER_ID}:{USER_ID}"
+        assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"])
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+
+
+def test_artifacts_were_written_by_the_user_of_the_images(finished: ContainerRun) -> None:
+    files = [path for path in finished.workdir.artifacts.glob("*/*/**/*") if path.is_file()]
+    assert len(files) > len(STAGES)
+    assert {path.stat().st_uid for path in files if ".kfp_cache" not in path.parts} == {USER_ID}
+
+
+def test_records_are_those_of_a_run_in_processes(
+    finished: ContainerRun, line_file: Path, start: Start, tmp_path: Path
+) -> None:
+    own = Workdir(root=tmp_path / "run")
+    process = start("run", line_file, "--workdir", own.root, MLFLOW_TRACKING_URI=own.tracking_uri)
+    _, err = process.communicate(timeout=RUN_SECONDS)
+    assert (process.returncode, err) == (0, "")
+    records = [read_json(workdir.metrics) for workdir in (own, finished.workdir)]
+    for record in (record for run in records for record in run):
+        assert all(record.pop(name) > 0 for name in TIMES)
+    assert records[0] == records[1]
+
+
+def test_tracking_server_has_the_run_and_proxies_its_artifacts(finished: ContainerRun, connected: Services) -> None:
+    client = MlflowClient()
+    name = read_json(finished.workdir.root / "vigil.json")["line"]
+    experiment = client.get_experiment_by_name(name)
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`vigil.stage` = 'pipeline'")
+    assert parent.info.status == "FINISHED"
+    assert parent.info.artifact_uri.startswith("mlflow-artifacts:/")
+    assert "report.html" in [file.path for file in client.list_artifacts(parent.info.run_id)]
+    assert len(client.search_model_versions(f"name = '{name}'")) == 1
+
+
+def test_results_are_published(finished: ContainerRun, connected: Services, tmp_path: Path) -> None:
+    assert f"published: s3://{BUCKET}/results" in finished.out
+    fetch_prefix(f"s3://{BUCKET}/results", tmp_path)
+    for path in (finished.workdir.report, finished.workdir.metrics):
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    index = read_json(tmp_path / "artifacts.json")
+    assert any(entry["path"].endswith("/predictions/predictions.parquet") for entry in index)
+    for entry in index:
+        assert file_sha256(finished.workdir.root / entry["path"]) == entry["sha256"]
+
+
+def test_second_run_reuses_every_stage(finished: ContainerRun, line_file: Path, start: Start) -> None:
+    process = start("run", line_file, "--workdir", finished.workdir.root, "--runner", "docker")
+    out, err = process.communicate(timeout=RUN_SECONDS)
+    assert (process.returncode, err) == (0, "")
+    assert sorted(stages_started(out)) == ["conclusion", "fingerprint"]
+
+
+@pytest.mark.parametrize("main", [MAIN, MAIN_ASKING_LATE], ids=["at once", "late"])
+def test_missing_data_set_is_bad_input(line_file: Path, start: Start, tmp_path: Path, main: str) -> None:
+    wrong = tmp_path / "line.yaml"
+    wrong.write_text(line_file.read_text().replace("/data/", "/no-such/"))
+    process = start("run", wrong, "--workdir", tmp_path / "run", "--runner", "docker", main=main)
+    _, err = process.communicate(timeout=RUN_SECONDS)
+    assert (process.returncode, err.count("\n")) == (2, 1)
+    assert f"s3://{BUCKET}/no-such/" in err
+
+
+def test_stage_that_dies_without_a_word_fails_the_run(
+    docker: Docker, line_file: Path, start: Start, tmp_path: Path
+) -> None:
+    process = start("run", line_file, "--workdir", tmp_path / "run", "--runner", "docker")
+    assert process.stdout is not None
+    for text in process.stdout:
+        if text.startswith("ingestion: started"):
+            docker("kill", *docker("ps", "--quiet", "--filter", "label=vigil.run").split())
+    _, err = process.communicate(timeout=RUN_SECONDS)
+    assert (process.returncode, err.count("\n")) == (1, 1)
+    assert "task ingest ended without a word" in err
+
+
+def test_image_that_is_nowhere_is_bad_input(line_file: Path, start: Start, tmp_path: Path) -> None:
+    arguments = ("run", line_file, "--workdir", tmp_path / "run", "--runner", "docker")
+    process = start(*arguments, VIGIL_IMAGE_REGISTRY="127.0.0.1:9/nowhere")
+    _, err = process.communicate(timeout=RUN_SECONDS)
+    assert (process.returncode, err.count("\n")) == (2, 1)
+    assert "image 127.0.0.1:9/nowhere/vigil-python-generation" in err
+
+
+def contains(chunks: Iterator[bytes], secret: bytes) -> bool:
+    rest = b""
+    for chunk in chunks:
+        if secret in rest + chunk:
+            return True
+        rest = chunk[-len(secret) :]
+    return False
+
+
+def chunks_of_file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def chunks_of_images(docker: Docker) -> Iterator[bytes]:
+    """The archive of all images, layers uncompressed."""
+    names = ("vigil-python-cli", "vigil-python-generation", "vigil-python-detection", "vigil-mlflow")
+    command = [docker.environment["DOCKER"], "save", *map(image_name, names)]
+    with subprocess.Popen(command, env={**os.environ, **docker.environment}, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while chunk := process.stdout.read(CHUNK):
+            yield chunk
+    assert process.returncode == 0
+
+
+def test_scan_finds_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * (CHUNK - 3) + b"secret" + b"x")
+    assert contains(chunks_of_file(path), b"secret")
+    assert not contains(chunks_of_file(path), b"other")
+
+
+def test_no_secret_is_left_behind(
+    docker: Docker, finished: ContainerRun, line_file: Path, connected: Services, tmp_path: Path
+) -> None:
+    secret = connected.secret.encode()
+    for prefix in ("mlflow", "results"):
+        fetch_prefix(f"s3://{BUCKET}/{prefix}", tmp_path / prefix)
+    folders = (finished.workdir.root, tmp_path, connected.database, line_file.parent)
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert {"run.log", "pipeline.yaml", "mlflow.db", "artifacts.json"} <= {path.name for path in files}
+    assert [path for path in files if contains(chunks_of_file(path), secret)] == []
+    assert connected.secret not in finished.out + docker.logs(connected.container)
+    assert not contains(chunks_of_images(docker), secret)

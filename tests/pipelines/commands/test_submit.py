@@ -1,0 +1,519 @@
+"""Tests of `vigil submit` with kfp's generated client and a stand-in of the API server."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components import __version__
+from components.errors import InputError
+from pipelines import following, transport
+from pipelines.following import failure_of, follow_run
+from pipelines.line import load_line
+from pipelines.submission import check_for_cluster
+from tests.pipelines.cluster_lines import write_line
+from tests.pipelines.kfp_api import Item, KfpApi, serve
+from tests.pipelines.vigil import Done, Vigil, assert_refused
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.secret.signature"
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Path:
+    return write_line(tmp_path / "lines", "bolts")
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at a run again at once."""
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+
+
+def pause_by(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
+    """Replace the pause before the next look, for this command alone: threads of other tests may sleep, too."""
+    monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+
+
+def submitted(vigil: Vigil, line: Path, *options: str | Path) -> Done:
+    done = vigil("submit", line, *options)
+    assert (done.code, done.err) == (0, "")
+    return done
+
+
+def assert_failed(done: Done, *expected: str) -> None:
+    assert done.code == 1
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    for text in expected:
+        assert text in done.err
+
+
+def task(name: str, state: str, number: int, *children: int, error: str = "") -> Item:
+    item: Item = {"task_id": f"id-{number}", "pod_name": f"pod-{number}", "display_name": name, "state": state}
+    item["child_tasks"] = [{"pod_name": f"pod-{child}"} for child in children]
+    return item | ({"error": {"code": 13, "message": error}} if error else {})
+
+
+def details(*tasks: Item) -> Item:
+    return {"run_details": {"task_details": list(tasks)}}
+
+
+def test_run_is_created(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    done = submitted(vigil, line)
+    (run,) = kfp_api.items["runs"]
+    assert done.out == f"{kfp_api.url}/#/runs/details/{run['run_id']}\n"
+    assert run["display_name"].startswith("bolts 20")
+    assert run["runtime_config"]["parameters"] == load_line(line).arguments()
+    (version,) = kfp_api.items["versions"]
+    assert version["name"].startswith(f"bolts-{__version__}-")
+    assert len(version["name"].rpartition("-")[2]) == 12
+    assert [item["display_name"] for item in kfp_api.items["pipelines"]] == ["vigil-training"]
+    assert [item["display_name"] for item in kfp_api.items["experiments"]] == ["bolts"]
+
+
+def test_all_lines_of_a_folder_are_submitted(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    write_line(line.parent, "nuts")
+    done = submitted(vigil, line.parent)
+    runs = kfp_api.items["runs"]
+    assert done.out.splitlines() == [f"{kfp_api.url}/#/runs/details/{run['run_id']}" for run in runs]
+    assert [run["display_name"].split()[0] for run in runs] == ["bolts", "nuts"]
+    assert [item["display_name"] for item in kfp_api.items["experiments"]] == ["bolts", "nuts"]
+
+
+def test_no_run_is_started_when_one_line_of_a_folder_is_wrong(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    (line.parent / "nuts.yaml").write_text("name: nuts", encoding="utf-8")
+    done = vigil("submit", line.parent)
+    assert_refused(done, "nuts.yaml")
+    assert not kfp_api.items["runs"]
+
+
+def test_unchanged_package_is_uploaded_once(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    submitted(vigil, line)
+    write_line(line.parent, "bolts", seed=3)
+    submitted(vigil, line)
+    assert (len(kfp_api.items["versions"]), len(kfp_api.items["runs"])) == (1, 2)
+    write_line(line.parent, "bolts", cluster={"task": {"cpu": "2"}})
+    submitted(vigil, line)
+    assert (len(kfp_api.items["versions"]), len(kfp_api.items["pipelines"])) == (2, 1)
+
+
+@pytest.mark.parametrize(("name", "start"), [("Line_7.a", "line-7.a-"), ("a._-b..", "a-b-"), ("0", "0-")])
+def test_version_is_a_name_of_kubernetes(vigil: Vigil, kfp_api: KfpApi, tmp_path: Path, name: str, start: str) -> None:
+    submitted(vigil, write_line(tmp_path, name))
+    (version,) = kfp_api.items["versions"]
+    assert version["name"].startswith(f"{start}{__version__}-")
+
+
+def test_experiment_is_named(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    submitted(vigil, line, "--experiment", "trials")
+    submitted(vigil, line, "--experiment", "trials")
+    assert [item["display_name"] for item in kfp_api.items["experiments"]] == ["trials"]
+
+
+@pytest.mark.parametrize("variable", ["VIGIL_KFP_UI", "KF_PIPELINES_UI_ENDPOINT"])
+def test_address_of_the_user_interface(
+    vigil: Vigil, kfp_api: KfpApi, line: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "https://kubeflow.example.com/_/pipeline/")
+    assert submitted(vigil, line).out.startswith("https://kubeflow.example.com/_/pipeline/#/runs/details/")
+
+
+def test_defaults_of_the_cluster_reach_the_package(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    defaults = line.parent / "cluster-defaults.yaml"
+    defaults.write_text("image_pull_secrets: [registry]\n")
+    submitted(vigil, line)
+    submitted(vigil, line, "--cluster-defaults", defaults)
+    assert len(kfp_api.items["versions"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"dataset": {"uri": "images"}}, "dataset.uri: got '/"),
+        (
+            {"dataset": {"uri": "/data/bolts"}},
+            "dataset.uri: got '/data/bolts', expected s3://BUCKET/PREFIX on a cluster",
+        ),
+        ({"generator": {"weights": f"vqgan.safetensors#sha256={'0' * 64}"}}, "generator.weights: got 'vqgan.saf"),
+    ],
+)
+def test_paths_of_this_machine_are_refused(
+    vigil: Vigil, kfp_api: KfpApi, line: Path, changes: dict[str, Any], expected: str
+) -> None:
+    write_line(line.parent, "bolts", **changes)
+    assert_refused(vigil("submit", line), expected)
+    assert kfp_api.calls == []
+    submitted(vigil, line, "--mounted")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [f"s3://weights/vqgan.safetensors#sha256={'0' * 64}", f"https://example.com/vqgan#sha256={'0' * 64}", "none"],
+)
+def test_addresses_of_weights_are_taken(line: Path, reference: str) -> None:
+    write_line(line.parent, "bolts", generator={"weights": reference})
+    check_for_cluster(load_line(line), mounted=False)
+
+
+def test_unknown_weights_are_refused(line: Path) -> None:
+    write_line(line.parent, "bolts", generator={"weights": "no-such-name"})
+    with pytest.raises(InputError, match="no-such-name"):
+        check_for_cluster(load_line(line), mounted=False)
+
+
+def test_wait_follows_the_run(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
+    kfp_api.script = [
+        {"state": "PENDING"},
+        {"state": "RUNNING", **details(task("root", "RUNNING", 1, 2), task("ingest-driver", "RUNNING", 2))},
+        {"state": "RUNNING", **details(task("ingest", "RUNNING", 3))},
+        {
+            "state": "RUNNING",
+            **details(task("ingest", "SUCCEEDED", 3), task("train", "RUNNING", 4), task("train", "SUCCEEDED", 5)),
+        },
+        {"state": "SUCCEEDED", **details(task("train", "SUCCEEDED", 4), task("train", "SUCCEEDED", 5))},
+    ]
+    done = submitted(vigil, line, "--wait")
+    assert [text.partition("] ")[2] for text in done.out.splitlines()[1:]] == [
+        "run: pending",
+        "run: running",
+        "ingest: running",
+        "ingest: succeeded",
+        "train: 1 running, 1 succeeded",
+        "train: 2 succeeded",
+        "run: succeeded",
+    ]
+    assert done.out.splitlines()[1].startswith("[0:00:0")
+
+
+def test_failed_task_is_named_with_its_error(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
+    kfp_api.script = [
+        {
+            "state": "FAILED",
+            "error": {"code": 13, "message": "run failed"},
+            **details(
+                task("root", "FAILED", 1, 2, 3),
+                task("ingest-driver", "SUCCEEDED", 2, 3),
+                task("ingest", "FAILED", 3, 4),
+                task("executor", "FAILED", 4, error="ingestion: input-error:\n no images in s3://lines/bolts"),
+            ),
+        }
+    ]
+    done = vigil("submit", line, "--wait")
+    expected = (
+        "run failed: task ingest failed: ingestion: input-error: no images in s3://lines/bolts; run failed; see http"
+    )
+    assert_failed(done, expected)
+
+
+def test_failure_without_texts_of_the_server(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
+    kfp_api.script = [{"state": "FAILED", **details(task("train", "FAILED", 1), task("train", "FAILED", 2))}]
+    done = vigil("submit", line, "--wait")
+    assert_failed(done, "run failed: task train failed: the server gives no error text, see the run's page; see http")
+    kfp_api.script = [{"state": "CANCELED"}]
+    assert_failed(vigil("submit", line, "--wait"), "run canceled: no task is named")
+
+
+def test_interruption_leaves_the_run(
+    vigil: Vigil, kfp_api: KfpApi, line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    kfp_api.script = [{"state": "RUNNING"}]
+    pause_by(monkeypatch, interrupt)
+    done = vigil("submit", line, "--wait")
+    assert done.code == 130
+    assert done.err == f"interrupted; the run goes on: {done.out.splitlines()[0]}\n"
+    assert not any("terminate" in call or call.startswith("DELETE") for call in kfp_api.calls)
+
+
+def test_wait_outlasts_a_server_that_is_away(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
+    kfp_api.fail(503, "GET", "/runs/", times=5)
+    kfp_api.script = [{"state": "SUCCEEDED"}]
+    done = submitted(vigil, line, "--wait")
+    assert "no look at the run: " in done.out
+    assert "answered 503" in done.out
+
+
+def test_wait_ends_with_a_run_that_is_gone(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
+    kfp_api.fail(404, "GET", "/runs/", body='{"message": "run not found"}')
+    assert_failed(vigil("submit", line, "--wait"), "answered 404: run not found")
+
+
+def test_patience_has_an_end(no_pause: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away:
+        def run(self, run_id: str) -> Any:
+            raise transport.UnreachableError("cannot reach it")
+
+    monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.05)
+    reports: list[str] = []
+    with pytest.raises(transport.UnreachableError):
+        follow_run(Away(), "1", reports.append)  # type: ignore[arg-type]
+    assert reports
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_server_errors(vigil: Vigil, kfp_api: KfpApi, line: Path, method: str) -> None:
+    kfp_api.fail(500, method, body='{"error_message": "boom", "error_details": "boom\\nat line 1"}')
+    assert_failed(vigil("submit", line), f"{kfp_api.url} answered 500: boom")
+    asked = [call for call in kfp_api.calls if call.startswith(method)]
+    assert len(asked) == (4 if method == "GET" else 1)
+    assert kfp_api.changes == []
+
+
+def test_unreachable(vigil: Vigil, no_cluster: None, line: Path) -> None:
+    with serve(KfpApi()) as api:
+        url = api.url
+    assert_failed(vigil("submit", line, "--host", url), f"cannot reach {url}: ", "refused")
+
+
+def test_unknown_name_of_the_host(vigil: Vigil, no_cluster: None, line: Path) -> None:
+    assert_failed(vigil("submit", line, "--host", "kubeflow.invalid"), "cannot reach https://kubeflow.invalid: ")
+
+
+def test_server_that_hangs(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    kfp_api.fail("hang")
+    assert_failed(vigil("submit", line, "--timeout", "0.1"), f"no answer of {kfp_api.url} within 0.1 s")
+    assert len(kfp_api.calls) == 4
+
+
+def test_server_that_resets(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    kfp_api.fail("reset")
+    assert_failed(vigil("submit", line), f"cannot reach {kfp_api.url}: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("html", "a web page, perhaps of a login; see --token-file"),
+        ("text", "expected JSON"),
+        ("list", "list, expected an object"),
+        ("null", "NoneType, expected an object"),
+        ("binary", "expected JSON"),
+        ("redirect", "redirects (302), perhaps to a login"),
+        ("huge", "is larger than 67108864 bytes"),
+    ],
+)
+@pytest.mark.parametrize("path", ["healthz", "pipelines$"])
+def test_malformed_answers(vigil: Vigil, kfp_api: KfpApi, line: Path, kind: str, expected: str, path: str) -> None:
+    kfp_api.fail(kind, "GET", path)
+    assert_failed(vigil("submit", line), kfp_api.url, expected)
+    assert kfp_api.changes == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"pipelines": 3}',
+        '{"pipelines": [3]}',
+        '{"total_size": 2}',
+        '{"pipelines": [{"display_name": "vigil-training"}]}',
+    ],
+)
+def test_answers_that_are_no_model(vigil: Vigil, kfp_api: KfpApi, line: Path, body: str) -> None:
+    kfp_api.fail(200, "GET", "pipelines$", body=body)
+    assert_failed(vigil("submit", line), "malformed answer")
+    assert kfp_api.changes == []
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        {},
+        {"multi_user": False},
+        {"multi_user": False, "pipeline_store": "database"},
+        {"commit_sha": "0", "tag_name": "2.0.5", "multi_user": False},
+        {"commit_sha": "0", "tag_name": "v2.17.0-rc.1", "multi_user": False},
+        {"commit_sha": "unknown", "tag_name": "unknown", "multi_user": False},
+        {"commit_sha": "0", "tag_name": "master", "multi_user": False},
+    ],
+)
+def test_supported_servers(vigil: Vigil, kfp_api: KfpApi, line: Path, health: Item) -> None:
+    kfp_api.health = health
+    submitted(vigil, line)
+
+
+@pytest.mark.parametrize(
+    ("health", "expected"),
+    [
+        (None, "no v2beta1 API at http://127.0.0.1"),
+        ({"tag_name": "1.8.22", "multi_user": False}, "runs Kubeflow Pipelines 1.8.22, expected 2.x"),
+        ({"tag_name": "v3.0.0"}, "runs Kubeflow Pipelines v3.0.0, expected 2.x"),
+    ],
+)
+def test_other_servers(vigil: Vigil, kfp_api: KfpApi, line: Path, health: Item | None, expected: str) -> None:
+    kfp_api.health = health
+    assert_failed(vigil("submit", line), expected)
+    assert len(kfp_api.calls) == 1
+
+
+@pytest.fixture
+def multi_user(kfp_api: KfpApi) -> KfpApi:
+    """A server with a namespace of ours and one of others, that wants a token."""
+    assert kfp_api.health is not None
+    kfp_api.health |= {"multi_user": True}
+    kfp_api.namespaces = ("team-a",)
+    kfp_api.token = TOKEN
+    return kfp_api
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    return path
+
+
+def test_namespace_and_token_of_a_multi_user_cluster(
+    vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path
+) -> None:
+    submitted(vigil, line, "--namespace", "team-a", "--token-file", token_file)
+    for kind in ("pipelines", "experiments", "runs"):
+        assert [item["namespace"] for item in multi_user.items[kind]] == ["team-a"]
+    done = vigil("schedule", "apply", line.parent, "--namespace", "team-a", "--token-file", token_file)
+    assert (done.code, done.err) == (0, "")
+    assert [item["namespace"] for item in multi_user.items["recurringruns"]] == ["team-a"]
+
+
+@pytest.mark.parametrize("how", ["environment", "mount"])
+def test_service_account(
+    vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    from pipelines import cluster
+
+    cluster.NAMESPACE_FILE.parent.mkdir()
+    cluster.NAMESPACE_FILE.write_text("team-a\n")
+    if how == "environment":
+        monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(token_file))
+    else:
+        token_file.rename(transport.TOKEN_FILE)
+    submitted(vigil, line)
+    assert [item["namespace"] for item in multi_user.items["runs"]] == ["team-a"]
+
+
+def test_token_is_read_for_each_call(
+    vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path, no_pause: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def renew(seconds: float) -> None:
+        multi_user.token = "renewed"
+        token_file.write_text("renewed")
+
+    pause_by(monkeypatch, renew)
+    multi_user.script = [{"state": "RUNNING"}, {"state": "SUCCEEDED"}]
+    submitted(vigil, line, "--wait", "--namespace", "team-a", "--token-file", token_file)
+
+
+def test_unknown_caller(vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path) -> None:
+    assert_failed(vigil("submit", line, "--namespace", "team-a"), "does not know who asks (401), see --token-file")
+    token_file.write_text("another-token")
+    done = vigil("submit", line, "--namespace", "team-a", "--token-file", token_file)
+    assert_failed(done, "(401)", "unknown caller Bearer ***")
+    assert "another-token" not in done.out + done.err
+
+
+def test_namespace_of_others(vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path) -> None:
+    done = vigil("submit", line, "--namespace", "team-b", "--token-file", token_file)
+    assert_failed(done, "does not permit this (403), see --namespace: user is not authorized in namespace team-b")
+    done = vigil("schedule", "apply", line.parent, "--namespace", "team-b", "--token-file", token_file)
+    assert_failed(done, "(403)")
+    assert multi_user.changes == []
+
+
+def test_namespace_is_needed_on_a_multi_user_cluster(
+    vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path
+) -> None:
+    assert_refused(vigil("submit", line, "--token-file", token_file), "namespace: got '', expected one by --namespace")
+
+
+def test_namespace_on_a_single_user_cluster(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    assert_refused(vigil("submit", line, "--namespace", "team-a"), "expected none, as the cluster is single-user")
+    assert kfp_api.changes == []
+
+
+@pytest.mark.parametrize("content", ["", "two words", "line\nbreak", "caf\u00e9", "\x00"])
+def test_file_without_a_token(vigil: Vigil, kfp_api: KfpApi, line: Path, token_file: Path, content: str) -> None:
+    token_file.write_text(content)
+    done = vigil("submit", line, "--token-file", token_file)
+    assert_refused(done, f"{token_file} holds no token")
+    assert not content or content not in done.err
+    assert kfp_api.calls == []
+
+
+def test_missing_files(vigil: Vigil, kfp_api: KfpApi, line: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    assert_refused(vigil("submit", line, "--token-file", missing), f"token file: got '{missing}'")
+    assert_refused(vigil("submit", line, "--ca-file", missing), f"CA file: got '{missing}'")
+
+
+@pytest.mark.parametrize("host", ["http://", "http://user:password@kubeflow.example.com", "a b", "ftp://kubeflow"])
+def test_host_that_is_no_address(vigil: Vigil, no_cluster: None, line: Path, host: str) -> None:
+    done = vigil("submit", line, "--host", host)
+    assert done.code == 2
+    assert "expected an address such as" in done.err
+
+
+def test_host_is_needed_outside_of_a_cluster(vigil: Vigil, no_cluster: None, line: Path) -> None:
+    assert_refused(vigil("submit", line), "host: none given outside of a cluster")
+
+
+def test_host_inside_a_cluster(no_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert transport.Transport(transport.Connection()).host == "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+
+
+def test_certificates(vigil: Vigil, no_cluster: None, line: Path, certificate: Path) -> None:
+    with serve(KfpApi(), str(certificate)) as api:
+        assert_failed(
+            vigil("submit", line, "--host", api.url), "no secure connection to https://127.0.0.1", "--ca-file"
+        )
+        assert submitted(vigil, line, "--host", api.url, "--ca-file", certificate).out.startswith(api.url)
+    with serve(KfpApi()) as api:
+        plain = vigil("submit", line, "--host", api.url.replace("http:", "https:"))
+        assert_failed(plain, "no secure connection to https://127.0.0.1")
+
+
+def test_upload_that_another_did_in_between(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    submitted(vigil, line)
+    kfp_api.fail(200, "GET", "/versions$", times=1, body="{}")
+    submitted(vigil, line)
+    assert (len(kfp_api.items["versions"]), len(kfp_api.items["runs"])) == (1, 2)
+
+
+def test_failures_are_named_once() -> None:
+    import kfp_server_api as api
+
+    error = api.GoogleRpcStatus(message="out of memory")
+    tasks = [api.V2beta1PipelineTaskDetail(display_name="train", state="FAILED", error=error) for _ in range(2)]
+    run = api.V2beta1Run(run_details=api.V2beta1RunDetails(task_details=tasks))
+    assert failure_of(run) == "task train failed: out of memory"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"unknown": 1}, "unknown field unknown"),
+        ({"no_catchup": "yes"}, "is no <class 'bool'>"),
+        ({"max_concurrency": 1}, "is no <class 'str'>"),
+        ({"mode": "ON"}, "is none of"),
+        ({"trigger": {"cron_schedule": {}}}, "without cron"),
+        ({"display_name": ""}, "without display_name"),
+    ],
+)
+def test_stand_in_refuses_what_the_models_do_not_hold(change: Item, expected: str) -> None:
+    from tests.pipelines.kfp_api import RefusalError, check_model
+
+    body: Item = {
+        "display_name": "bolts",
+        "experiment_id": "1",
+        "pipeline_version_reference": {"pipeline_id": "1", "pipeline_version_id": "1"},
+        "runtime_config": {"parameters": {"seed": 1}},
+        "trigger": {"cron_schedule": {"cron": "0 0 2 * * *"}},
+        "mode": "ENABLE",
+        "max_concurrency": "1",
+    }
+    check_model("V2beta1RecurringRun", body)
+    with pytest.raises(RefusalError, match=expected):
+        check_model("V2beta1RecurringRun", {**body, **change})

@@ -1,0 +1,200 @@
+"""`vigil weights` on a real object store and a real hub, which is gone when the mirror is used."""
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+import torch
+
+from components import storage, weights
+from components.embedding import CONSE, CONSE_WEIGHTS, load_embedder
+from components.errors import InputError
+from components.perceptual import PerceptualDistance
+from components.vqgan.config import Config as GeneratorConfig
+from components.vqgan.model import build_generator
+from pipelines.line import PROFILES, load_line
+from pipelines.line_weights import ALL, line_weights, profile_weights
+from tests.hub_server import Hub, serve_hub
+from tests.pipelines.test_training import run_blocked
+from tests.pipelines.vigil import Vigil, assert_refused
+
+_CONTENT = os.urandom(100_000)
+_DIGEST = hashlib.sha256(_CONTENT).hexdigest()
+_EMBEDDED = [
+    "efficientnet-lite2",
+    "minilm-l6-v2",
+    "minilm-l6-v2-config",
+    "minilm-l6-v2-tokenizer",
+    "efficientnet-lite0",
+    "vqgan-small",
+]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is fetched in the test's folder, and make tables wide."""
+    monkeypatch.setenv("VIGIL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+def _write_line(tmp_path: Path, reference: str) -> Path:
+    path = tmp_path / "line.yaml"
+    content = "name: a\nobject: a\ndataset: {uri: .}\nembedder: 'open_clip:ViT-B-32'\nembedder_weights: "
+    path.write_text(f"{content}'{reference}'\n", encoding="utf-8")
+    return path
+
+
+def _reference(hub: Hub) -> str:
+    return f"{hub.address}/clip.safetensors#sha256={_DIGEST}"
+
+
+def _hide_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the packages with weights look as if they were not installed."""
+    find: Callable[..., ModuleSpec | None] = importlib.util.find_spec
+    hidden = {weights.resolve(name).uri.removeprefix("package://").partition("/")[0] for name in _EMBEDDED}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in hidden else find(name, *rest))
+
+
+def test_profile_needs_what_its_stages_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = set()
+    fetch = weights.fetch
+
+    def record(reference: str) -> Path:
+        loaded.add(reference)
+        return fetch(reference)
+
+    monkeypatch.setattr(weights, "fetch", record)
+    load_embedder(CONSE)
+    PerceptualDistance()
+    build_generator(GeneratorConfig())
+
+    assert set(profile_weights("embedded")) == loaded == set(_EMBEDDED)
+    assert set(CONSE_WEIGHTS) < loaded
+    assert set(profile_weights("standard")) == {"clip-vit-b-32-openai", "efficientnet-lite0"}
+    assert profile_weights(ALL) == list(weights.manifest())
+
+
+def test_line_needs_what_it_names(tmp_path: Path) -> None:
+    clip, vqgan = f"s3://weights/clip.safetensors#sha256={_DIGEST}", f"s3://weights/f16.safetensors#sha256={_DIGEST}"
+    path = _write_line(tmp_path, clip)
+    generator = f"generator: {{architecture: f16, weights: '{vqgan}', perceptual: lpips}}\n"
+    vit = f"s3://weights/dinov2.safetensors#sha256={_DIGEST}"
+    detection = f"detectors: [anomalydino]\ndetection: {{vit_weights: '{vit}'}}\n"
+    path.write_text(path.read_text(encoding="utf-8") + generator + detection, encoding="utf-8")
+
+    assert line_weights(load_line(path)) == [clip, "vgg16", vqgan, "efficientnet-lite0", vit]
+
+
+def test_list_shows_a_profile_and_a_line(vigil: Vigil, tmp_path: Path) -> None:
+    done = vigil("weights", "list", "--profile", "embedded")
+    assert done.code == 0
+    rows = [line.split() for line in done.out.splitlines() if "package://" in line]
+    assert [row[1] for row in rows] == _EMBEDDED
+    cells = ["Apache-2.0", "24.67", "9656183eaeaf", weights.resolve(_EMBEDDED[0]).uri, "local"]
+    assert rows[0][3::2] == cells
+
+    line = _write_line(tmp_path, f"hf://org/model/clip.safetensors@v1#sha256={_DIGEST}")
+    done = vigil("weights", "list", "--profile", "standard", "--line", line)
+    assert "clip-vit-b-32-openai" in done.out
+    assert f"{_DIGEST[:12]} │ hf://org/model/clip.safetensors@v1" in done.out
+
+
+def test_list_needs_no_heavy_library() -> None:
+    done = run_blocked("weights", "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "clip-vit-b-32-openai" in done.stdout
+
+
+def test_unknown_profile_is_bad_input(vigil: Vigil) -> None:
+    assert_refused(
+        vigil("weights", "list", "--profile", "big"), f"profile: got 'big', expected one of {', '.join(PROFILES)}"
+    )
+
+
+def test_verify_says_what_is_right_and_what_is_not(vigil: Vigil, tmp_path: Path) -> None:
+    (tmp_path / "clip.safetensors").write_bytes(b"damaged")
+    line = _write_line(tmp_path, f"{tmp_path}/clip.safetensors#sha256={_DIGEST}")
+
+    done = vigil("weights", "verify", "--profile", "embedded")
+    assert (done.code, done.err) == (0, "")
+    assert [text.partition(",")[0] for text in done.out.splitlines()] == [f"{name}: ok" for name in _EMBEDDED]
+
+    done = vigil("weights", "verify", "--profile", "embedded", "--line", line)
+    assert done.code == 1
+    failed = done.out.splitlines()[-1]
+    assert failed.startswith(f"{tmp_path}/clip.safetensors: failed, weights {tmp_path}/clip.safetensors: sha256 of")
+    assert len(done.out.splitlines()) == len(_EMBEDDED) + 1
+
+
+@pytest.mark.s3
+def test_run_needs_no_other_host_than_the_mirror(
+    vigil: Vigil, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_embedder(CONSE).embed_texts(["a scratched transistor"])
+    with serve_hub({"/clip.safetensors": _CONTENT}, tmp_path) as hub:
+        monkeypatch.setenv("SSL_CERT_FILE", str(hub.ca_file))
+        reference = _reference(hub)
+        line = _write_line(tmp_path, reference)
+        first = vigil("weights", "mirror", f"{prefix}/", "--profile", "embedded", "--line", line)
+        assert (first.code, first.err) == (0, "")
+        assert sum(": copied, " in text for text in first.out.splitlines()) == len(_EMBEDDED) + 1
+        second = vigil("weights", "mirror", prefix, "--profile", "embedded", "--line", line)
+        assert sum(": is there, " in text for text in second.out.splitlines()) == len(_EMBEDDED) + 1
+        assert len(hub.tokens) == 1
+
+    monkeypatch.setenv("VIGIL_CACHE", str(tmp_path / "another machine"))
+    monkeypatch.setenv("VIGIL_WEIGHTS_MIRROR", prefix)
+    _hide_packages(monkeypatch)
+    assert weights.fetch(reference).read_bytes() == _CONTENT
+    assert torch.equal(load_embedder(CONSE).embed_texts(["a scratched transistor"]), before)
+    _assert_index(prefix, tmp_path, reference)
+
+
+def _assert_index(prefix: str, tmp_path: Path, reference: str) -> None:
+    from components.mirror import read_index
+
+    index = read_index(prefix, tmp_path / "index.json")
+    entries = [weights.resolve(name) for name in (*_EMBEDDED, reference)]
+    assert index == {e.sha256: {"name": e.name, "licence": e.licence, "source": e.uri} for e in entries}
+    names = {item.name for item in storage.list_objects(prefix)}
+    assert names == {"index.json", *index}
+
+
+@pytest.mark.s3
+def test_mirror_without_the_file_is_bad_input_and_the_origin_is_not_asked(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIGIL_WEIGHTS_MIRROR", prefix)
+    with serve_hub({"/clip.safetensors": _CONTENT}, tmp_path) as hub:
+        monkeypatch.setenv("SSL_CERT_FILE", str(hub.ca_file))
+        expected = (
+            rf"{_DIGEST} is not in the mirror {prefix}; its origin was not tried.*`vigil weights mirror {prefix}`"
+        )
+        with pytest.raises(InputError, match=expected):
+            weights.fetch(_reference(hub))
+
+    assert not hub.between.requests
+    assert not list((tmp_path / "cache" / "weights").iterdir())
+
+
+@pytest.mark.s3
+def test_damaged_mirror_is_bad_input(prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIL_WEIGHTS_MIRROR", prefix)
+    (tmp_path / "file").write_bytes(b"other")
+    storage.publish_file(tmp_path / "file", f"{prefix}/{_DIGEST}")
+
+    with pytest.raises(InputError, match=f"{_DIGEST} is not in the mirror"):
+        weights.fetch(f"s3://absent/clip.safetensors#sha256={_DIGEST}")
+
+
+@pytest.mark.parametrize("uri", ["/mnt/weights", "https://host/weights"])
+def test_mirror_that_is_no_object_store_is_bad_input(vigil: Vigil, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_refused(vigil("weights", "mirror", uri), f"mirror: got '{uri}', expected s3://BUCKET/PREFIX")
+    monkeypatch.setenv("VIGIL_WEIGHTS_MIRROR", uri)
+    with pytest.raises(InputError, match=f"VIGIL_WEIGHTS_MIRROR: got '{uri}', expected s3://BUCKET/PREFIX"):
+        weights.fetch(f"https://host/clip.safetensors#sha256={_DIGEST}")

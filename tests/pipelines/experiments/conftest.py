@@ -1,0 +1,37 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.demo import write_demo_line
+from pipelines.experiments.request import Request
+
+TINY = (
+    "dataset.image_size=64",
+    "generator.iterations=2",
+    "generator.steps=1",
+    "generator.images=2",
+    "generator.codebook_size=16",
+    "generator.weights=none",
+    "augmentation.images=2",
+    "detection.rotation_step=180",
+)
+"""Settings with which every stage takes a second or less."""
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of the demo's class, `brick`."""
+    return write_demo_line(tmp_path_factory.mktemp("experiments") / "data").parent
+
+
+@pytest.fixture
+def ask(data: Path) -> Callable[..., Request]:
+    """Makes a request about the demo's class with tiny settings."""
+
+    def request(name: str, **options: Any) -> Request:
+        given = {"data": str(data), "classes": ["brick"], "seeds": "0", "copies": "1,2", "settings": TINY, **options}
+        return Request(name=name, **given)
+
+    return request

@@ -1,0 +1,93 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.errors import InputError
+from components.tabulation.descriptions import DESCRIPTIONS
+from components.tabulation.gather import READERS
+from components.tabulation.statistics import BASELINES
+from pipelines.experiments.catalogue import EXPERIMENTS, cells
+from pipelines.experiments.nodes import Cell, in_order
+from pipelines.experiments.request import Request
+from pipelines.experiments.stages import STAGES
+from tests.pipelines.experiments.conftest import TINY
+
+Ask = Callable[..., Request]
+LAYOUTS = {"fig6": "btad", "fig7": "loco"}
+
+
+def cells_of(ask: Ask, name: str, **options: object) -> list[Cell]:
+    request = ask(name, layout=LAYOUTS.get(name, "mvtec"), **options)
+    return cells(name, request.study(for_cluster=False))
+
+
+def trained(found: list[Cell]) -> list[str]:
+    return [str(node.config.training_set) for cell in found for node in cell.node.detectors]
+
+
+def test_every_experiment_is_described() -> None:
+    assert EXPERIMENTS.keys() == DESCRIPTIONS.keys()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_table_has_the_three_baselines_and_the_generated_set(ask: Ask, name: str) -> None:
+    found = cells_of(ask, name)
+    assert set(trained(found)) == {*BASELINES, "generated"}
+    assert {cell.kind for cell in found} <= READERS.keys()
+    assert {node.stage for node in in_order(found)} <= STAGES.keys()
+
+
+def test_table_3_ablates_text_copies_and_variance(ask: Ask) -> None:
+    found = cells_of(ask, "table3", copies="1,2,4")
+    methods = [cell.method for cell in found if cell.method]
+    assert methods == ["without text", "generated", "1 copy", "2 copies", "4 copies", "without variance"]
+    loops = [node.config for node in in_order(found) if node.stage == "generator"]
+    assert [(config.variance, config.images) for config in loops] == [("estimated", 4), ("unit", 4)]
+    rules = {cell.method: cell.node.detectors[0].inputs["selected"].config for cell in found if cell.method}
+    assert (rules["without text"].rule, rules["generated"].rule) == ("last", "text")
+    assert (rules["generated"].images, rules["1 copy"].images) == (2, 1)
+
+
+def test_baselines_are_trained_once_for_all_methods(ask: Ask) -> None:
+    nodes = in_order(cells_of(ask, "table3"))
+    training = [node.config.training_set for node in nodes if node.stage == "detection"]
+    assert [training.count(name) for name in BASELINES] == [1, 1, 1]
+
+
+def test_table_1_takes_further_images_by_name(ask: Ask, data: Path) -> None:
+    assert "web" not in {cell.method for cell in cells_of(ask, "table1")}
+    found = {cell.method: cell for cell in cells_of(ask, "table1", extra=[f"web={data}"])}
+    assert found["web"].node.inputs.keys() >= {"reference"} or found["web"].kind == "pictures"
+    assert {"VQGAN-CLIP (only word)", "VQGAN-CLIP (naive prompt)", "VQGAN-CLIP (best prompt)"} <= found.keys()
+
+
+def test_figure_2_measures_the_set_of_every_iteration(ask: Ask) -> None:
+    found = cells_of(ask, "fig2")
+    for kind in ("predictions", "quality"):
+        assert {"iteration 0", "iteration 1"} <= {cell.method for cell in found if cell.kind == kind}
+
+
+def test_figure_5_spans_detectors_shots_and_seeds(ask: Ask) -> None:
+    found = cells_of(ask, "fig5", shots="1,2,all", seeds="0,1")
+    assert {(cell.shots, cell.seed) for cell in found} == {(shots, seed) for shots in (1, 2, 0) for seed in (0, 1)}
+
+
+@pytest.mark.parametrize(("name", "layout"), LAYOUTS.items())
+def test_experiments_about_a_data_set_need_its_layout(ask: Ask, name: str, layout: str) -> None:
+    study = ask(name).study(for_cluster=False)
+    with pytest.raises(InputError, match=f"--layout: got 'mvtec', expected '{layout}'"):
+        cells(name, study)
+
+
+def test_unknown_experiment_names_the_known_ones(ask: Ask) -> None:
+    with pytest.raises(InputError, match="experiment: got 'table4', expected one of table1, table2"):
+        cells("table4", ask("table4").study(for_cluster=False))
+
+
+def test_seed_and_object_reach_every_stage(ask: Ask) -> None:
+    found = cells_of(ask, "table3", seeds="7", objects=["brick=firebrick"])
+    for node in in_order(found):
+        assert getattr(node.config, "seed", 7) == 7
+        assert getattr(node.config, "object", "firebrick") == "firebrick"
+    assert TINY

@@ -1,0 +1,32 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.experiments.catalogue import cells
+from pipelines.experiments.estimate import estimate, work
+from pipelines.experiments.nodes import in_order
+from pipelines.experiments.request import Request
+from pipelines.experiments.running import Store
+
+
+def test_work_of_a_loop_is_the_number_of_images_that_pass(ask: Callable[..., Request]) -> None:
+    nodes = in_order(cells("fig9", ask("fig9").study(for_cluster=False)))
+    loop = next(node for node in nodes if node.stage == "generator")
+    settings = loop.config
+    images = settings.iterations * (2 * settings.steps * settings.batch_size + settings.images)
+    assert work(loop) == pytest.approx(images / 16)
+
+
+def test_finished_tasks_give_the_rate_of_those_that_are_left(ask: Callable[..., Request], tmp_path: Path) -> None:
+    study = ask("fig5", seeds="0,1,2").study(for_cluster=False)
+    nodes, store = in_order(cells("fig5", study)), Store(root=tmp_path)
+    before = {row.family: row for row in estimate(nodes, store)}
+    assert not before["generator"].measured
+    loops = [node for node in nodes if node.stage == "generator"]
+    store.output(loops[0]).mkdir(parents=True)
+    store.finish(loops[0], 100.0)
+    after = {row.family: row for row in estimate(nodes, store)}
+    assert (after["generator"].tasks, after["generator"].finished, after["generator"].measured) == (3, 1, True)
+    assert after["generator"].seconds == pytest.approx(200.0)
+    assert after["detection patchcore"] == before["detection patchcore"]

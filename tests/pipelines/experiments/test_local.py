@@ -1,0 +1,126 @@
+"""Experiments on this machine, with tiny settings."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from components.errors import InputError
+from pipelines.experiments.catalogue import cells
+from pipelines.experiments.local import run_experiment, store_of
+from pipelines.experiments.nodes import in_order
+from pipelines.experiments.request import Request
+from pipelines.workdir import STATE
+from tests.pipelines.experiments.conftest import TINY
+
+Ask = Callable[..., Request]
+
+
+def run(request: Request, workdir: Path, jobs: int = 1) -> list[str]:
+    """Run an experiment, and return what it told."""
+    told: list[str] = []
+    found = cells(request.name, request.study(for_cluster=False))
+
+    def tell(done: int, total: int, what: str, seconds: float) -> None:
+        told.append(f"{what} {done}/{total}")
+
+    run_experiment(request.name, found, request.summary(), workdir, jobs, tell)
+    return told
+
+
+def figures(workdir: Path, name: str) -> pd.DataFrame:
+    """The table without what depends on the machine's load."""
+    table = pd.read_parquet(workdir / f"{name}.parquet")
+    return table[table["measure"] != "latency_ms"].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished Fig. 9."""
+    workdir = tmp_path_factory.mktemp("finished")
+    run(Request(name="fig9", data=str(data), classes=["brick"], seeds="0", settings=TINY), workdir)
+    return workdir
+
+
+def test_it_leaves_a_table_and_a_page(finished: Path) -> None:
+    table = figures(finished, "fig9")
+    assert table[table["measure"] == "cosine"]["item"].tolist() == ["0", "1"]
+    aurocs = table[(table["measure"] == "image_auroc") & (table["item"] == "")]
+    assert aurocs["method"].tolist() == ["none", "rotations", "augmented", "generated"]
+    assert aurocs["value"].between(0, 1).all()
+    assert "Similarity over iterations" in (finished / "fig9.html").read_text(encoding="utf-8")
+    assert "Trainer.fit" in (finished / "fig9.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_experiments_share_finished_tasks(ask: Ask, finished: Path, tmp_path: Path) -> None:
+    workdir = Path(shutil.copytree(finished, tmp_path / "shared"))
+    assert run(ask("fig9"), workdir) == []
+    assert run(ask("fig5"), workdir) == []
+    told = run(ask("fig9", settings=(*TINY, "selection.images=1")), workdir)
+    assert [line.rsplit(" ", 1)[0] for line in told] == ["selection", "detection patchcore", "evaluation"]
+
+
+def test_a_folder_of_something_else_is_left_alone(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / STATE).write_text('{"line": "bolt", "run_id": "1", "status": "FINISHED"}')
+    with pytest.raises(InputError, match="holds runs of line 'bolt'"):
+        run(ask("fig9"), tmp_path)
+
+
+def command(data: Path, workdir: Path, *options: str) -> list[str]:
+    settings = [part for text in TINY for part in ("--set", text)]
+    given = ["--data", str(data), "--classes", "brick", "--seeds", "0", "--workdir", str(workdir)]
+    return [str(Path(sys.executable).with_name("vigil")), "experiment", "fig9", *given, *settings, *options]
+
+
+def test_plan_runs_nothing(data: Path, tmp_path: Path) -> None:
+    done = subprocess.run(command(data, tmp_path / "new", "--plan"), capture_output=True, text=True, check=True)
+    assert "patchcore/none, patchcore/rotations, patchcore/augmented" in done.stdout
+    assert "minutes left" in done.stdout
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failing_task_is_one_line_and_loses_nothing(data: Path, tmp_path: Path) -> None:
+    wrong = command(data, tmp_path, "--set", "dataset.shots=9", "--shots", "9")
+    done = subprocess.run(wrong, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "dataset.shots: got 9" in done.stderr
+    assert not (tmp_path / "fig9.parquet").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("jobs", "end"), [(1, signal.SIGKILL), (2, signal.SIGTERM)])
+def test_a_killed_experiment_goes_on_to_the_same_digits(
+    ask: Ask, data: Path, finished: Path, tmp_path: Path, jobs: int, end: signal.Signals
+) -> None:
+    """Killed in the loop, after its first iteration."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command(data, tmp_path, "--jobs", str(jobs)),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "checkpoints").glob("*/state.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children()
+    process.send_signal(end)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode != 0
+    if end == signal.SIGTERM:
+        assert told == "error: interrupted; run the same command again to go on\n"
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
+    found = in_order(cells("fig9", ask("fig9").study(for_cluster=False)))
+    assert 0 < sum(store_of(tmp_path).finished(node) for node in found) < len(found)
+    subprocess.run(command(data, tmp_path, "--jobs", str(jobs)), env=environment, check=True, stdout=subprocess.DEVNULL)
+    pd.testing.assert_frame_equal(figures(tmp_path, "fig9"), figures(finished, "fig9"))

@@ -1,0 +1,60 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from components.augmentation.config import Config as AugmentationConfig
+from components.ingestion.config import Config as IngestionConfig
+from components.vqgan.config import Config as GeneratorConfig
+from pipelines.experiments.nodes import Cell, Node, in_order
+
+UNTRAINED = GeneratorConfig(weights="none")
+
+
+def reference(uri: str = "/data/bolt", data: str = "d1", **changes: Any) -> Node:
+    return Node(stage="ingestion", config=IngestionConfig(uri=uri, **changes), data=data)
+
+
+def augmented(given: Node, **changes: Any) -> Node:
+    return Node(stage="augmentation", config=AugmentationConfig(**changes), inputs={"reference": given})
+
+
+def test_key_depends_on_settings_data_and_inputs() -> None:
+    keys = [
+        augmented(reference()).key,
+        augmented(reference(), images=17).key,
+        augmented(reference(shots=2)).key,
+        augmented(reference(data="d2")).key,
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_key_does_not_depend_on_where_the_data_lies() -> None:
+    assert reference("/data/bolt").key == reference("s3://lines/bolt").key
+
+
+def test_key_depends_on_the_stage_and_its_detectors() -> None:
+    node = augmented(reference())
+    assert replace(node, stage="folder").key != node.key
+    assert replace(node, detectors=(reference(),)).key != node.key
+
+
+def test_key_depends_on_the_weights_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = GeneratorConfig(weights="/w.safetensors#sha256=" + "0" * 64)
+    second = replace(first, weights="/w.safetensors#sha256=" + "1" * 64)
+    keys = {Node(stage="generator", config=config).key for config in (UNTRAINED, first, second)}
+    assert len(keys) == 3
+
+
+def test_tasks_come_once_with_parents_first() -> None:
+    cells = [
+        Cell(node=augmented(reference(), images=count), kind="pictures", class_name="bolt", shots=1, seed=0, method="")
+        for count in (2, 3, 2)
+    ]
+    found = in_order(cells)
+    assert [node.stage for node in found] == ["ingestion", "augmentation", "augmentation"]
+
+
+def test_labels_are_the_cells_names() -> None:
+    cell = Cell(node=reference(), kind="trend", class_name="bolt", shots=1, seed=2, method="ours")
+    assert cell.labels == {"kind": "trend", "class_name": "bolt", "shots": 1, "seed": 2, "method": "ours"}
