@@ -349,7 +349,13 @@ def to_tensor(arrays: "Iterable[UInt8Image]") -> "torch.Tensor":
 
 
 def to_arrays(images: "torch.Tensor") -> "list[UInt8Image]":
-    """RGB uint8 arrays [height, width, 3] of images [n, 3, height, width] in [0, 1]."""
+    """RGB uint8 arrays [height, width, 3] of images [n, 3, height, width] in [0, 1].
+
+    Raises:
+        RuntimeError: a value is not finite.
+    """
+    if not bool(images.isfinite().all()):
+        raise RuntimeError("images: got values that are not finite, expected 0 to 1")
     scaled = images.detach().clamp(0, 1).mul(255).round().byte()
     return list(scaled.permute(0, 2, 3, 1).cpu().numpy())
 

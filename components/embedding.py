@@ -89,11 +89,11 @@ class OpenClipEmbedder:
         known = architecture in open_clip.list_models()
         check(known, "embedder", OPEN_CLIP_PREFIX + architecture, "an architecture that open_clip knows")
         tensors = weights.load_tensors(weights.fetch(reference))
-        for key in ("input_resolution", "context_length", "vocab_size"):
-            tensors.pop(key, None)
+        # Only OpenAI's archives hold these, and only OpenAI's models have its approximation of GELU.
+        own = [tensors.pop(key, None) is not None for key in ("input_resolution", "context_length", "vocab_size")]
+        openai = any(own)
         # OpenAI's archives hold the text tower's causal mask nowhere, other checkpoints may.
         tensors.pop("attn_mask", None)
-        openai = reference.endswith("-openai")
         model = open_clip.create_model(architecture, pretrained=None, force_quick_gelu=openai)
         weights.load_into(model, {key: value.float() for key, value in tensors.items()}, reference)
         self._model = model.to(device()).eval().requires_grad_(False)

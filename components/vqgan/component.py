@@ -28,7 +28,7 @@ def generate(
     perceptual_backbone: str = "vgg16",
     perceptual_weight: float = 1.0,
     adversarial_weight: float = 0.1,
-    adversarial_start: int = 90,
+    adversarial_start: float = 0.75,
     commitment: float = 0.25,
     restart_codes: bool = True,
     center: str = "mean",
@@ -63,7 +63,7 @@ def generate(
         perceptual_backbone: reference to the weights of LPIPS's backbone.
         perceptual_weight: weight of the perceptual distance.
         adversarial_weight: weight of the adversarial term.
-        adversarial_start: first step with the adversarial term.
+        adversarial_start: share of the steps without the adversarial term.
         commitment: weight of the commitment term.
         restart_codes: move unused codebook vectors to the data.
         center: mean or own.

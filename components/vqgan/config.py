@@ -54,8 +54,8 @@ class Config:
     """Weight of the adversarial term in L_vq, on top of the adaptive weight.
 
     At taming-transformers' 0.8, a discriminator that has seen few steps undoes what the loop has learnt."""
-    adversarial_start: int = 90
-    """Step from which the discriminator is trained and used; earlier steps have no adversarial term."""
+    adversarial_start: float = 0.75
+    """Share of all steps after which the discriminator is trained and used; 1 for a loop without adversarial term."""
     commitment: float = 0.25
     """Beta, weight of the commitment term of the codebook loss."""
     restart_codes: bool = True
@@ -105,12 +105,23 @@ class Config:
         for name in ("vq_weight", "perceptual_weight", "adversarial_weight", "commitment", "temperature"):
             value = getattr(self, name)
             check(0 <= value <= 100, f"generator.{name}", value, "0 to 100")
-        for name in ("adversarial_start", "patience"):
-            value = getattr(self, name)
-            check(value >= 0, f"generator.{name}", value, "0 or more")
+        check(self.patience >= 0, "generator.patience", self.patience, "0 or more")
+        check(0 <= self.adversarial_start <= 1, "generator.adversarial_start", self.adversarial_start, "0 to 1")
+        estimates = self.variance == "estimated"
+        check(
+            self.batch_size > 1 or not estimates,
+            "generator.batch_size",
+            self.batch_size,
+            "2 or more for generator.variance: estimated",
+        )
         check(0 <= self.ema < 1, "generator.ema", self.ema, "0 or more, and less than 1")
         check_seed(self.seed)
         self._check_weights()
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole loop."""
+        return self.iterations * self.steps
 
     @property
     def untrained(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from components import __version__
 from components.artifacts import (
     ITERATIONS,
     STEPS,
@@ -56,7 +57,7 @@ def fine_tune(
     seed_everything(config.seed)
     groups = load_groups(reference, augmented)
     identity = {"config": asdict(config), "weights": weights_digest(config), **_digests(reference, augmented)}
-    checkpoint = Checkpoint(identity)
+    checkpoint = Checkpoint({"version": __version__, **identity})
     loop = FineTuning(groups, config)
     trend = SimilarityTrend([given for given, _ in groups], config) if config.patience else None
     with new_directory(candidates) as directory:

@@ -1,5 +1,6 @@
 """One step of the fine-tuning loop, and the sampling of a set (paper sections 4.1.2 and 4.2)."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -49,15 +50,20 @@ class FineTuning:
         return self._average.module if self._average else self.model
 
     def step(self) -> dict[str, float]:
-        """One update of encoder, decoder and codebook on Eq. 7, and of the discriminator; means of the scalars."""
-        adversarial = self.step_index >= self.config.adversarial_start
+        """One update of encoder, decoder and codebook on Eq. 7, and of the discriminator; means of the scalars.
+
+        Raises:
+            RuntimeError: the loss is no longer finite.
+        """
+        adversarial = self.step_index >= self.config.adversarial_start * self.config.total_steps
         self._optimizer.zero_grad(set_to_none=True)
         rows, pairs = [], []
         for index in range(self.config.accumulate):
             given, images = self._batch(self.step_index * self.config.accumulate + index)
             loss, reconstructed = self._loop_loss(given, images, adversarial)
-            (loss.total / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
             rows.append(loss.scalars())
+            self._require_finite(math.isfinite(rows[-1]["total"]), "the loss is")
+            (loss.total / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
             pairs.append((images, reconstructed))
         self._optimizer.step()
         if self._average:
@@ -69,24 +75,34 @@ class FineTuning:
 
     @torch.no_grad()
     def generate(self, count: int) -> Tensor:
-        """Decode `count` sampled latents, spread over the given images, to [count, 3, height, width] in [0, 1]."""
+        """Decode `count` sampled latents, spread over the given images, to [count, 3, height, width] in [0, 1].
+
+        Where there are more given images than samples, the next iteration takes the next ones.
+
+        Raises:
+            RuntimeError: the images are no longer finite.
+        """
         model = self.averaged
-        share = [count // len(self._groups) + (index < count % len(self._groups)) for index in range(len(self._groups))]
         samples = []
-        for (_, images), own in zip(self._groups, share, strict=True):
+        for (_, images), own in zip(self._groups, self._shares(count), strict=True):
             if own:
                 quantised = torch.cat([quantise(model, encode(model, batch))[0] for batch in self._split(images)])
                 samples.append(sample_latents(quantised, own, self.config))
-        decoded = [decode(model, batch).cpu() for batch in self._split(torch.cat(samples))]
-        return to_image_range(torch.cat(decoded))
+        decoded = torch.cat([decode(model, batch).cpu() for batch in self._split(torch.cat(samples))])
+        self._require_finite(bool(decoded.isfinite().all()), "generated images are")
+        return to_image_range(decoded)
 
     @torch.no_grad()
     def finish_iteration(self) -> dict[str, float]:
-        """Restart the codes that the iteration did not use; codebook use and the first given image's PSNR in dB."""
+        """Restart unused codes; codebook use since the last restart, and the first given image's PSNR in dB.
+
+        A code counts as unused once every given image has had its turn.
+        """
         scalars = {"codes_used": float(self._used.sum()), "psnr": self.psnr()}
-        if self.config.restart_codes:
-            self._restart()
-        self._used.zero_()
+        if self._iteration % self._iterations_for_all == 0:
+            if self.config.restart_codes:
+                self._restart()
+            self._used.zero_()
         return scalars
 
     @torch.no_grad()
@@ -123,20 +139,51 @@ class FineTuning:
 
     @torch.no_grad()
     def _start_codebook(self) -> None:
-        """Move the codes that the first images do not use to their latents: of an untrained codebook, all."""
-        latents = encode(self.model, self._groups[0][1][: self.config.batch_size])
+        """Move the codes that no given image uses to latents of the data: of an untrained codebook, all."""
         used = torch.zeros_like(self._used)
         if not self.config.untrained:
-            used[quantise(self.model, latents)[2]] = True
+            count = max(1, self.config.batch_size // len(self._groups))
+            for _, images in self._groups:
+                used[quantise(self.model, encode(self.model, images[:count]))[2]] = True
         if self.config.untrained or self.config.restart_codes:
-            restart_codes(self.model, latents, used)
+            restart_codes(self.model, encode(self.model, self._mixed_batch()), used)
 
     def _restart(self) -> None:
         """Move the unused codes, of the average too, where they would else lag behind for long."""
-        restart_codes(self.model, encode(self.model, self._groups[0][1][: self.config.batch_size]), self._used)
+        restart_codes(self.model, encode(self.model, self._mixed_batch()), self._used)
         if self._average:
             moved = self.model.quantize.embedding.weight[~self._used]
             self.averaged.quantize.embedding.weight[~self._used] = moved
+
+    @property
+    def _iteration(self) -> int:
+        return self.step_index // self.config.steps
+
+    @property
+    def _iterations_for_all(self) -> int:
+        """Iterations in which every given image has had its turn."""
+        return math.ceil(len(self._groups) / (self.config.steps * self.config.accumulate))
+
+    def _shares(self, count: int) -> list[int]:
+        """How many of `count` samples each given image gets; the first of those with one more moves on by iteration."""
+        groups = len(self._groups)
+        first = self._iteration * count % groups
+        return [count // groups + ((index - first) % groups < count % groups) for index in range(groups)]
+
+    def _mixed_batch(self) -> Tensor:
+        """A batch of augmented images over the given images in turn, other ones in the next iteration."""
+        size, groups = self.config.batch_size, len(self._groups)
+        first = self._iteration * size % groups
+        chosen = (self._groups[(first + place) % groups][1][place // groups :][:1] for place in range(size))
+        return torch.cat(list(chosen))
+
+    def _require_finite(self, finite: bool, what: str) -> None:
+        if not finite:
+            rate = self.config.learning_rate
+            raise RuntimeError(
+                f"the loop diverged: {what} after {self.step_index} steps not finite; "
+                f"try a generator.learning_rate below {rate:g}"
+            )
 
     def _batch(self, index: int) -> tuple[Tensor, Tensor]:
         given, images = self._groups[index % len(self._groups)]

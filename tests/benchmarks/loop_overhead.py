@@ -1,24 +1,33 @@
 """What the fine-tuning loop costs beside the arithmetic it cannot do without, as ratios in one run.
 
 The bare step does the same forward passes, backward pass and optimiser step on the same tensors, without drawing
-batches, counting codes or reading scalars. Bare and whole steps take turns, so that a busy machine slows both. Memory
-is that of the whole process. Run it from the project's folder: `python -m tests.benchmarks.loop_overhead`.
+batches, counting codes or reading scalars. Bare and whole steps take turns, so that a busy machine slows both. The
+whole loop is the stage's function from image sets to candidate sets and generator, with a checkpoint after every
+iteration; bare steps are measured before and after it. Memory is that of the whole process. Run it from the project's
+folder: `python -m tests.benchmarks.loop_overhead`.
 """
 
 import argparse
+import math
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
+import pytest
 import torch
 
+from components.artifacts import new_image_set, to_arrays
 from components.compute import device, seed_everything
+from components.vqgan.checkpoint import CHECKPOINTS
 from components.vqgan.config import UNTRAINED, Config
+from components.vqgan.fine_tune import fine_tune
 from components.vqgan.latents import sample_latents
 from components.vqgan.loop import FineTuning, Groups
 from components.vqgan.losses import mse_loss
-from components.vqgan.model import decode, encode, quantise
+from components.vqgan.model import decode, encode, quantise, to_image_range
 from components.vqgan.vq_loss import ADAM_BETAS
 
 _MIB = 2**20
@@ -81,6 +90,58 @@ def channels_last_gain(config: Config, groups: Groups, rounds: int) -> float:
     return ratio(other.step, loop.step, rounds)
 
 
+def bare_set(loop: FineTuning, groups: Groups) -> Callable[[], None]:
+    """The arithmetic of a candidate set: encoding of the augmentations, sampling, decoding."""
+    config, model, size = loop.config, loop.model, loop.config.batch_size
+
+    @torch.no_grad()
+    def generate() -> None:
+        batches = torch.split(groups[0][1].to(device()), size)
+        quantised = torch.cat([quantise(model, encode(model, batch))[0] for batch in batches])
+        for batch in torch.split(sample_latents(quantised, config.images, config), size):
+            decode(model, batch)
+
+    return generate
+
+
+def bare_seconds(config: Config, groups: Groups, rounds: int) -> float:
+    """Time of all bare steps and sets of a loop, by medians over rounds."""
+    loop = FineTuning(groups, config)
+    late = config.total_steps - math.ceil(config.adversarial_start * config.total_steps)
+    parts = {
+        bare_step(loop, groups, adversarial=False): config.total_steps - late,
+        bare_step(loop, groups, adversarial=True): late,
+        bare_set(loop, groups): config.iterations,
+    }
+    for call in parts:
+        call()
+    return sum(count * statistics.median(seconds(call) for _ in range(rounds)) for call, count in parts.items())
+
+
+def whole_loop(config: Config, size: int, rounds: int) -> float:
+    """Time of the stage's function over the mean of the bare arithmetic's before and after it."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        root = Path(folder)
+        patch.setenv(CHECKPOINTS, str(root / "checkpoints"))
+        groups = random_groups(size, 16)
+        reference, augmented = written(root, groups)
+        before = bare_seconds(config, groups, rounds)
+        started = time.perf_counter()
+        fine_tune(reference, augmented, root / "candidates", root / "generator", config, lambda *_: None)
+        whole = time.perf_counter() - started
+        return whole / statistics.mean((before, bare_seconds(config, groups, rounds)))
+
+
+def written(root: Path, groups: Groups) -> tuple[Path, Path]:
+    """The image sets of one given image and of its augmentations."""
+    (given, images), *_ = groups
+    for name, tensors in (("reference", given), ("augmented", images)):
+        with new_image_set(root / name) as (writer, _):
+            for index, image in enumerate(to_arrays(to_image_range(tensors))):
+                writer.add(image, id=f"{name}-{index}", source="reference-0")
+    return root / "reference", root / "augmented"
+
+
 def memory_trend(config: Config, groups: Groups, iterations: int) -> tuple[float, float]:
     """Resident MiB after a tenth of the iterations and after all, of one step and one set each."""
     loop = FineTuning(groups, config)
@@ -104,11 +165,13 @@ def main() -> None:
     config = Config(weights=UNTRAINED, images=4)
     groups = random_groups(given.image_size, 16)
     for adversarial in (False, True):
-        chosen = Config(weights=UNTRAINED, images=4, adversarial_start=0 if adversarial else 10**6)
+        chosen = Config(weights=UNTRAINED, images=4, adversarial_start=float(not adversarial))
         term = f"{'with' if adversarial else 'without'} adversarial term"
         print(f"whole step over bare step, {term}: {overhead(chosen, groups, given.rounds, adversarial):.3f}")
         gain = channels_last_gain(chosen, groups, given.rounds)
         print(f"default memory format over channels-last, whole step {term}: {gain:.3f}")
+    ratio_of_loops = whole_loop(Config(), given.image_size, given.rounds)
+    print(f"whole loop of {Config().total_steps} steps over its bare steps and sets: {ratio_of_loops:.3f}")
     early, late = memory_trend(config, random_groups(64, 8), given.iterations)
     print(
         f"resident memory after {given.iterations // 10} and {given.iterations} iterations: {early:.0f}, {late:.0f} MiB"

@@ -48,6 +48,20 @@ def clip_embedder(clip_reference: str) -> DifferentiableEmbedder:
     return load_embedder(f"open_clip:{_SMALL_CLIP}", clip_reference)
 
 
+def test_openai_archive_is_known_by_its_content_and_gets_its_activation(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = open_clip.create_model(_SMALL_CLIP, pretrained=None, force_quick_gelu=True).eval()
+    sizes = {"input_resolution": torch.tensor(224), "context_length": torch.tensor(77), "vocab_size": torch.tensor(9)}
+    path = tmp_path / "any-name.safetensors"
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()} | sizes, path)
+
+    embedder = load_embedder(f"open_clip:{_SMALL_CLIP}", f"{path}#sha256={file_sha256(path)}")
+
+    with torch.inference_mode():
+        expected = model.encode_text(open_clip.get_tokenizer(_SMALL_CLIP)(["a nut"]), normalize=True)
+    torch.testing.assert_close(embedder.embed_texts(["a nut"]), expected, atol=1e-5, rtol=0)
+
+
 def _norms(vectors: Tensor) -> Tensor:
     norms: Tensor = vectors.norm(dim=1)
     return norms

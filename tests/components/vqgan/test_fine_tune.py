@@ -20,7 +20,7 @@ from components.errors import InputError
 from components.vqgan.checkpoint import CHECKPOINTS
 from components.vqgan.config import Config
 from components.vqgan.fine_tune import fine_tune, load_groups
-from components.vqgan.loop import FineTuning
+from components.vqgan.loop import FineTuning, Groups
 from components.vqgan.model import build_generator, decode, encode, quantise, save_generator, to_image_range
 from tests.components.image_sets import write_added, write_reference
 
@@ -31,7 +31,7 @@ CONFIG = Config(
     images=3,
     steps=3,
     batch_size=2,
-    adversarial_start=2,
+    adversarial_start=1 / 3,
     learning_rate=1e-3,
 )
 
@@ -85,7 +85,7 @@ def test_loop_writes_every_candidate_set_and_tells_every_step(finished: Finished
     assert rows["codes_used"].between(1, 32).all()
 
 
-def test_adversarial_term_starts_at_its_step(finished: Finished) -> None:
+def test_adversarial_term_starts_after_its_share_of_the_steps(finished: Finished) -> None:
     told = finished.told
     assert [scalars["discriminator"] > 0 for *_, scalars in told] == [False, False, True, True, True, True]
     assert all(scalars["adaptive_weight"] > 0 for *_, scalars in told[2:])
@@ -127,7 +127,7 @@ def test_every_part_of_the_generator_is_updated(tmp_path: Path) -> None:
 
 
 def test_loop_learns_the_given_image(tmp_path: Path) -> None:
-    config = replace(CONFIG, iterations=1, steps=20, adversarial_start=1000, learning_rate=2e-3)
+    config = replace(CONFIG, iterations=1, steps=20, adversarial_start=1.0, learning_rate=2e-3)
     told = Sets(tmp_path).run(tmp_path, config)
     first, last = told[0][2], told[-1][2]
     assert last["mse"] < first["mse"] / 2
@@ -152,6 +152,49 @@ def test_several_shots_are_each_sampled_around_their_own_mean(tmp_path: Path) ->
         expected = to_image_range(decode(loop.model, mean).cpu())
         torch.testing.assert_close(own, expected.expand_as(own), atol=1e-5, rtol=0)
     assert (samples[0] - samples[-1]).abs().max() > 1e-3
+
+
+def two_far_shots() -> Groups:
+    """A black and a white given image, each with two copies of itself."""
+    shots = (torch.full((1, 3, 64, 64), value) for value in (-1.0, 1.0))
+    return [(shot, shot.repeat(2, 1, 1, 1)) for shot in shots]
+
+
+def test_codes_of_every_shot_survive_start_and_restart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    groups = two_far_shots()
+    model = build_generator(CONFIG)
+    with torch.no_grad():
+        model.quantize.embedding.weight[2:] += 100
+        for code, (given, _) in enumerate(groups):
+            model.quantize.embedding.weight[code] = encode(model, given).mean(dim=(0, 2, 3))
+    save_generator(model, tmp_path, CONFIG, 0)
+    weights = f"{tmp_path / WEIGHTS}#sha256={file_sha256(tmp_path / WEIGHTS)}"
+    loop = FineTuning(groups, replace(CONFIG, weights=weights, steps=1, learning_rate=1e-9))
+    expected = model.quantize.embedding.weight[:2].detach()
+    torch.testing.assert_close(loop.model.quantize.embedding.weight[:2], expected)
+    for _ in range(2):
+        loop.step()
+        loop.finish_iteration()
+        torch.testing.assert_close(loop.model.quantize.embedding.weight[:2], expected)
+
+
+@torch.no_grad()
+def test_more_shots_than_samples_take_turns(tmp_path: Path) -> None:
+    loop = FineTuning(two_far_shots(), replace(CONFIG, variance="none", steps=1, adversarial_start=1.0))
+    first = loop.generate(1)
+    loop.step_index = 1
+    second = loop.generate(1)
+    both = loop.generate(2)
+    torch.testing.assert_close(torch.cat([first, second]), both, atol=1e-5, rtol=0)
+    assert (first - second).abs().max() > 1e-3
+
+
+def test_diverged_loop_says_so_and_leaves_no_artifact(tmp_path: Path) -> None:
+    sets = Sets(tmp_path)
+    with pytest.raises(RuntimeError, match=r"the loop diverged: .+ after \d+ steps not finite; try a generator"):
+        sets.run(tmp_path, replace(CONFIG, learning_rate=0.999, vq_weight=100.0, iterations=200, variance="unit"))
+    assert {path.name for path in tmp_path.iterdir()} == {"reference", "augmented"}
 
 
 def test_base_codes_that_the_images_do_not_use_start_on_their_latents(tmp_path: Path) -> None:
@@ -229,7 +272,7 @@ def test_accumulated_step_is_the_step_of_the_joint_batch(tmp_path: Path) -> None
     for accumulate in (1, 3):
         torch.manual_seed(0)
         groups = [(given, images[:1])] * 3
-        config = replace(CONFIG, accumulate=accumulate, batch_size=1, variance="none", adversarial_start=9)
+        config = replace(CONFIG, accumulate=accumulate, batch_size=1, variance="none", adversarial_start=1.0)
         loop = FineTuning(groups, config)
         loop.step()
         weights.append(loop.model.encoder.conv_in.weight.detach().clone())
@@ -253,9 +296,13 @@ def test_restarted_codes_are_the_averages_too(tmp_path: Path) -> None:
     sets = Sets(tmp_path)
     loop = FineTuning(load_groups(sets.reference, sets.augmented), replace(CONFIG, ema=0.99))
     loop.step()
-    assert loop.finish_iteration()["codes_used"] < 32
-    same = (loop.averaged.quantize.embedding.weight == loop.model.quantize.embedding.weight).all(dim=1)
-    assert same.any()
+    loop.step()
+    used = loop._used.clone()
+    before = loop.averaged.quantize.embedding.weight.detach().clone()
+    assert loop.finish_iteration()["codes_used"] == used.sum() < 32
+    average, current = (model.quantize.embedding.weight for model in (loop.averaged, loop.model))
+    assert torch.equal(average[~used], current[~used])
+    assert torch.equal(average[used], before[used])
 
 
 def test_loop_stops_when_the_sets_get_no_more_similar(tmp_path: Path) -> None:
@@ -290,6 +337,8 @@ def test_failure_leaves_no_artifact(tmp_path: Path) -> None:
         ("learning_rate", 1.0),
         ("ema", 1.0),
         ("perceptual", "vgg"),
+        ("adversarial_start", 1.5),
+        ("batch_size", 1),
     ],
 )
 def test_config_names_field_value_and_expectation(field: str, value: object) -> None:
