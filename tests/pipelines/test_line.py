@@ -22,6 +22,7 @@ from components.registration.config import Config as RegistrationConfig
 from components.selection.config import Config as SelectionConfig
 from components.vqgan.config import Config as GeneratorConfig
 from pipelines.line import Line, load_line, load_lines, parse_line
+from pipelines.line_weights import line_weights
 from pipelines.parameters import pipeline_signature
 from pipelines.task_settings import Cluster, Resources
 
@@ -301,10 +302,12 @@ def test_standard_profile_needs_generator_weights() -> None:
     assert (line.configs["generator"].architecture, line.configs["generator"].weights) == ("f16", WEIGHTS)
 
 
-def test_detector_on_a_transformer_needs_its_weights() -> None:
-    expected = "detection.vit_weights: got '', expected the reference to DINOv2's weights of dinov2-small"
-    assert message(detectors=["padim", "anomalydino"]).startswith(expected)
+def test_detector_on_a_transformer_takes_the_manifests_weights_or_those_that_are_named() -> None:
+    line = parse(detectors=["padim", "anomalydino"])
+    assert line_weights(line)[-1] == "dinov2-small"
     line = parse(detectors=["padim", "anomalydino"], detection={"vit_weights": WEIGHTS})
+    assert line_weights(line)[-1] == WEIGHTS
+    assert "dinov2-small" not in line_weights(line)
     assert [trial["detector"] for trial in line.arguments()["trials"]][::4] == ["padim", "anomalydino"]
 
 
