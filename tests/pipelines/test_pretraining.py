@@ -23,7 +23,7 @@ def package(tmp_path: Path) -> dict[str, Any]:
 def test_package_has_the_parameters_of_the_config(package: dict[str, Any]) -> None:
     parameters = package["root"]["inputDefinitions"]["parameters"]
     assert set(parameters) == {"line", *(field.name for field in dataclasses.fields(PretrainConfig))}
-    assert {name for name, found in parameters.items() if not found.get("isOptional")} == {"line", "sources"}
+    assert {name for name, found in parameters.items() if not found.get("isOptional")} == {"line"}
     assert package["pipelineInfo"]["name"] == PIPELINE_NAME
 
 
