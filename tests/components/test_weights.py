@@ -67,7 +67,7 @@ def test_address_with_digest_is_resolved() -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("vit", r"weights: got 'vit', expected one of .*minilm-l6-v2, .*vgg16, vqgan-small, wide-resnet50, or ADDRESS#sha256=HEX"),
+        ("vit", r"weights: got 'vit', expected one of .*vgg16, vqgan-small, wide-resnet50, or ADDRESS#sha256=HEX"),
         ("file.safetensors", "weights: got 'file.safetensors'"),
         (f"#sha256={_DIGEST}", "weights: got '#sha256="),
         ("file#sha256=abc", "weights file: got digest 'abc', expected 64 lower-case hex digits"),
