@@ -59,7 +59,7 @@ def pretrain(destination: str | Path, config: PretrainConfig, on_step: OnStep, n
     check_publication(name, config)
     seed_everything(config.seed)
     images, digest = read_sources(config)
-    check(len(images) > 1, "pretrain.sources", config.sources, "at least two images, one of them to hold out")
+    check(len(images) > 1, "pretrain.sources", f"{len(images)} image", "at least two images, one of them to hold out")
     train, held_out = split_images(images, config)
     training = Pretraining(train, config)
     checkpoint = Checkpoint({"version": __version__, "images": digest, **_fixed(config)})

@@ -13,6 +13,7 @@ ARCHITECTURES = ("small", "f16")
 DATASET_KEYS = ("uri", "layout", "test_fraction", "seed")
 """What a line's data set is named by; all values are texts."""
 
+_FRACTION = re.compile(r"0?\.\d+|\d(\.\d+)?e-\d+")
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*( (AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
 
 
@@ -115,13 +116,20 @@ class PretrainConfig:
         given = self.sources or self.datasets
         check(bool(given), "pretrain.sources", self.sources, "at least one folder or s3://BUCKET/PREFIX, or lines")
         for dataset in self.datasets:
-            check_keys("pretrain.datasets.", dataset, DATASET_KEYS)
-            check(len(dataset) == len(DATASET_KEYS), "pretrain.datasets", dataset, f"all of {', '.join(DATASET_KEYS)}")
-            known = dataset["layout"] in GOOD_FOLDERS
-            check(known, "pretrain.datasets.layout", dataset["layout"], f"one of {', '.join(GOOD_FOLDERS)}")
+            _check_dataset(dataset)
         if self.publish:
             prefix = is_s3(self.publish) and bool(split_uri(self.publish)[1])
             check(prefix, "pretrain.publish", self.publish, "s3://BUCKET/PREFIX")
         if self.publish or self.licence:
             named = bool(_LICENCE.fullmatch(self.licence))
             check(named, "pretrain.licence", self.licence, "an SPDX expression, such as CC-BY-4.0 or LicenseRef-Plant")
+
+
+def _check_dataset(dataset: Mapping[str, str]) -> None:
+    prefix = "pretrain.datasets"
+    check_keys(f"{prefix}.", dataset, DATASET_KEYS)
+    check(len(dataset) == len(DATASET_KEYS), prefix, dataset, f"all of {', '.join(DATASET_KEYS)}")
+    layout, fraction, seed = (dataset[key] for key in DATASET_KEYS[1:])
+    check(layout in GOOD_FOLDERS, f"{prefix}.layout", layout, f"one of {', '.join(GOOD_FOLDERS)}")
+    check(bool(_FRACTION.fullmatch(fraction)), f"{prefix}.test_fraction", fraction, "between 0 and 1")
+    check(seed.isdecimal(), f"{prefix}.seed", seed, "a whole number, 0 or more")

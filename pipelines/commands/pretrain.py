@@ -62,6 +62,7 @@ def pretrain(
 ) -> None:
     """Train a base model on the good images of many lines; a run that was interrupted goes on."""
     from components.vqgan.pretrain_config import PretrainConfig
+    from components.weights import pinned
 
     config = PretrainConfig(
         sources=tuple(sources or ()),
@@ -79,7 +80,7 @@ def pretrain(
         image_side=image_side,
         held_out=held_out,
         perceptual=perceptual,
-        perceptual_backbone=perceptual_backbone,
+        perceptual_backbone=pinned(perceptual_backbone),
         adversarial_start=adversarial_start,
     )
     if package is None:

@@ -223,6 +223,8 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
         ("sources", ()),
         ("datasets", ({"uri": "x"},)),
         ("datasets.layout", ({"uri": "x", "layout": "png", "test_fraction": "0.2", "seed": "0"},)),
+        ("datasets.test_fraction", ({"uri": "x", "layout": "folder", "test_fraction": "1.0", "seed": "0"},)),
+        ("datasets.seed", ({"uri": "x", "layout": "folder", "test_fraction": "1e-05", "seed": "-1"},)),
         ("publish", "s3://weights"),
         ("licence", "free to use"),
         ("sizes", (48,)),
