@@ -62,8 +62,17 @@ def test_package_trains_on_lines_and_publishes(tmp_path: Path, prefix: str, monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     storage.publish_directory(write_mvtec(tmp_path / "part", train=3), f"{prefix}/part")
     dataset = {"uri": f"{prefix}/part", "layout": "mvtec", "test_fraction": "0.2", "seed": "0"}
-    small = {"codebook_size": 16, "steps": 2, "autoencoder_steps": 1, "batch_size": 1, "sizes": (32,), "image_side": 64}
-    config = PretrainConfig(datasets=(dataset,), publish=f"{prefix}/bases", licence="CC-BY-4.0", **small)
+    config = PretrainConfig(
+        datasets=(dataset,),
+        publish=f"{prefix}/bases",
+        licence="CC-BY-4.0",
+        codebook_size=16,
+        steps=2,
+        autoencoder_steps=1,
+        batch_size=1,
+        sizes=(32,),
+        image_side=64,
+    )
     write_package(tmp_path / "package.yaml", "ours", config, None)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "artifacts"))
     load_component_from_file(str(tmp_path / "package.yaml"))()
