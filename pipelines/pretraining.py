@@ -13,7 +13,7 @@ from components.errors import check
 from components.storage import is_s3
 from components.vqgan.component import pretrain
 from components.vqgan.pretrain_config import PretrainConfig
-from components.weights_manifest import check_name
+from components.vqgan.publication import check_base_name
 from pipelines.line import Line, load_cluster
 from pipelines.package import check_package
 from pipelines.task_settings import LOOP, apply_settings
@@ -59,13 +59,13 @@ def write_package(path: Path, name: str, config: PretrainConfig, cluster_default
         cluster_defaults: YAML of a line's section `cluster`, whose `generator` the task takes.
 
     Raises:
-        InputError: the path is no .yaml file in an existing folder, a cluster setting is wrong, or the config names a
-            path of this machine or publishes nowhere.
+        InputError: the path is no .yaml file in an existing folder, the name cannot be used, a cluster setting is
+            wrong, or the config names a path of this machine or publishes nowhere.
     """
     from kfp import compiler
 
     check_package(path)
-    check_name(name)
+    check_base_name(name)
     _check_for_cluster(config)
     cluster = load_cluster(cluster_defaults)
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from components.vqgan.pretrain_config import PretrainConfig
 
 Sources = Annotated[
-    list[str] | None, typer.Argument(metavar="[FOLDER]...", help="Folders of good images alone, local or s3://.")
+    list[str] | None, typer.Argument(metavar="FOLDER", help="Folders of good images alone, local or s3://.")
 ]
 Lines = Annotated[
     Path | None,

@@ -15,6 +15,7 @@ from components.weights_manifest import FILE, VARIABLE, load_manifest
 from pipelines.line import load_line
 from pipelines.line_weights import line_weights
 from tests.components.trees import save_series, write_folder, write_mvtec
+from tests.pipelines.test_training import run_blocked
 from tests.pipelines.vigil import Vigil, assert_refused
 
 SMALL = (
@@ -197,4 +198,13 @@ def test_package_that_a_cluster_could_not_run_is_refused(vigil: Vigil, tmp_path:
     assert_refused(vigil(*command, "--lines", lines, "--publish", "s3://weights/bases"), expected)
     assert_refused(vigil(*command, "/photos", "--publish", "s3://weights/bases"), expected)
     assert_refused(vigil(*command, "s3://photos/walls"), "pretrain.publish: got '', expected s3://BUCKET/PREFIX")
+    base = vigil(*command, "s3://photos/walls", "--publish", "s3://weights/bases", "--name", "base")
+    assert_refused(base, "name: got 'base', expected another one than base, none and the names of")
     assert not (tmp_path / "package.yaml").exists()
+
+
+def test_compiling_needs_no_heavy_library(tmp_path: Path) -> None:
+    published = ("--publish", "s3://weights/bases", *PUBLISHED)
+    done = run_blocked("pretrain", "s3://photos/walls", *published, "--compile", str(tmp_path / "package.yaml"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "package.yaml").is_file()
