@@ -16,7 +16,7 @@ BACKBONES = {
 """timm architecture of each backbone; the key is also its name in the weights manifest."""
 
 RESNETS = {"resnet18": "resnet18", "wide-resnet50": "wide_resnet50_2"}
-"""timm architecture of the backbones of the detectors' papers, whose weights are given by reference: torchvision's."""
+"""timm architecture of the backbones of the detectors' papers; the key is the manifest's name of torchvision's file."""
 
 VITS = {
     "dinov2-small": "vit_small_patch14_dinov2",
@@ -24,7 +24,7 @@ VITS = {
     "dinov2-small-reg4": "vit_small_patch14_reg4_dinov2",
     "dinov2-base-reg4": "vit_base_patch14_reg4_dinov2",
 }
-"""timm architecture of the vision transformers, whose weights are given by reference: DINOv2's files, or timm's."""
+"""timm architecture of the vision transformers; the key is the manifest's name of its authors' file."""
 
 IMAGE_MEAN = (0.5, 0.5, 0.5)
 """Mean of the backbones' input, RGB in [0, 1]."""

@@ -41,11 +41,12 @@ class Config:
     """ImageNet backbone of all detectors but AnomalyDINO and Dinomaly: `efficientnet-lite0`, `efficientnet-lite2`,
     `resnet18` or `wide-resnet50`."""
     backbone_weights: str = ""
-    """Reference to the weights of a residual network (torchvision's file); the other backbones bring theirs."""
+    """Reference to the weights of a residual network, a file of torchvision; empty for the manifest's of its name. The
+    other backbones bring theirs."""
     vit: str = "dinov2-small"
     """Vision transformer of AnomalyDINO and Dinomaly: `dinov2-small`, `dinov2-base`, or these with `-reg4`."""
     vit_weights: str = ""
-    """Reference to its weights; none come with a package, so these two detectors need it."""
+    """Reference to its weights, a file of DINOv2's authors or of timm; empty for the manifest's of its name."""
     teacher_weights: str = ""
     """Reference to the weights of EfficientAD's teacher (`pretrained_teacher_small.pth`); without, backbone features
     are the teacher, and student and autoencoder are smaller."""
@@ -97,14 +98,20 @@ class Config:
     def _check_networks(self) -> None:
         known = (*BACKBONES, *RESNETS)
         check(self.backbone in known, "detection.backbone", self.backbone, f"one of {', '.join(known)}")
-        file = f"the reference to torchvision's weights of {self.backbone}, as ADDRESS#sha256=HEX"
-        expected = file if self.backbone in RESNETS else f"none: {self.backbone} brings its own"
-        given = bool(self.backbone_weights)
-        check(given == (self.backbone in RESNETS), "detection.backbone_weights", self.backbone_weights, expected)
+        fits = not self.backbone_weights or self.backbone in RESNETS
+        expected = f"none: {self.backbone} brings its own"
+        check(fits, "detection.backbone_weights", self.backbone_weights, expected)
         check(self.vit in VITS, "detection.vit", self.vit, f"one of {', '.join(VITS)}")
-        expected = f"the reference to DINOv2's weights of {self.vit}, as ADDRESS#sha256=HEX, for {self.detector}"
-        enough = self.detector not in VIT_DETECTORS or bool(self.vit_weights)
-        check(enough, "detection.vit_weights", self.vit_weights, expected)
+
+    @property
+    def backbone_reference(self) -> str:
+        """Reference to the backbone's weights; the manifest has those of every backbone under its name."""
+        return self.backbone_weights or self.backbone
+
+    @property
+    def vit_reference(self) -> str:
+        """Reference to the transformer's weights; the manifest has those of every transformer under its name."""
+        return self.vit_weights or self.vit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +142,7 @@ def _patchcore(config: Config, image_size: int, pretrained: bool) -> "nn.Module"
 
     model: nn.Module = build_patchcore(
         config.backbone,
-        config.backbone_weights,
+        config.backbone_reference,
         coreset_ratio=config.coreset_ratio,
         num_neighbors=config.num_neighbors,
         pretrained=pretrained,
@@ -216,10 +223,10 @@ def build_detector(config: Config, image_size: int, *, pretrained: bool = True) 
 def network_of(config: Config) -> tuple[str, str]:
     """Name of the pretrained network that a detector rests on, and the reference to its weights."""
     if config.detector in VIT_DETECTORS:
-        return config.vit, config.vit_weights
+        return config.vit, config.vit_reference
     if config.detector == "efficientad" and config.teacher_weights:
         return "efficientad-teacher", config.teacher_weights
-    return config.backbone, config.backbone_weights or config.backbone
+    return config.backbone, config.backbone_reference
 
 
 def substitutes(config: Config) -> dict[str, str]:
@@ -246,13 +253,13 @@ def save_detector(model: "nn.Module", directory: Path, config: Config, image_siz
 def _encoder(config: Config, levels: tuple[int, ...], pretrained: bool) -> "Encoder":
     from components.detector_models.encoder import Encoder
 
-    return Encoder(config.backbone, levels, reference=config.backbone_weights, pretrained=pretrained)
+    return Encoder(config.backbone, levels, reference=config.backbone_reference, pretrained=pretrained)
 
 
 def _vit(config: Config, image_size: int, blocks: tuple[int, ...], norm: bool, pretrained: bool) -> "DinoEncoder":
     from components.detector_models.dino import DinoEncoder
 
-    return DinoEncoder(config.vit, config.vit_weights, image_size, blocks, norm=norm, pretrained=pretrained)
+    return DinoEncoder(config.vit, config.vit_reference, image_size, blocks, norm=norm, pretrained=pretrained)
 
 
 def predict(model: "nn.Module", images: "Tensor") -> "tuple[Tensor, Tensor]":

@@ -1,7 +1,8 @@
 """Where pretrained weights come from: package, hub, object store or local file, checked by sha256.
 
-A reference to weights is a name of the manifest `weights.yaml`, or an address with its digest,
-`ADDRESS#sha256=HEX`, where ADDRESS is a local path, `s3://BUCKET/KEY`, `https://...` or `hf://ORG/REPO/FILE@REVISION`.
+A reference to weights is a name of the manifest `weights.yaml`, or of the user's that `VIGIL_WEIGHTS_MANIFEST` names,
+or an address with its digest, `ADDRESS#sha256=HEX`, where ADDRESS is a local path, `s3://BUCKET/KEY`, `https://...` or
+`hf://ORG/REPO/FILE@REVISION`.
 """
 
 import fcntl
@@ -10,17 +11,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import yaml
-
 from components import hub, mirror, storage
 from components.artifacts import file_sha256
-from components.errors import InputError
+from components.errors import InputError, check
 from components.weights_entry import WeightsEntry
+from components.weights_manifest import VARIABLE, read_manifest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,11 +33,39 @@ _ADVICE = (
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-@cache
-def manifest() -> Mapping[str, WeightsEntry]:
+def packaged() -> Mapping[str, WeightsEntry]:
     """The entries of `weights.yaml` by name."""
-    entries = yaml.safe_load(MANIFEST_PATH.read_text(encoding="utf-8"))
-    return {name: WeightsEntry(name=name, **fields) for name, fields in entries.items()}
+    return read_manifest(str(MANIFEST_PATH))
+
+
+def manifest() -> Mapping[str, WeightsEntry]:
+    """The entries of `weights.yaml`, and of the user's manifest, by name.
+
+    Raises:
+        InputError: the user's manifest is missing or wrong, or has a name that `weights.yaml` has.
+        OSError: the object store that it is in cannot be reached.
+    """
+    uri = os.environ.get(VARIABLE, "")
+    own = read_manifest(uri) if uri else {}
+    for name in own:
+        check(name not in packaged(), f"weights manifest {uri}: name", name, "one that VIGIL's own manifest has not")
+    return {**packaged(), **own}
+
+
+def pinned(reference: str) -> str:
+    """A name of the user's manifest as `ADDRESS#sha256=HEX`; any other reference as it is.
+
+    The project's version says what a name of `weights.yaml` means. What one of the user's means may change from run to
+    run, and a result that is kept for later runs must not be found under a name alone.
+
+    Raises:
+        InputError: the user's manifest is missing or wrong.
+        OSError: the object store that it is in cannot be reached.
+    """
+    if not reference or "#" in reference or reference in packaged() or reference not in manifest():
+        return reference
+    entry = manifest()[reference]
+    return f"{entry.uri}#sha256={entry.sha256}"
 
 
 def resolve(reference: str) -> WeightsEntry:
@@ -47,11 +74,13 @@ def resolve(reference: str) -> WeightsEntry:
     Raises:
         InputError: the name is unknown, or the address is incomplete, has no valid digest or carries a credential.
     """
-    if reference in manifest():
-        return manifest()[reference]
+    if reference in packaged():
+        return packaged()[reference]
     address, separator, digest = reference.partition("#sha256=")
     if _is_hub(address):
         hub.check_address(address)
+    if not separator and reference in manifest():
+        return manifest()[reference]
     if not separator or not address:
         names = ", ".join(sorted(manifest()))
         raise InputError(f"weights: got {reference!r}, expected one of {names}, or ADDRESS#sha256=HEX")

@@ -1,6 +1,7 @@
 """What is known of a weights file before it is fetched."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,3 +16,5 @@ class WeightsEntry:
     """Hex digest of the file."""
     licence: str
     """SPDX identifier, or `unknown` for a file that the user named."""
+    figures: Mapping[str, str | int | float] = field(default_factory=dict)
+    """What was measured when the file was made, by name; empty where nothing is recorded."""

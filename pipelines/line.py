@@ -18,6 +18,7 @@ from components.errors import InputError, check, check_keys
 from components.ingestion.config import ALL_SHOTS, LOCO
 from components.storage import is_s3
 from components.vqgan.config import UNTRAINED
+from components.weights import pinned
 from pipelines.cron import check_cron
 from pipelines.parameters import SECTIONS, SHARED
 from pipelines.task_settings import Cluster, parse_cluster
@@ -45,6 +46,11 @@ _TOP_LEVEL = {
     "cluster": dict,
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_REFERENCES = (
+    *("embedder_weights", "weights", "perceptual_backbone"),
+    *("backbone_weights", "vit_weights", "teacher_weights"),
+)
+"""Fields that refer to weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +207,7 @@ def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mappi
         InputError: a key or a value is wrong.
     """
     check_keys("", content, (*_TOP_LEVEL, *SECTIONS))
+    content = _pinned(content)
     for name in ("name", "object", "dataset"):
         check(name in content, name, None, "a value; the key is missing")
     for name, kind in _TOP_LEVEL.items():
@@ -231,6 +238,20 @@ def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mappi
         cluster=parse_cluster(content.get("cluster", {}), cluster_defaults),
         **shared,
     )
+
+
+def _pinned(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A line's content, in which weights that the user's manifest names stand by address and digest.
+
+    Parameters of a run, and the names of its kept results, then say which file it was.
+    """
+    found = dict(content)
+    for name, value in content.items():
+        if name in SECTIONS and isinstance(value, Mapping):
+            found[name] = _pinned(value)
+        elif name in _REFERENCES and isinstance(value, str):
+            found[name] = pinned(value)
+    return found
 
 
 def _config(prefix: str, content: Mapping[str, Any], shared: Mapping[str, Any], profile: str, folder: Path) -> Any:

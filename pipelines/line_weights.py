@@ -1,8 +1,10 @@
 """Which pretrained weights a line or a profile needs: one table, by the section of a line."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from components.detectors import VIT_DETECTORS
 from components.embedding import CONSE, CONSE_WEIGHTS
 from components.errors import check
 from components.weights import manifest
@@ -25,8 +27,8 @@ def _generator(config: Any) -> Iterable[str]:
 
 
 def _detector(config: Any) -> Iterable[str]:
-    given = [config.vit_weights, config.teacher_weights]
-    return [config.backbone_weights or config.backbone, *(reference for reference in given if reference)]
+    vit = config.vit_reference if config.detector in VIT_DETECTORS else config.vit_weights
+    return [config.backbone_reference, *(reference for reference in (vit, config.teacher_weights) if reference)]
 
 
 def _text_guided(config: Any) -> Iterable[str]:
@@ -57,7 +59,8 @@ def stage_weights(stage: str, config: Any) -> list[str]:
 
 def line_weights(line: Line) -> list[str]:
     """References to the weights that a line's run loads."""
-    return _references(line.configs)
+    detectors = [replace(line.configs["detection"], detector=detector) for detector in line.detectors]
+    return _references({**{prefix: [line.configs[prefix]] for prefix in WEIGHTS}, "detection": detectors})
 
 
 def profile_weights(profile: str) -> list[str]:
@@ -71,7 +74,7 @@ def profile_weights(profile: str) -> list[str]:
         return list(manifest())
     values = PROFILES[profile]
     shared = {"object": "part", **{name: values[name] for name in SHARED if name in values}}
-    configs = {prefix: _config(prefix, {**shared, **values.get(prefix, {})}) for prefix in WEIGHTS}
+    configs = {prefix: [_config(prefix, {**shared, **values.get(prefix, {})})] for prefix in WEIGHTS}
     return _references(configs)
 
 
@@ -80,5 +83,7 @@ def _config(prefix: str, values: Mapping[str, Any]) -> Any:
     return config(**{name: value for name, value in values.items() if name in config.__dataclass_fields__})
 
 
-def _references(configs: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(name for prefix, needs in WEIGHTS.items() for name in needs(configs[prefix])))
+def _references(configs: Mapping[str, Sequence[Any]]) -> list[str]:
+    """References of all configs of each section, each once."""
+    found = (name for prefix, needs in WEIGHTS.items() for config in configs[prefix] for name in needs(config))
+    return list(dict.fromkeys(found))

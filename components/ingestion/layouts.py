@@ -13,6 +13,7 @@ from pathlib import Path
 
 from components.artifacts import require_directory
 from components.errors import InputError
+from components.good_images import drawn_for_test
 from components.ingestion.config import Config
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -74,11 +75,8 @@ def find_images(root: Path, config: Config) -> list[SourceImage]:
 
 
 def _find_folder(root: Path, config: Config) -> list[SourceImage]:
-    import numpy as np
-
     good = _images(root / "good")
-    order = np.random.default_rng(config.seed).permutation(len(good))
-    held_out = set(order[: max(1, round(config.test_fraction * len(good)))].tolist())
+    held_out = drawn_for_test(len(good), config.test_fraction, config.seed)
     sources = [
         SourceImage(path=path, split="test" if index in held_out else "train", defect="")
         for index, path in enumerate(good)

@@ -24,6 +24,7 @@ Where a checkpoint lies does not change what a loop gives, so it is no parameter
 
 _STATE = "state.safetensors"
 _PROGRESS = "progress"
+_RANDOM = "random"
 
 
 class Checkpoint:
@@ -137,6 +138,25 @@ def restore_optimizer(optimizer: "Optimizer", tensors: "Mapping[str, Tensor]", p
         kept = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         state.setdefault(int(index), {})[name] = kept
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def random_tensors() -> "dict[str, Tensor]":
+    """States of torch's random generators as named tensors: the processor's, then those of the accelerators."""
+    import torch
+
+    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+    return {f"{_RANDOM}.{index}": state for index, state in enumerate(states)}
+
+
+def restore_random(tensors: "Mapping[str, Tensor]") -> None:
+    """Inverse of `random_tensors`."""
+    import torch
+
+    named = strip_prefix(tensors, _RANDOM)
+    processor, *accelerators = [named[key] for key in sorted(named, key=int)]
+    torch.set_rng_state(processor)
+    if accelerators:
+        torch.cuda.set_rng_state_all(accelerators)
 
 
 def strip_prefix(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":

@@ -116,9 +116,12 @@ def generate(
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
 def pretrain(
     line: str,
-    sources: list[str],
     generator: Output[Model],
     metrics: Output[Metrics],
+    sources: list[str] = [],
+    datasets: list[dict[str, str]] = [],
+    publish: str = "",
+    licence: str = "",
     architecture: str = "small",
     codebook_size: int = 512,
     steps: int = 20_000,
@@ -149,6 +152,9 @@ def pretrain(
         generator: weights in half precision, and a config with the figures.
         metrics: figures on held-out images.
         sources: folders of good images, local or s3://BUCKET/PREFIX.
+        datasets: data sets of lines, each with uri, layout, test_fraction and seed.
+        publish: s3://BUCKET/PREFIX of the weights manifest to publish to; empty for none.
+        licence: SPDX expression of the published weights.
         architecture: small or f16.
         codebook_size: number of codebook vectors.
         steps: optimiser steps in all.
@@ -180,6 +186,9 @@ def pretrain(
         config = run.configure(
             PretrainConfig(
                 sources=tuple(sources),
+                datasets=tuple(datasets),
+                publish=publish,
+                licence=licence,
                 architecture=architecture,
                 codebook_size=codebook_size,
                 steps=steps,
@@ -204,7 +213,7 @@ def pretrain(
                 seed=seed,
             )
         )
-        run.finish(generator.path, pretrain(generator.path, config, run.progress), metrics)
+        run.finish(generator.path, pretrain(generator.path, config, run.progress, line), metrics)
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)

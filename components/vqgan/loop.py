@@ -9,7 +9,13 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from components.compute import device, placed
-from components.vqgan.checkpoint import optimizer_tensors, restore_optimizer, strip_prefix
+from components.vqgan.checkpoint import (
+    optimizer_tensors,
+    random_tensors,
+    restore_optimizer,
+    restore_random,
+    strip_prefix,
+)
 from components.vqgan.config import Config
 from components.vqgan.latents import sample_latents
 from components.vqgan.losses import LoopLoss, mse_loss
@@ -120,7 +126,7 @@ class FineTuning:
             **{f"discriminator.{key}": value for key, value in self.loss.discriminator.state_dict().items()},
             **optimizer_tensors(self._optimizer, "optimizer"),
             **optimizer_tensors(self.loss.optimizer, "discriminator_optimizer"),
-            **{f"random.{index}": value for index, value in enumerate(_random_states())},
+            **random_tensors(),
             "used": self._used,
             "step": torch.tensor(self.step_index),
         }
@@ -133,7 +139,7 @@ class FineTuning:
         self.loss.discriminator.load_state_dict(strip_prefix(tensors, "discriminator"))
         restore_optimizer(self._optimizer, tensors, "optimizer")
         restore_optimizer(self.loss.optimizer, tensors, "discriminator_optimizer")
-        _set_random_states(list(strip_prefix(tensors, "random").values()))
+        restore_random(tensors)
         self._used.copy_(tensors["used"])
         self.step_index = int(tensors["step"])
 
@@ -201,13 +207,3 @@ class FineTuning:
 
     def _split(self, tensors: Tensor) -> Iterator[Tensor]:
         return iter(torch.split(tensors, self.config.batch_size))
-
-
-def _random_states() -> list[Tensor]:
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
-
-
-def _set_random_states(states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if len(states) > 1:
-        torch.cuda.set_rng_state_all(states[1:])

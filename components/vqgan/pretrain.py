@@ -1,8 +1,6 @@
 """Pretraining of a base model: the VQGAN's own loss on crops of many images (Esser et al., 2021)."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,51 +9,79 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components import __version__
 from components.artifacts import CONFIG, WEIGHTS, file_sha256, new_directory, write_json
 from components.compute import device, placed, seed_everything
-from components.decode import decode_shrunk
 from components.errors import check
 from components.progress import OnStep
-from components.storage import local_folder
-from components.vqgan.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer, strip_prefix
+from components.vqgan.checkpoint import (
+    Checkpoint,
+    optimizer_tensors,
+    random_tensors,
+    restore_optimizer,
+    restore_random,
+    strip_prefix,
+)
 from components.vqgan.crops import CropSampler, centre_crop
 from components.vqgan.model import decode, encode, new_generator, psnr, quantise, restart_codes
 from components.vqgan.pretrain_config import PretrainConfig
+from components.vqgan.publication import check_publication, publish_base
+from components.vqgan.sources import read_sources
 from components.vqgan.vq_loss import VqLoss
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-_UNFIXED = ("steps", "checkpoint_every", "sources")
+_UNFIXED = ("steps", "checkpoint_every", "sources", "datasets", "publish", "licence")
 """Settings that may differ when a checkpoint is taken up: the images count by their digest, not by their place."""
 _EVALUATION_BATCH = 4
 _ADAM_BETAS = (0.9, 0.99)
 """Longer memory than the adversarial training's, since reconstruction alone makes most of the steps."""
 
 
-def pretrain(destination: str | Path, config: PretrainConfig, on_step: OnStep) -> dict[str, Any]:
-    """Train a base model and write it.
+def pretrain(destination: str | Path, config: PretrainConfig, on_step: OnStep, name: str = "") -> dict[str, Any]:
+    """Train a base model, write it, and publish it where the config says so.
 
-    With the environment variable `VIGIL_CHECKPOINTS`, a folder or `s3://BUCKET/PREFIX`, a run that was killed goes on
-    from its last checkpoint, to the same digits.
+    With the environment variable `VIGIL_CHECKPOINTS`, a folder or `s3://BUCKET/PREFIX`, a run that was killed, or that
+    could not publish, goes on from its last checkpoint, to the same digits.
 
     Args:
         destination: generator artifact to write: tensors in half precision, and a config with the figures.
         config: settings.
         on_step: told the losses of every step.
+        name: the base model's in the weights manifest.
 
     Returns:
-        Figures on the held-out images, the digest of the weights, and what was trained on.
+        Figures on the held-out images, the digest of the weights, what was trained on, and the manifest, if any.
 
     Raises:
-        InputError: a folder is missing, or an image is damaged.
+        InputError: a folder is missing, holds test images, or an image is damaged, or the base model cannot be
+            published where the config says.
+        OSError: the object store cannot be reached.
     """
+    check_publication(name, config)
     seed_everything(config.seed)
-    with ExitStack() as stack:
-        folders = [stack.enter_context(local_folder(source, "pretrain.sources")) for source in config.sources]
-        images, digest = read_images(folders, config.image_side)
-    check(len(images) > 1, "pretrain.sources", config.sources, "at least two images, one of them to hold out")
+    images, digest = read_sources(config)
+    check(len(images) > 1, "pretrain.sources", f"{len(images)} image", "at least two images, one of them to hold out")
     train, held_out = split_images(images, config)
     training = Pretraining(train, config)
-    checkpoint = Checkpoint({"images": digest, **_fixed(config)})
+    checkpoint = Checkpoint({"version": __version__, "images": digest, **_fixed(config)})
+    _train(training, checkpoint, on_step)
+    training.model.half().float()  # the figures are those of the published half precision
+    figures = evaluate(training.model, training.loss, held_out, max(config.sizes))
+    facts = {
+        "images": len(train),
+        "held_out": len(held_out),
+        "images_digest": digest,
+        "perceptual": training.loss.perceptual.name,
+        "vigil_version": __version__,
+    }
+    written = _write(Path(destination), training, figures | facts)
+    published = publish_base(Path(destination), name, config, written)
+    checkpoint.remove()
+    return written | published
+
+
+def _train(training: "Pretraining", checkpoint: Checkpoint, on_step: OnStep) -> None:
+    """All steps that the checkpoint, where there is one, has not done yet."""
+    config = training.config
     loaded = checkpoint.load()
     if loaded is not None:
         training.load_state(loaded[0])
@@ -64,31 +90,6 @@ def pretrain(destination: str | Path, config: PretrainConfig, on_step: OnStep) -
         on_step(training.step_index, config.steps, scalars)
         if training.step_index % config.checkpoint_every == 0 or training.step_index == config.steps:
             checkpoint.save(training.state(), {})
-    training.model.half().float()  # the figures are those of the published half precision
-    figures = evaluate(training.model, training.loss, held_out, max(config.sizes))
-    facts = {
-        "images": len(train),
-        "held_out": len(held_out),
-        "images_digest": digest,
-        "perceptual": training.loss.perceptual.name,
-    }
-    published = _publish(Path(destination), training, figures | facts)
-    checkpoint.remove()
-    return published
-
-
-def read_images(folders: Sequence[Path], longest: int) -> tuple[list[Tensor], str]:
-    """Images [3, height, width], uint8, of all files below the folders, and the digest of the files' contents.
-
-    Images are in the order of their files' digests, so that neither names nor folders matter; equal files count once.
-
-    Raises:
-        InputError: a file is no image, or damaged.
-    """
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES]
-    by_digest = {file_sha256(path): path for path in files}
-    ordered = sorted(by_digest)
-    return [_read(by_digest[key], longest) for key in ordered], hashlib.sha256("".join(ordered).encode()).hexdigest()
 
 
 def split_images(images: Sequence[Tensor], config: PretrainConfig) -> tuple[list[Tensor], list[Tensor]]:
@@ -136,8 +137,8 @@ class Pretraining:
             **{f"discriminator.{key}": value for key, value in self.loss.discriminator.state_dict().items()},
             **optimizer_tensors(self._optimizer, "optimizer"),
             **optimizer_tensors(self.loss.optimizer, "discriminator_optimizer"),
+            **random_tensors(),
             "used": self._used,
-            "random": torch.get_rng_state(),
             "step": torch.tensor(self.step_index),
         }
 
@@ -148,7 +149,7 @@ class Pretraining:
         restore_optimizer(self._optimizer, tensors, "optimizer")
         restore_optimizer(self.loss.optimizer, tensors, "discriminator_optimizer")
         self._used.copy_(tensors["used"])
-        torch.set_rng_state(tensors["random"])
+        restore_random(tensors)
         self.step_index = int(tensors["step"])
 
     def _autoencoder_step(self, images: Tensor) -> dict[str, float]:
@@ -243,11 +244,7 @@ def _fixed(config: PretrainConfig) -> dict[str, Any]:
     return {name: value for name, value in asdict(config).items() if name not in _UNFIXED}
 
 
-def _read(path: Path, longest: int) -> Tensor:
-    return torch.from_numpy(decode_shrunk(path, longest).copy()).permute(2, 0, 1).contiguous()
-
-
-def _publish(destination: Path, training: Pretraining, figures: dict[str, Any]) -> dict[str, Any]:
+def _write(destination: Path, training: Pretraining, figures: dict[str, Any]) -> dict[str, Any]:
     from safetensors.torch import save_file
 
     with new_directory(destination) as directory:

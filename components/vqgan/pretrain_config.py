@@ -1,19 +1,34 @@
 """Settings of pretraining."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.errors import check, check_seed
+from components.errors import check, check_keys, check_seed
+from components.good_images import GOOD_FOLDERS
+from components.storage import is_s3, split_uri
 from components.vqgan.config import PERCEPTUALS
 
 ARCHITECTURES = ("small", "f16")
+DATASET_KEYS = ("uri", "layout", "test_fraction", "seed")
+"""What a line's data set is named by; all values are texts."""
+
+_FRACTION = re.compile(r"0?\.\d+|\d(\.\d+)?e-\d+")
+_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*( (AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """Settings of a base model: a VQGAN trained on the good images of many lines, before any line's own loop."""
 
-    sources: tuple[str, ...]
-    """Folders, local or `s3://BUCKET/PREFIX`; every image below them is read."""
+    sources: tuple[str, ...] = ()
+    """Folders of good images, local or `s3://BUCKET/PREFIX`; every image below them is read."""
+    datasets: tuple[Mapping[str, str], ...] = ()
+    """Data sets of lines, by `DATASET_KEYS` as in a line's section `dataset`; their good training images are read."""
+    publish: str = ""
+    """`s3://BUCKET/PREFIX` of the weights manifest that the base model is published to; empty for none."""
+    licence: str = ""
+    """SPDX expression of the published weights, which the owner of the images states."""
     architecture: str = "small"
     """`small` (f8) or `f16`, as in the line's loop."""
     codebook_size: int = 512
@@ -67,7 +82,7 @@ class PretrainConfig:
         Raises:
             InputError: a field has a value out of its range.
         """
-        check(bool(self.sources), "pretrain.sources", self.sources, "at least one folder or s3://BUCKET/PREFIX")
+        self._check_places()
         check(self.architecture in ARCHITECTURES, "pretrain.architecture", self.architecture, f"one of {ARCHITECTURES}")
         check(self.perceptual in PERCEPTUALS, "pretrain.perceptual", self.perceptual, f"one of {PERCEPTUALS}")
         check(bool(self.sizes), "pretrain.sizes", self.sizes, "at least one size")
@@ -96,3 +111,25 @@ class PretrainConfig:
             value = getattr(self, name)
             check(0 <= value <= 100, f"pretrain.{name}", value, "0 to 100")
         check_seed(self.seed)
+
+    def _check_places(self) -> None:
+        given = self.sources or self.datasets
+        check(bool(given), "pretrain.sources", self.sources, "at least one folder or s3://BUCKET/PREFIX, or lines")
+        for dataset in self.datasets:
+            _check_dataset(dataset)
+        if self.publish:
+            prefix = is_s3(self.publish) and bool(split_uri(self.publish)[1])
+            check(prefix, "pretrain.publish", self.publish, "s3://BUCKET/PREFIX")
+        if self.publish or self.licence:
+            named = bool(_LICENCE.fullmatch(self.licence))
+            check(named, "pretrain.licence", self.licence, "an SPDX expression, such as CC-BY-4.0 or LicenseRef-Plant")
+
+
+def _check_dataset(dataset: Mapping[str, str]) -> None:
+    prefix = "pretrain.datasets"
+    check_keys(f"{prefix}.", dataset, DATASET_KEYS)
+    check(len(dataset) == len(DATASET_KEYS), prefix, dataset, f"all of {', '.join(DATASET_KEYS)}")
+    layout, fraction, seed = (dataset[key] for key in DATASET_KEYS[1:])
+    check(layout in GOOD_FOLDERS, f"{prefix}.layout", layout, f"one of {', '.join(GOOD_FOLDERS)}")
+    check(bool(_FRACTION.fullmatch(fraction)), f"{prefix}.test_fraction", fraction, "between 0 and 1")
+    check(seed.isdecimal(), f"{prefix}.seed", seed, "a whole number, 0 or more")

@@ -27,15 +27,18 @@ def weights() -> None:
 
 @app.command("list")
 def list_weights(profile: Profile = "all", line: LineOption = None) -> None:
-    """Show name, licence, size where it is known, digest, source, and where the file is."""
+    """Show name, licence, size where it is known, digest, source, where the file is, and figures that are recorded."""
     from rich.table import Table
 
     table = Table()
     for title in ("name", "licence", "MB", "sha256", "source", "here"):
         table.add_column(title, overflow="fold")
-    for reference in _references(profile, line):
+    references = _references(profile, line)
+    for reference in references:
         table.add_row(*(escape(cell) for cell in _row(reference)))
     console.print(table)
+    for reference in references:
+        _print_figures(reference)
 
 
 @app.command()
@@ -78,11 +81,22 @@ def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) ->
 
 
 def _references(profile: str, line: Path | None) -> list[str]:
+    from components.weights import manifest
     from pipelines.line import load_line
     from pipelines.line_weights import line_weights, profile_weights
 
     named = line_weights(load_line(line)) if line is not None else []
-    return list(dict.fromkeys([*profile_weights(profile), *named]))
+    names = {f"{entry.uri}#sha256={entry.sha256}": name for name, entry in manifest().items()}
+    return list(dict.fromkeys([*profile_weights(profile), *(names.get(found, found) for found in named)]))
+
+
+def _print_figures(reference: str) -> None:
+    from components.weights import resolve
+
+    entry = resolve(reference)
+    if entry.figures:
+        shown = ", ".join(f"{name} {value}" for name, value in entry.figures.items())
+        console.print(f"{escape(entry.name)}: {escape(shown)}", soft_wrap=True)
 
 
 def _row(reference: str) -> tuple[str, ...]:

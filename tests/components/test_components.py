@@ -40,7 +40,7 @@ from components.vqgan.text_guided_config import TextGuidedConfig
 
 ROOT = Path(components.__file__).parent
 SHELLS = sorted(ROOT.glob("*/component.py"))
-PLAIN = {str, int, float, bool, list[str], list[int]}
+PLAIN = {str, int, float, bool, list[str], list[int], list[dict[str, str]]}
 MAX_STATEMENTS = 10
 
 CONFIGS = [

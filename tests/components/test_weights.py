@@ -51,7 +51,7 @@ def test_manifest_names_digest_and_licence_of_every_file() -> None:
     for name, entry in weights.manifest().items():
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256), name
         assert re.fullmatch(r"(package|https|hf|s3)://\S+", entry.uri), name
-        assert entry.licence in {"Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "MIT"}, name
+        assert entry.licence in {"Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "CC-BY-SA-4.0", "MIT"}, name
 
 
 def test_name_of_the_manifest_is_resolved() -> None:
@@ -67,7 +67,7 @@ def test_address_with_digest_is_resolved() -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("vit", r"weights: got 'vit', expected one of .*minilm-l6-v2, .*vgg16, vqgan-small, or ADDRESS#sha256=HEX"),
+        ("vit", r"weights: got 'vit', expected one of .*vgg16, vqgan-small, wide-resnet50, or ADDRESS#sha256=HEX"),
         ("file.safetensors", "weights: got 'file.safetensors'"),
         (f"#sha256={_DIGEST}", "weights: got '#sha256="),
         ("file#sha256=abc", "weights file: got digest 'abc', expected 64 lower-case hex digits"),

@@ -21,7 +21,10 @@ from components.prompts.config import Config as PromptsConfig
 from components.registration.config import Config as RegistrationConfig
 from components.selection.config import Config as SelectionConfig
 from components.vqgan.config import Config as GeneratorConfig
+from components.weights_entry import WeightsEntry
+from components.weights_manifest import add_entry
 from pipelines.line import Line, load_line, load_lines, parse_line
+from pipelines.line_weights import line_weights
 from pipelines.parameters import pipeline_signature
 from pipelines.task_settings import Cluster, Resources
 
@@ -301,11 +304,29 @@ def test_standard_profile_needs_generator_weights() -> None:
     assert (line.configs["generator"].architecture, line.configs["generator"].weights) == ("f16", WEIGHTS)
 
 
-def test_detector_on_a_transformer_needs_its_weights() -> None:
-    expected = "detection.vit_weights: got '', expected the reference to DINOv2's weights of dinov2-small"
-    assert message(detectors=["padim", "anomalydino"]).startswith(expected)
+def test_detector_on_a_transformer_takes_the_manifests_weights_or_those_that_are_named() -> None:
+    line = parse(detectors=["padim", "anomalydino"])
+    assert line_weights(line)[-1] == "dinov2-small"
     line = parse(detectors=["padim", "anomalydino"], detection={"vit_weights": WEIGHTS})
+    assert line_weights(line)[-1] == WEIGHTS
+    assert "dinov2-small" not in line_weights(line)
     assert [trial["detector"] for trial in line.arguments()["trials"]][::4] == ["padim", "anomalydino"]
+
+
+def test_weights_of_the_users_manifest_stand_by_address_and_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kept result is found again by the file, not by a name that may get another file."""
+    manifest = tmp_path / "weights.yaml"
+    monkeypatch.setenv("VIGIL_WEIGHTS_MANIFEST", str(manifest))
+    entry = WeightsEntry(name="ours", uri="s3://weights/ours", sha256="ab" * 32, licence="CC-BY-4.0")
+    add_entry(str(manifest), entry)
+    labels = {"cluster": {"labels": {"weights": "ours"}}}
+    line = parse(generator={"weights": "ours"}, detection={"vit_weights": "ours"}, **labels)
+    expected = f"s3://weights/ours#sha256={'ab' * 32}"
+    assert line.arguments()["generator_weights"] == line.arguments()["detection_vit_weights"] == expected
+    assert line.arguments()["generator_perceptual_backbone"] == "vgg16"
+    assert line.cluster.labels == {"weights": "ours"}
 
 
 def test_another_embedder_drops_the_weights_of_the_profile() -> None:

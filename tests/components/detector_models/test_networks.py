@@ -1,14 +1,17 @@
 """The networks by themselves: Gaussians against their definition, weights by reference, and what does not fit."""
 
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
 
 from components.artifacts import file_sha256
+from components.backbones import RESNETS
 from components.detector_models.dino import DinoEncoder
 from components.detector_models.efficientad import build_paper
 from components.detector_models.encoder import Encoder
@@ -65,6 +68,30 @@ def test_residual_network_by_reference(tmp_path: Path) -> None:
     torch.testing.assert_close(encoder(images), expected)
     with pytest.raises(InputError, match=r"weights .*lite\.safetensors: no tensor 'conv1\.weight'"):
         Encoder("resnet18", (3,), reference=written({"a": torch.zeros(1)}, tmp_path / "lite.safetensors"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_residual_network_as_torchvision_saves_it(tmp_path: Path, zipped: bool) -> None:
+    """Parameters and buffers under torchvision's names, in PyTorch's format of today and of its older files."""
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(weights=None).eval()
+    path = tmp_path / "resnet18.pth"
+    tensors = {**network.state_dict(), **dict(network.named_parameters())}
+    torch.save(OrderedDict(tensors), path, _use_new_zipfile_serialization=zipped)
+    encoder = Encoder("resnet18", (1,), reference=f"{path}#sha256={file_sha256(path)}")
+    images = torch.rand(1, 3, 64, 64)
+    normalised = (images - encoder.mean) / encoder.std
+    with torch.no_grad():
+        stem = network.maxpool(network.relu(network.bn1(network.conv1(normalised))))
+        torch.testing.assert_close(encoder(images)[0], network.layer1(stem))
+
+
+def test_papers_backbone_has_torchvisions_names_and_shapes() -> None:
+    with torch.device("meta"):
+        stored = torchvision.models.wide_resnet50_2(weights=None).state_dict()
+        body = timm.create_model(RESNETS["wide-resnet50"], pretrained=False, features_only=True, out_indices=(1, 2, 3))
+    expected = {key: value.shape for key, value in body.state_dict().items()}
+    assert {key: stored[key].shape for key in expected} == expected
 
 
 @pytest.mark.parametrize("detector", ["reverse_distillation", "padim", "patchcore"])

@@ -8,10 +8,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from components import weights
 from components.artifacts import CONFIG, ImageSet, file_sha256, read_json
+from components.backbones import BACKBONES, RESNETS, VITS
 from components.detection.train import fit, train_detector
 from components.detection.trainers import TRAINERS
-from components.detectors import DETECTORS, Config, Detector, predict
+from components.detectors import DETECTORS, Config, Detector, network_of, predict
 from components.errors import InputError
 from components.registration.config import Config as GateConfig
 from components.registration.export import export_detector
@@ -108,11 +110,22 @@ def test_loaded_detector_needs_no_weights_file(
     torch.testing.assert_close(Detector(tmp_path / name).predict(images.tensor(images.ids("test")))[0], expected)
 
 
-@pytest.mark.parametrize("name", VIT_STEPS)
-def test_transformer_without_weights_is_refused(name: str) -> None:
-    expected = rf"detection\.vit_weights: got '', expected the reference to DINOv2's weights of dinov2-small.*{name}"
-    with pytest.raises(InputError, match=expected):
-        Config(detector=name)
+@pytest.mark.parametrize(
+    ("settings", "network"),
+    [
+        ({"detector": "anomalydino"}, "dinov2-small"),
+        ({"detector": "dinomaly", "vit": "dinov2-base-reg4"}, "dinov2-base-reg4"),
+        ({"detector": "padim", "backbone": "resnet18"}, "resnet18"),
+        ({"detector": "patchcore", "backbone": "wide-resnet50"}, "wide-resnet50"),
+    ],
+)
+def test_network_without_a_reference_is_the_manifests(settings: dict[str, Any], network: str) -> None:
+    assert network_of(Config(**settings)) == (network, network)
+    assert weights.resolve(network).name == network
+
+
+def test_manifest_has_every_network_of_the_detectors() -> None:
+    assert {*BACKBONES, *RESNETS, *VITS} <= weights.packaged().keys()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +135,6 @@ def test_transformer_without_weights_is_refused(name: str) -> None:
             {"backbone": "resnet50"},
             r"detection\.backbone: got 'resnet50', expected one of efficientnet-lite0, .*resnet18",
         ),
-        ({"backbone": "resnet18"}, r"detection\.backbone_weights: got '', expected the reference to torchvision's"),
         ({"backbone_weights": "x"}, r"detection\.backbone_weights: got 'x', expected none: efficientnet-lite0 brings"),
         ({"vit": "dinov3"}, r"detection\.vit: got 'dinov3', expected one of dinov2-small"),
         ({"cflow_steps": 0}, r"detection\.cflow_steps: got 0, expected 1 to 100000"),

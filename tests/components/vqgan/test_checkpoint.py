@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from components.compute import device
 from components.errors import InputError
 from components.vqgan.checkpoint import (
     CHECKPOINTS,
     Checkpoint,
     optimizer_tensors,
+    random_tensors,
     restore_optimizer,
+    restore_random,
     strip_prefix,
 )
 
@@ -100,3 +103,16 @@ def test_moments_take_the_memory_format_of_their_parameters() -> None:
 def test_prefix_is_a_whole_word() -> None:
     tensors = {"model.a": torch.ones(1), "models.b": torch.ones(1), "model": torch.ones(1)}
     assert list(strip_prefix(tensors, "model")) == ["a"]
+
+
+def test_random_generators_of_all_devices_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path))
+    states = random_tensors()
+    assert len(states) == 1 + torch.cuda.device_count()
+    Checkpoint({}).save(states, {})
+    drawn = torch.rand(3), torch.rand(3, device=device())
+    loaded = Checkpoint({}).load()
+    assert loaded is not None
+    restore_random(loaded[0])
+    assert torch.equal(torch.rand(3), drawn[0])
+    assert torch.equal(torch.rand(3, device=device()), drawn[1])

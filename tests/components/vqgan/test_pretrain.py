@@ -14,8 +14,9 @@ from components.vqgan.checkpoint import CHECKPOINTS
 from components.vqgan.config import Config
 from components.vqgan.crops import CropSampler, centre_crop, resized
 from components.vqgan.model import build_generator
-from components.vqgan.pretrain import learning_rate_factor, perplexity, pretrain, read_images, split_images
+from components.vqgan.pretrain import learning_rate_factor, perplexity, pretrain, split_images
 from components.vqgan.pretrain_config import PretrainConfig
+from components.vqgan.sources import images_digest, read_sources
 
 SIDES = ((96, 64), (64, 80), (70, 70))
 
@@ -125,16 +126,31 @@ def test_training_lowers_the_loss_of_the_crops(tmp_path: Path) -> None:
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
+def test_checkpoint_of_another_version_is_not_taken_up(
+    tmp_path: Path, folders: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(step: int, total: int, scalars: Mapping[str, float]) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path / "base", settings(folders), kill)
+    monkeypatch.setattr("components.vqgan.pretrain.__version__", "0.0.0")
+    assert run(tmp_path, settings(folders))[0][0] == 1
+
+
 def test_images_are_ordered_by_content_and_counted_once(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    images, digest = read_images([Path(folder) for folder in folders], 48)
+    config = replace(settings(folders), sizes=(32,), image_side=48)
+    images, digest = read_sources(config)
     assert all(max(image.shape) == 48 for image in images)
     other = tmp_path / "other"
     for path in sorted(Path(tmp_path).rglob("*.[pj]*g")):
         for copy in ("x", "y"):
             (other / copy).mkdir(parents=True, exist_ok=True)
             (other / copy / f"z{path.name}").write_bytes(path.read_bytes())
-    again, same = read_images([other], 48)
-    assert same == digest
+    again, same = read_sources(replace(config, sources=(str(other),)))
+    assert same == digest == images_digest(other.rglob("*.*g"))
     assert len(again) == 3
     assert all(torch.equal(*pair) for pair in zip(images, again, strict=True))
 
@@ -203,8 +219,26 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("sources", ()), ("sizes", (48,)), ("image_side", 32), ("steps", 0), ("held_out", 1.0), ("decay", 2.0)],
+    [
+        ("sources", ()),
+        ("datasets", ({"uri": "x"},)),
+        ("datasets.layout", ({"uri": "x", "layout": "png", "test_fraction": "0.2", "seed": "0"},)),
+        ("datasets.test_fraction", ({"uri": "x", "layout": "folder", "test_fraction": "1.0", "seed": "0"},)),
+        ("datasets.seed", ({"uri": "x", "layout": "folder", "test_fraction": "1e-05", "seed": "-1"},)),
+        ("publish", "s3://weights"),
+        ("licence", "free to use"),
+        ("sizes", (48,)),
+        ("image_side", 32),
+        ("steps", 0),
+        ("held_out", 1.0),
+        ("decay", 2.0),
+    ],
 )
 def test_config_names_field_value_and_expectation(field: str, value: object) -> None:
     with pytest.raises(InputError, match=rf"pretrain\.{field}: got "):
-        PretrainConfig(**{"sources": ("x",), field: value})  # type: ignore[arg-type]
+        PretrainConfig(**{"sources": ("x",), field.partition(".")[0]: value})  # type: ignore[arg-type]
+
+
+def test_publishing_needs_a_licence() -> None:
+    with pytest.raises(InputError, match=r"pretrain\.licence: got '', expected an SPDX expression"):
+        PretrainConfig(sources=("x",), publish="s3://weights/bases")
