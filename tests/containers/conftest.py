@@ -102,7 +102,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
 def built(docker: Docker) -> str:
     """What the build of all images printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "images.build"],
+        [sys.executable, "-m", "images.build", "--replace"],
         cwd=ROOT,
         env={**os.environ, **docker.environment},
         capture_output=True,
