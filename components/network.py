@@ -178,16 +178,18 @@ class _Reader(io.RawIOBase):
 
 
 class _Socket:
-    """A socket with a least rate of reading; what it sends has a time-out for each 64 KiB."""
+    """A socket with a least rate of reading, while it is `paced`; what it sends has a time-out for each 64 KiB."""
 
     def __init__(self, sock: Any, limits: Limits) -> None:
         self._sock, self._limits = sock, limits
+        self.paced = True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock.makefile(mode, buffering=0), self._limits), _READ_BUFFER)
+        raw = self._sock.makefile(mode, buffering=0)
+        return io.BufferedReader(_Reader(raw, self._limits) if self.paced else raw, _READ_BUFFER)
 
     def sendall(self, content: bytes) -> None:
         view = memoryview(content)
@@ -196,15 +198,25 @@ class _Socket:
 
 
 class _HttpConnection(HTTPConnection):
+    """A connection whose answers have a least rate, but that to a POST: a store sends single blanks while it joins
+    the parts of an upload.
+    """
+
     def connect(self) -> None:
         super().connect()
         self.sock = _Socket(self.sock, limits())
 
+    def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False) -> None:
+        self._paced = method != "POST"
+        super().putrequest(method, url, skip_host=skip_host, skip_accept_encoding=skip_accept_encoding)
 
-class _HttpsConnection(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.sock = _Socket(self.sock, limits())
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        self.sock.paced = self._paced
+        return super().getresponse()
+
+
+class _HttpsConnection(_HttpConnection, HTTPSConnection):
+    pass
 
 
 class _HttpPool(HTTPConnectionPool):

@@ -14,7 +14,19 @@ import pytest
 
 from components import storage
 from components.errors import InputError
-from tests.faulty_proxy import Busy, CutOff, Fault, Flip, Proxy, Trickle, private_ca, proxy
+from tests.faulty_proxy import (
+    Busy,
+    CutOff,
+    FailedCompletion,
+    Fault,
+    Flip,
+    LostCompletion,
+    Proxy,
+    Trickle,
+    ends_upload,
+    private_ca,
+    proxy,
+)
 from tests.s3_server import ACCESS_KEY, BUCKET, SECRET, S3Server, use_store
 
 pytestmark = pytest.mark.s3
@@ -192,6 +204,57 @@ def test_busy_server_is_sent_again(between: Proxy, prefix: str, tmp_path: Path, 
     assert (tmp_path / "model").read_bytes() == content
 
 
+def test_upload_whose_last_answer_is_lost_is_found_stored(between: Proxy, prefix: str, tmp_path: Path) -> None:
+    between.fault = LostCompletion()
+
+    content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
+
+    assert between.fault.lost
+    assert sum(map(ends_upload, between.requests)) == 2
+    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == content
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["new", "over another object"])
+def test_upload_that_fails_in_a_successful_answer_is_sent_again(
+    between: Proxy, prefix: str, tmp_path: Path, earlier: bool
+) -> None:
+    if earlier:
+        _publish(tmp_path, f"{prefix}/model")
+    between.fault = FailedCompletion()
+
+    content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
+
+    assert sum(map(ends_upload, between.requests)) == 2
+    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == content
+
+
+def test_upload_that_keeps_failing_in_a_successful_answer_is_an_error(
+    between: Proxy, prefix: str, tmp_path: Path
+) -> None:
+    between.fault = FailedCompletion(times=100)
+
+    with pytest.raises(OSError, match=f"{prefix}/model: was not stored") as caught:
+        _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
+
+    assert not isinstance(caught.value, InputError)
+    assert storage.stored_sha256(f"{prefix}/model") is None
+
+
+def test_answer_to_an_upload_may_take_its_time(
+    between: Proxy, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIGIL_NET_WINDOW", "1")
+    between.fault = Trickle(0, seconds=0.005, method="POST")
+
+    content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
+
+    assert sum(request.startswith("POST") for request in between.requests) == 2
+    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == content
+
+
 def test_server_that_stays_busy_is_an_error(between: Proxy, prefix: str, tmp_path: Path) -> None:
     between.fault = Busy("GET", times=100)
 
@@ -205,9 +268,9 @@ def test_server_that_stays_busy_is_an_error(between: Proxy, prefix: str, tmp_pat
 def test_trickle_is_an_error_within_the_window(
     between: Proxy, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
+    _publish(tmp_path, f"{prefix}/model")
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
     monkeypatch.setenv("VIGIL_NET_WINDOW", "3")
-    _publish(tmp_path, f"{prefix}/model")
     between.fault = Trickle(after, seconds=1)
     (tmp_path / "target").mkdir()
     start = time.monotonic()
@@ -216,17 +279,20 @@ def test_trickle_is_an_error_within_the_window(
         storage.fetch_object(f"{prefix}/model", tmp_path / "target" / "model")
 
     assert time.monotonic() - start < 20
+    assert between.gets()
     _assert_nothing_but_partials(tmp_path / "target")
 
 
 def test_silence_is_an_error(between: Proxy, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
-    monkeypatch.setenv("VIGIL_NET_TIMEOUT", "1")
     _publish(tmp_path, f"{prefix}/model")
+    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
+    monkeypatch.setenv("VIGIL_NET_TIMEOUT", "5")
     between.fault = Trickle(0, seconds=30)
 
     with pytest.raises(OSError, match=r"did not answer after 1 attempts \(ReadTimeoutError\)"):
         storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+
+    assert between.gets()
 
 
 @pytest.mark.parametrize("kind", ["ours", "one piece", "equal parts", "unequal parts"])
@@ -292,9 +358,9 @@ def test_object_that_changes_between_attempts_is_fetched_anew(between: Proxy, pr
 def test_object_that_changes_between_calls_is_fetched_anew(
     between: Proxy, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
     uri, target = f"{prefix}/model", tmp_path / "target" / "model"
     _publish(tmp_path, uri)
+    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
     between.fault = CutOff(2 * _MIB)
     with pytest.raises(OSError, match="broke off after 1 attempts"):
         storage.fetch_object(uri, target)
