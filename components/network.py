@@ -198,8 +198,9 @@ class _Socket:
 
 
 class _HttpConnection(HTTPConnection):
-    """A connection whose answers have a least rate, but that to a POST: a store sends single blanks while it joins
-    the parts of an upload.
+    """A connection whose answers have a least rate.
+
+    Those to a POST have none: while a store joins the parts of an upload, it sends a blank now and then.
     """
 
     def connect(self) -> None:

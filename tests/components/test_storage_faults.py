@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -395,25 +396,60 @@ def test_data_set_that_changes_while_it_is_fetched_is_an_error(between: Proxy, p
     assert not (tmp_path / "target").exists()
 
 
-@pytest.mark.parametrize("call", ["fetch_object", "fetch_prefix"])
-def test_no_space_is_an_error_and_leaves_nothing(prefix: str, tmp_path: Path, call: str) -> None:
-    _publish(tmp_path, f"{prefix}/model")
-    (tmp_path / "target").mkdir()
-    uri = f"{prefix}/model" if call == "fetch_object" else prefix
-    script = f"from components import storage; from pathlib import Path; storage.{call}({uri!r}, Path('target/model'))"
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"a small file system cannot be mounted: {done.stderr}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
+
+def _fetch(call: str, uri: str, folder: Path, most_bytes: int = resource.RLIM_INFINITY) -> str:
+    """What a process says that fails to fetch to a folder, with a limit of the size of files."""
+    uri, target = (f"{uri}/model", "target/model") if call == "fetch_object" else (uri, "target/set")
+    script = f"from components import storage; from pathlib import Path; storage.{call}({uri!r}, Path({target!r}))"
     done = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (_MIB, _MIB)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
         capture_output=True,
         text=True,
         check=False,
     )
-
     assert done.returncode == 1
-    assert f"File too large after {_MIB} of {4 * _MIB} bytes" in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("call", ["fetch_object", "fetch_prefix"])
+def test_no_space_is_an_error_and_leaves_nothing(prefix: str, tmp_path: Path, small_disk: Path, call: str) -> None:
+    _publish(tmp_path, f"{prefix}/model")
+    (small_disk / "target").mkdir()
+
+    said = _fetch(call, prefix, small_disk)
+
+    assert re.search(rf"No space left on device after \d+ of {4 * _MIB} bytes", said)
+    assert not list((small_disk / "target").iterdir())
+
+
+@pytest.mark.parametrize("call", ["fetch_object", "fetch_prefix"])
+def test_limit_of_a_files_size_is_an_error_and_leaves_nothing(prefix: str, tmp_path: Path, call: str) -> None:
+    _publish(tmp_path, f"{prefix}/model")
+    (tmp_path / "target").mkdir()
+
+    said = _fetch(call, prefix, tmp_path, most_bytes=_MIB)
+
+    assert f"File too large after {_MIB} of {4 * _MIB} bytes" in said
     assert not list((tmp_path / "target").iterdir())
 
 
