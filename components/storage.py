@@ -18,7 +18,7 @@ from components.artifacts import file_sha256, new_directory, require_directory
 from components.checksums import SHA256_HEADER
 from components.errors import InputError, check
 from components.network import CONNECTIONS, Pool, UnreachableError, tls_context
-from components.transfer import ChangedError, CorruptError, Opened, discard_partials, fetch
+from components.transfer import ChangedError, CorruptError, Opened, discard_partials, fetch, read_sha256
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -139,6 +139,19 @@ def stored_sha256(uri: str) -> str | None:
     """
     headers = _headers(uri)
     return None if headers is None else headers.get(SHA256_HEADER)
+
+
+def read_object_sha256(uri: str) -> str:
+    """The sha256 of an object's bytes, all of which are read; `stored_sha256` tells what was once recorded.
+
+    Raises:
+        InputError: bucket or object is missing, or the credentials are refused.
+        OSError: the store cannot be reached, or the object changes while it is read.
+    """
+    bucket, key = split_uri(uri)
+    check(bool(key), "uri", uri, "s3://BUCKET/KEY")
+    with _store(uri) as client:
+        return read_sha256(_found(client, bucket, key))
 
 
 def object_exists(uri: str) -> bool:

@@ -1,5 +1,6 @@
 """A real S3 server that is killed, slow, cut off or lies: a transfer ends complete, or in a clear error and no file."""
 
+import hashlib
 import io
 import os
 import re
@@ -182,6 +183,16 @@ def test_connection_that_always_breaks_off_is_an_error(between: Proxy, prefix: s
         storage.fetch_object(f"{prefix}/model", tmp_path / "target" / "model")
 
     _assert_nothing_but_partials(tmp_path / "target")
+
+
+def test_object_is_read_to_its_end_through_interruptions(between: Proxy, prefix: str, tmp_path: Path) -> None:
+    content = _publish(tmp_path, f"{prefix}/model", 16 * _MIB)
+    between.fault = CutOff(4 * _MIB, times=3)
+
+    assert storage.read_object_sha256(f"{prefix}/model") == hashlib.sha256(content).hexdigest()
+
+    assert between.fault.left == 0
+    assert "Range: bytes=" in between.gets()[-1]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
