@@ -1,5 +1,6 @@
 """`vigil weights`: the pretrained weights that profiles and lines need: list, verify, mirror."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,8 @@ app.command()(convert)
 Profile = Annotated[str, typer.Option(help="embedded, standard, or all for every entry of the manifest.")]
 LineOption = Annotated[Path | None, typer.Option("--line", metavar="LINE.yaml", help="Add what this line names.")]
 VerifiedMirror = Annotated[
-    str | None, typer.Argument(metavar="[s3://BUCKET/PREFIX]", help="A mirror to read, instead of this machine's files.")
+    str | None,
+    typer.Argument(metavar="[s3://BUCKET/PREFIX]", help="A mirror to read; else this machine's files."),
 ]
 MirrorUri = Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX", help="The mirror.")]
 
@@ -49,9 +51,8 @@ def verify(uri: VerifiedMirror = None, profile: Profile = "all", line: LineOptio
     from components.weights import resolve
 
     references = _references(profile, line)
-    if uri is None:
-        results = map(_fetched, references)
-    else:
+    results: Iterable[Verified] = map(_fetched, references)
+    if uri is not None:
         results = verify_mirror([resolve(reference) for reference in references], _checked(uri, "verify"))
     failed = False
     for name, place, fault in results:

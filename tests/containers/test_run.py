@@ -160,7 +160,8 @@ def test_image_that_is_nowhere_is_bad_input(line_file: Path, start: Start, tmp_p
 
 def found(chunks: Iterator[bytes], texts: Iterable[bytes]) -> set[bytes]:
     """Those of the texts that the chunks hold, also across their borders."""
-    left, there, rest = set(texts), set(), b""
+    left, rest = set(texts), b""
+    there: set[bytes] = set()
     longest = max(map(len, left))
     for chunk in chunks:
         window = rest + chunk

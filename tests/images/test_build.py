@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -120,12 +121,14 @@ def _git(root: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _build(client: Client, *arguments: str, root: Path = ROOT, **variables: str) -> "subprocess.CompletedProcess[str]":
+def _build(
+    client: Client, *arguments: str, root: Path = ROOT, variables: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VIGIL_", "PYTHONPATH"))}
     return subprocess.run(
         [sys.executable, "-m", "images.build", *arguments],
         cwd=root,
-        env={**kept, "DOCKER": str(client.path), "NO_COLOR": "1", **variables},
+        env={**kept, "DOCKER": str(client.path), "NO_COLOR": "1", **(variables or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -142,7 +145,7 @@ def _build(client: Client, *arguments: str, root: Path = ROOT, **variables: str)
     ],
 )
 def test_index_with_a_credential_is_refused_and_never_told(client: Client, variable: str, address: str) -> None:
-    done = _build(client, **{variable: address})
+    done = _build(client, variables={variable: address})
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "package index: got credentials or a query" in done.stderr
     assert _TOKEN not in done.stderr
@@ -150,7 +153,7 @@ def test_index_with_a_credential_is_refused_and_never_told(client: Client, varia
 
 
 def test_tag_of_another_commit_is_not_built_over(client: Client) -> None:
-    done = _build(client, VIGIL_PIP_INDEX="https://index.example/simple")
+    done = _build(client, variables={"VIGIL_PIP_INDEX": "https://index.example/simple"})
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert f"image vigil/vigil-python-cli:{__version__}: is there from commit {_OLD[:12]}, this is" in done.stderr
     assert not [call for call in client.called() if call.startswith("build")]
