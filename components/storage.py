@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
@@ -300,20 +300,23 @@ def _publish(client: "Minio", path: Path, bucket: str, key: str) -> None:
 def _upload(client: "Minio", path: Path, bucket: str, key: str, sha256: str) -> None:
     """Upload a file; only the object itself tells whether it is stored.
 
-    The end of an upload in parts may fail with status 200, and one whose answer was lost is unknown when it is
-    sent again.
+    The end of an upload in parts may fail with status 200, its answer may begin with blanks, which minio's client does
+    not read, and one whose answer was lost is unknown when it is sent again.
     """
+    from xml.etree.ElementTree import ParseError
+
     from minio.error import S3Error
 
     try:
-        client.fput_object(
-            bucket,
-            key,
-            str(path),
-            metadata={SHA256_HEADER: sha256},
-            part_size=_PART_BYTES,
-            num_parallel_uploads=1,  # with more, a part's failure is told only after all the others
-        )
+        with suppress(ParseError):
+            client.fput_object(
+                bucket,
+                key,
+                str(path),
+                metadata={SHA256_HEADER: sha256},
+                part_size=_PART_BYTES,
+                num_parallel_uploads=1,  # with more, a part's failure is told only after all the others
+            )
     except S3Error as error:
         if error.code != "NoSuchUpload":
             raise

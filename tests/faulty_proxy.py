@@ -45,8 +45,9 @@ class Busy(Fault):
         return request.startswith(self._method) and self.left >= 0
 
 
-def _error(status: str, code: str) -> bytes:
-    body = f"<Error><Code>{code}</Code><Message>Refused by the proxy.</Message></Error>"
+def _error(status: str, code: str, blanks: str = "") -> bytes:
+    xml = f"<Error><Code>{code}</Code><Message>Refused by the proxy.</Message></Error>"
+    body = f'{blanks}<?xml version="1.0" encoding="UTF-8"?>{xml}'
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close"
     return f"{head}\r\n\r\n{body}".encode()
 
@@ -54,10 +55,8 @@ def _error(status: str, code: str) -> bytes:
 class FailedCompletion(Fault):
     """Tells the first ends of uploads in parts that they failed, with status 200 as S3 does."""
 
-    refusal = _error("200 OK", "InternalError")
-
-    def __init__(self, times: int = 1) -> None:
-        self.left = times
+    def __init__(self, times: int = 1, blanks: str = "") -> None:
+        self.left, self.refusal = times, _error("200 OK", "InternalError", blanks)
 
     def refuses(self, request: str) -> bool:
         self.left -= ends_upload(request)

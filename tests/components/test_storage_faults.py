@@ -227,13 +227,14 @@ def test_upload_whose_last_answer_is_lost_is_found_stored(between: Proxy, prefix
     assert (tmp_path / "model").read_bytes() == content
 
 
+@pytest.mark.parametrize("blanks", ["", "\n \n"], ids=["at once", "after blanks"])
 @pytest.mark.parametrize("earlier", [False, True], ids=["new", "over another object"])
 def test_upload_that_fails_in_a_successful_answer_is_sent_again(
-    between: Proxy, prefix: str, tmp_path: Path, earlier: bool
+    between: Proxy, prefix: str, tmp_path: Path, earlier: bool, blanks: str
 ) -> None:
     if earlier:
         _publish(tmp_path, f"{prefix}/model")
-    between.fault = FailedCompletion()
+    between.fault = FailedCompletion(blanks=blanks)
 
     content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
 
