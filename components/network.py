@@ -175,8 +175,7 @@ class Pool(urllib3.PoolManager):
 
     def _through(self, proxy: Proxy) -> urllib3.ProxyManager:
         if proxy not in self._proxied:
-            headers = urllib3.make_headers(proxy_basic_auth=proxy.login) if proxy.login else None
-            manager = urllib3.ProxyManager(proxy.address, proxy_headers=headers, **self._options)
+            manager = urllib3.ProxyManager(proxy.address, proxy_headers=proxy.headers(), **self._options)
             manager.pool_classes_by_scheme = _POOLS
             self._proxied[proxy] = manager
         return self._proxied[proxy]

@@ -4,11 +4,17 @@ As other programs read them: also in lower case, an address without a scheme is 
 and ends of host names, without ranges of addresses.
 """
 
+import base64
+import re
 import urllib.request
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from components.errors import InputError
+
+_ADDRESS = re.compile(
+    r"((?P<scheme>[a-z0-9+.-]+)://)?((?P<login>.*)@)?(?P<host>[^\s/@?#:]+(:\d+)?|\[[\da-fA-F:]+\](:\d+)?)/?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +30,12 @@ class Proxy:
     def host(self) -> str:
         """`HOST:PORT`."""
         return self.address.partition("://")[2]
+
+    def headers(self) -> dict[str, str]:
+        """What it is sent with every request or tunnel."""
+        if self.login is None:
+            return {}
+        return {"Proxy-Authorization": f"Basic {base64.b64encode(self.login.encode()).decode()}"}
 
 
 def proxy_of(url: str) -> Proxy | None:
@@ -41,8 +53,8 @@ def proxy_of(url: str) -> Proxy | None:
 
 
 def _parsed(named: str, scheme: str) -> Proxy:
-    parts = urlsplit(named if "://" in named else f"http://{named}")
-    login, _, host = parts.netloc.rpartition("@")
-    if parts.scheme not in ("http", "https") or not host:
-        raise InputError(f"{scheme.upper()}_PROXY: got a proxy of {parts.scheme!r}, expected http(s)://HOST:PORT")
-    return Proxy(address=f"{parts.scheme}://{host}", login=unquote(login) if login else None)
+    found = _ADDRESS.fullmatch(named)
+    if found is None or found["scheme"] not in (None, "http", "https"):
+        raise InputError(f"{scheme.upper()}_PROXY: got no address of an HTTP proxy, expected http(s)://HOST:PORT")
+    login = unquote(found["login"]) if found["login"] else None
+    return Proxy(address=f"{found['scheme'] or 'http'}://{found['host']}", login=login)

@@ -108,7 +108,7 @@ def check_tags(names: Iterable[str]) -> None:
         there = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
         if _COMMIT.fullmatch(there) and there != revision():
             raise InputError(
-                f"image {name}: is there from commit {there[:12]}, this is {revision()[:12]}; "
+                f"image {name}: is there from commit {there}, this is {revision()}; "
                 "a new state has a new version, --replace builds over it"
             )
 

@@ -102,10 +102,12 @@ def test_proxy_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     _assert_no_login(caught.value, proxy)
 
 
-@pytest.mark.parametrize("address", ["socks5://inspector:word@host:1080", "http://inspector:word@"])
+@pytest.mark.parametrize("address", ["socks5://inspector:word@host:1080", "http://inspector:word@", "inspector:word"])
 def test_what_is_no_proxy_of_http_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", address)
-    with pytest.raises(InputError, match=r"HTTPS_PROXY: got .*, expected http\(s\)://HOST:PORT") as caught:
+    with pytest.raises(
+        InputError, match=r"HTTPS_PROXY: got no address of an HTTP proxy, expected http\(s\)://HOST:PORT"
+    ) as caught:
         proxy_of("https://host/file")
     assert "word" not in str(caught.value)
 
@@ -117,3 +119,20 @@ def test_proxy_of_the_scheme_is_taken_and_shows_no_login(monkeypatch: pytest.Mon
     found = proxy_of("http://store.svc/")
     assert found == Proxy(address="http://plain:3128", login=_LOGIN)
     assert "word" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("named", "address", "login"),
+    [
+        ("proxy", "http://proxy", None),
+        ("https://proxy:3128/", "https://proxy:3128", None),
+        ("http://[::1]:3128", "http://[::1]:3128", None),
+        ("http://inspector:p#s/s?w@rd@proxy:3128", "http://proxy:3128", "inspector:p#s/s?w@rd"),
+        ("http://inspector:%C5%91@proxy:3128", "http://proxy:3128", "inspector:\u0151"),
+    ],
+)
+def test_login_is_told_from_the_address(
+    monkeypatch: pytest.MonkeyPatch, named: str, address: str, login: str | None
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", named)
+    assert proxy_of("https://host/file") == Proxy(address=address, login=login)

@@ -155,7 +155,7 @@ def test_index_with_a_credential_is_refused_and_never_told(client: Client, varia
 def test_tag_of_another_commit_is_not_built_over(client: Client) -> None:
     done = _build(client, variables={"VIGIL_PIP_INDEX": "https://index.example/simple"})
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert f"image vigil/vigil-python-cli:{__version__}: is there from commit {_OLD[:12]}, this is" in done.stderr
+    assert f"image vigil/vigil-python-cli:{__version__}: is there from commit {_OLD}, this is" in done.stderr
     assert not [call for call in client.called() if call.startswith("build")]
 
 
