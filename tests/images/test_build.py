@@ -18,7 +18,7 @@ from images import build
 from images.build import BUDGETS, ROOT, served_indexes
 from tests import ports
 
-_TOKEN = "glpat-0123456789"
+_TOKEN = "token-of-the-index"
 _OLD = "0" * 40
 LINK = '<a href="../../files/part-1.0-py3-none-any.whl">part-1.0-py3-none-any.whl</a>'
 
