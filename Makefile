@@ -59,11 +59,11 @@ format: env ## Format the code
 
 WITH_ENGINE := $(BIN)/python -m images.engine
 
-images: env ## Build the container images and hold their sizes against the budgets
-	$(WITH_ENGINE) $(BIN)/python -m images.build
+images: env ## Build the container images and hold their sizes against the budgets; OPTIONS="--push REGISTRY"
+	$(WITH_ENGINE) $(BIN)/python -m images.build $(OPTIONS)
 
 containers: env ## Build the images and run a pipeline in them: the demo, or LINE=line.yaml
-	$(WITH_ENGINE) bash -c '$(BIN)/python -m images.build && time $(BIN)/vigil \
+	$(WITH_ENGINE) bash -c '$(BIN)/python -m images.build --replace && time $(BIN)/vigil \
 		$(if $(LINE),run $(LINE),demo) --runner docker --workdir $(CONTAINERS)'
 
 compile: env ## Compile the pipeline package that a cluster runs

@@ -6,10 +6,11 @@ the mirror alone.
 
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components import storage
 from components.artifacts import read_json, write_json
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
 
 VARIABLE = "VIGIL_WEIGHTS_MIRROR"
 _INDEX = "index.json"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Verified(NamedTuple):
+    """What became of a weights file's verification."""
+
+    name: str
+    """Of the entry, or else the digest that the file is stored under."""
+    place: str
+    """Path or address; empty where there is none."""
+    fault: str
+    """Empty for a file that has its digest."""
 
 
 def mirror_uri() -> str | None:
@@ -58,6 +71,28 @@ def is_mirrored(entry: "WeightsEntry", uri: str) -> bool:
         OSError: the store cannot be reached.
     """
     return storage.stored_sha256(_address(entry, uri)) == entry.sha256
+
+
+def verify(entries: "Iterable[WeightsEntry]", uri: str) -> Iterator[Verified]:
+    """Read every weights file of a mirror, those that are no entry's too, and compare it with its digest.
+
+    Raises:
+        InputError: there is nothing in the mirror, the bucket is missing, or the credentials are refused.
+        OSError: the store cannot be reached.
+    """
+    names = {entry.sha256: entry.name for entry in entries}
+    there = {item.name for item in storage.list_objects(uri) if _DIGEST.fullmatch(item.name)}
+    for digest in dict.fromkeys([*names, *sorted(there)]):
+        fault = _fault(digest, uri) if digest in there else "is missing"
+        yield Verified(names.get(digest, digest), f"{uri}/{digest}", fault)
+
+
+def _fault(digest: str, uri: str) -> str:
+    try:
+        found = storage.read_object_sha256(f"{uri}/{digest}")
+    except (InputError, OSError) as error:
+        return str(error)
+    return "" if found == digest else f"is damaged: sha256 is {found}, expected {digest}"
 
 
 def publish(entry: "WeightsEntry", path: Path, uri: str) -> None:

@@ -3,10 +3,12 @@
 Limits by environment: `VIGIL_NET_ATTEMPTS` (7), `VIGIL_NET_TIMEOUT` (60 seconds without a byte), and
 `VIGIL_NET_MIN_RATE` (1024 bytes per second) over `VIGIL_NET_WINDOW` (60 seconds). Between attempts pass 0.5, 1, 2, 4,
 8, then 16 seconds, and up to half a second of jitter each, so a store may be away for about half a minute.
+Requests go through the proxies that the environment names, see `components.proxies`.
 """
 
 import io
 import os
+import re
 import ssl
 import time
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 
 from components.errors import InputError, check
+from components.proxies import Proxy, proxy_of
 
 CONNECTIONS = 8
 """Most connections to one host, and most objects that are transferred side by side."""
@@ -29,6 +32,8 @@ _CONNECT_SECONDS = 10
 _SENT_AT_ONCE = 64 * 1024
 _READ_BUFFER = 256 * 1024
 _BUSY = {429, 500, 502, 503, 504}
+_LOGIN_TO_PROXY = 407
+_REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (4\d\d)")
 
 
 class SlowError(Exception):
@@ -37,6 +42,10 @@ class SlowError(Exception):
 
 class BusyError(Exception):
     """The server answered that it cannot answer now."""
+
+
+class RefusedError(Exception):
+    """A proxy does not pass the request on, for want of a login or of a right."""
 
 
 class UnreachableError(OSError):
@@ -111,8 +120,15 @@ class Pool(urllib3.PoolManager):
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._limits = limits()
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._limits.timeout)
-        super().__init__(maxsize=CONNECTIONS, timeout=timeout, retries=False, ssl_context=tls)
-        self.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        self._options: dict[str, Any] = {
+            "maxsize": CONNECTIONS,
+            "timeout": timeout,
+            "retries": False,
+            "ssl_context": tls,
+        }
+        super().__init__(**self._options)
+        self.pool_classes_by_scheme = _POOLS
+        self._proxied: dict[Proxy, urllib3.ProxyManager] = {}
 
     def urlopen(  # type: ignore[override]
         self, method: str, url: str, redirect: bool = False, **options: Any
@@ -120,9 +136,11 @@ class Pool(urllib3.PoolManager):
         """Send a request until it is answered.
 
         Raises:
-            UnreachableError: no attempt was answered.
-            OSError: the server's certificate is not trusted.
+            UnreachableError: no attempt was answered, the server's certificate is not trusted, or a proxy refuses.
+            InputError: what the environment names is no proxy.
         """
+        proxy = proxy_of(url)
+        way = f" through the proxy {proxy.host}" if proxy else ""
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self._limits.attempts),
             wait=backoff(),
@@ -130,21 +148,37 @@ class Pool(urllib3.PoolManager):
             reraise=True,
         )
         try:
-            return retrying(self._attempt, method, url, **options)
-        except SSLError as error:
-            raise UnreachableError(_untrusted(error) if _is_untrusted(error) else self._failure(error)) from None
+            return retrying(self._attempt, proxy, method, url, **options)
+        except RefusedError as error:
+            raise UnreachableError(f"is not reached{way}, which refuses ({error})") from None
         except (HTTPError, SlowError, BusyError) as error:
-            raise UnreachableError(self._failure(error)) from None
+            if isinstance(error, SSLError) and _is_untrusted(error):
+                raise UnreachableError(_untrusted(error)) from None
+            failure = f"did not answer{way} after {self._limits.attempts} attempts ({reason(error)})"
+            raise UnreachableError(failure) from None
 
-    def _attempt(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
-        response = super().urlopen(method, url, redirect=False, **options)
+    def _attempt(self, proxy: Proxy | None, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        send = self._through(proxy).urlopen if proxy else super().urlopen
+        try:
+            response = send(method, url, redirect=False, **options)
+        except HTTPError as error:
+            if refused := _refused_tunnel(error):
+                raise RefusedError(f"HTTP {refused}") from None
+            raise
         if response.status in _BUSY:
             response.drain_conn()
             raise BusyError(f"HTTP {response.status}")
+        if proxy and response.status == _LOGIN_TO_PROXY:
+            response.drain_conn()
+            raise RefusedError(f"HTTP {response.status}")
         return response
 
-    def _failure(self, error: BaseException) -> str:
-        return f"did not answer after {self._limits.attempts} attempts ({reason(error)})"
+    def _through(self, proxy: Proxy) -> urllib3.ProxyManager:
+        if proxy not in self._proxied:
+            manager = urllib3.ProxyManager(proxy.address, proxy_headers=proxy.headers(), **self._options)
+            manager.pool_classes_by_scheme = _POOLS
+            self._proxied[proxy] = manager
+        return self._proxied[proxy]
 
 
 class _Reader(io.RawIOBase):
@@ -178,16 +212,18 @@ class _Reader(io.RawIOBase):
 
 
 class _Socket:
-    """A socket with a least rate of reading; what it sends has a time-out for each 64 KiB."""
+    """A socket with a least rate of reading, while it is `paced`; what it sends has a time-out for each 64 KiB."""
 
     def __init__(self, sock: Any, limits: Limits) -> None:
         self._sock, self._limits = sock, limits
+        self.paced = True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock.makefile(mode, buffering=0), self._limits), _READ_BUFFER)
+        raw = self._sock.makefile(mode, buffering=0)
+        return io.BufferedReader(_Reader(raw, self._limits) if self.paced else raw, _READ_BUFFER)
 
     def sendall(self, content: bytes) -> None:
         view = memoryview(content)
@@ -196,15 +232,26 @@ class _Socket:
 
 
 class _HttpConnection(HTTPConnection):
+    """A connection whose answers have a least rate.
+
+    Those to a POST have none: while a store joins the parts of an upload, it sends a blank now and then.
+    """
+
     def connect(self) -> None:
         super().connect()
         self.sock = _Socket(self.sock, limits())
 
+    def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False) -> None:
+        self._paced = method != "POST"
+        super().putrequest(method, url, skip_host=skip_host, skip_accept_encoding=skip_accept_encoding)
 
-class _HttpsConnection(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.sock = _Socket(self.sock, limits())
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        self.sock.paced = self._paced  # type: ignore[union-attr]
+        return super().getresponse()
+
+
+class _HttpsConnection(_HttpConnection, HTTPSConnection):
+    pass
 
 
 class _HttpPool(HTTPConnectionPool):
@@ -213,6 +260,9 @@ class _HttpPool(HTTPConnectionPool):
 
 class _HttpsPool(HTTPSConnectionPool):
     ConnectionCls = _HttpsConnection
+
+
+_POOLS = {"http": _HttpPool, "https": _HttpsPool}
 
 
 def _positive(name: str, default: str) -> float:
@@ -230,6 +280,12 @@ def _trust(context: ssl.SSLContext, name: str, path: str) -> None:
         context.load_verify_locations(path)
     except ssl.SSLError:
         raise InputError(f"{name}: {path} holds no PEM certificate") from None
+
+
+def _refused_tunnel(error: HTTPError) -> str | None:
+    """Status by which a proxy refused a tunnel for good."""
+    found = [match[1] for cause in error.args if (match := _REFUSED_TUNNEL.match(str(cause)))]
+    return found[0] if found else None
 
 
 def _is_untrusted(error: SSLError) -> bool:

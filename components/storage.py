@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
@@ -18,7 +18,7 @@ from components.artifacts import file_sha256, new_directory, require_directory
 from components.checksums import SHA256_HEADER
 from components.errors import InputError, check
 from components.network import CONNECTIONS, Pool, UnreachableError, tls_context
-from components.transfer import ChangedError, CorruptError, Opened, discard_partials, fetch
+from components.transfer import ChangedError, CorruptError, Opened, discard_partials, fetch, read_sha256
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -28,6 +28,7 @@ Item = TypeVar("Item")
 
 _PART_BYTES = 16 * 1024 * 1024
 _CHANGES = 3
+_UPLOADS = 2
 _MISSING = {"NoSuchKey", "NoSuchBucket", "NoSuchObject"}
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 _REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
@@ -138,6 +139,19 @@ def stored_sha256(uri: str) -> str | None:
     """
     headers = _headers(uri)
     return None if headers is None else headers.get(SHA256_HEADER)
+
+
+def read_object_sha256(uri: str) -> str:
+    """The sha256 of an object's bytes, all of which are read; `stored_sha256` tells what was once recorded.
+
+    Raises:
+        InputError: bucket or object is missing, or the credentials are refused.
+        OSError: the store cannot be reached, or the object changes while it is read.
+    """
+    bucket, key = split_uri(uri)
+    check(bool(key), "uri", uri, "s3://BUCKET/KEY")
+    with _store(uri) as client:
+        return read_sha256(_found(client, bucket, key))
 
 
 def object_exists(uri: str) -> bool:
@@ -273,19 +287,39 @@ def publish_file(path: Path, uri: str) -> None:
 
 
 def _publish(client: "Minio", path: Path, bucket: str, key: str) -> None:
-    sha256 = file_sha256(path)
-    client.fput_object(
-        bucket,
-        key,
-        str(path),
-        metadata={SHA256_HEADER: sha256},
-        part_size=_PART_BYTES,
-        num_parallel_uploads=1,  # with more, a part's failure is told only after all the others
-    )
-    stored = _found(client, bucket, key)
-    if stored.headers.get(SHA256_HEADER) != sha256:
-        raise CorruptError("was overwritten while it was published")
-    checksums.check_stored(path, stored.etag, stored.size, stored.headers, _PART_BYTES)
+    """Upload a file until the store has it, twice at most."""
+    sha256, size = file_sha256(path), path.stat().st_size
+    for _ in range(_UPLOADS):
+        _upload(client, path, bucket, key, sha256)
+        stored = _found_or_none(client, bucket, key)
+        if stored is not None and (stored.headers.get(SHA256_HEADER), stored.size) == (sha256, size):
+            return checksums.check_stored(path, stored.etag, stored.size, stored.headers, _PART_BYTES)
+    raise CorruptError("was not stored")
+
+
+def _upload(client: "Minio", path: Path, bucket: str, key: str, sha256: str) -> None:
+    """Upload a file; only the object itself tells whether it is stored.
+
+    The end of an upload in parts may fail with status 200, its answer may begin with blanks, which minio's client does
+    not read, and one whose answer was lost is unknown when it is sent again.
+    """
+    from xml.etree.ElementTree import ParseError
+
+    from minio.error import S3Error
+
+    try:
+        with suppress(ParseError):
+            client.fput_object(
+                bucket,
+                key,
+                str(path),
+                metadata={SHA256_HEADER: sha256},
+                part_size=_PART_BYTES,
+                num_parallel_uploads=1,  # with more, a part's failure is told only after all the others
+            )
+    except S3Error as error:
+        if error.code != "NoSuchUpload":
+            raise
 
 
 @dataclass(kw_only=True)
@@ -325,17 +359,22 @@ class _Source:
 
 def _headers(uri: str) -> Mapping[str, str] | None:
     """Headers of an object; None when there is none."""
-    from minio.error import S3Error
-
     bucket, key = split_uri(uri)
     check(bool(key), "uri", uri, "s3://BUCKET/KEY")
     with _store(uri) as client:
-        try:
-            return _found(client, bucket, key).headers
-        except S3Error as error:
-            if error.code == "NoSuchKey":
-                return None
-            raise
+        found = _found_or_none(client, bucket, key)
+    return None if found is None else found.headers
+
+
+def _found_or_none(client: "Minio", bucket: str, key: str) -> _Source | None:
+    from minio.error import S3Error
+
+    try:
+        return _found(client, bucket, key)
+    except S3Error as error:
+        if error.code == "NoSuchKey":
+            return None
+        raise
 
 
 def _found(client: "Minio", bucket: str, key: str) -> _Source:

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +86,18 @@ def fetch(source: Source, target: Path, tag: str) -> None:
         partial.replace(target)
 
 
+def read_sha256(source: Source) -> str:
+    """The sha256 of a source, which is read to its end and not kept; a body that breaks off is continued.
+
+    Raises:
+        ChangedError: the source changed since its tag was known.
+        UnreachableError: the server does not answer, or its body keeps breaking off.
+    """
+    reading = _Reading()
+    _persist(lambda: reading.size, reading.go_on, source)
+    return reading.digest.hexdigest()
+
+
 def partial_path(target: Path, tag: str) -> Path:
     """Where a transfer of a content to a target keeps what has arrived."""
     return target.with_name(f"{_partial_prefix(target)}{_short(tag)}.partial")
@@ -122,14 +134,19 @@ def _exclusive(partial: Path) -> Iterator[BinaryIO]:
 
 
 def _fill(source: Source, file: BinaryIO, partial: Path) -> None:
+    _persist(lambda: _size(file), _attempt, source, file, partial)
+
+
+def _persist(size: Callable[[], int], attempt: Callable[..., None], *arguments: object) -> None:
+    """Make attempts until one comes to the end; `size` tells the bytes that are there."""
     retrying = tenacity.Retrying(
-        stop=_Stop(file),
+        stop=_Stop(size),
         wait=backoff(),
         retry=tenacity.retry_if_exception_type((BrokenError, CorruptError)),
         reraise=True,
     )
     try:
-        retrying(_attempt, source, file, partial)
+        retrying(attempt, *arguments)
     except BrokenError as error:
         raise UnreachableError(f"broke off after {limits().attempts} attempts without progress ({error})") from None
 
@@ -137,17 +154,38 @@ def _fill(source: Source, file: BinaryIO, partial: Path) -> None:
 class _Stop(tenacity.stop.stop_base):
     """Stops after attempts in a row that got no further, and after a second wrong checksum."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._limit = file, limits().attempts
+    def __init__(self, size: Callable[[], int]) -> None:
+        self._size, self._limit = size, limits().attempts
         self._furthest = self._failures = self._corrupt = 0
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
         outcome = retry_state.outcome
         self._corrupt += outcome is not None and isinstance(outcome.exception(), CorruptError)
-        size = _size(self._file)
+        size = self._size()
         self._failures = 1 if size >= self._furthest + _PROGRESS else self._failures + 1
         self._furthest = max(self._furthest, size)
         return self._failures >= self._limit or self._corrupt >= _CORRUPT_ATTEMPTS
+
+
+class _Reading:
+    """A source that is read for its digest."""
+
+    def __init__(self) -> None:
+        self.digest, self.size = hashlib.sha256(), 0
+
+    def go_on(self, source: Source) -> None:
+        opened = source.open(self.size)
+        if opened is None:
+            return
+        if opened.offset != self.size:
+            self.digest, self.size = hashlib.sha256(), 0
+        try:
+            for chunk in _chunks(opened.response):
+                self.digest.update(chunk)
+                self.size += len(chunk)
+        finally:
+            opened.response.close()
+        _check_end(self.size, opened.size)
 
 
 def _attempt(source: Source, file: BinaryIO, partial: Path) -> None:
@@ -174,8 +212,12 @@ def _append(opened: Opened, file: BinaryIO, partial: Path) -> None:
                 view = view[file.write(view) :]
         except OSError as error:
             raise OSError(f"{partial.parent}: {error.strerror} after {_size(file)} of {opened.size} bytes") from None
-    if opened.size is not None and _size(file) < opened.size:
-        raise BrokenError(f"{_size(file)} of {opened.size} bytes")
+    _check_end(_size(file), opened.size)
+
+
+def _check_end(received: int, size: int | None) -> None:
+    if size is not None and received < size:
+        raise BrokenError(f"{received} of {size} bytes")
 
 
 def _chunks(response: "BaseHTTPResponse") -> Iterator[bytes]:

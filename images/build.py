@@ -3,12 +3,13 @@
 import contextlib
 import functools
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated
@@ -17,14 +18,18 @@ import typer
 import yaml
 
 from components import __version__
+from components.errors import InputError, check
 from components.images import registry
-from pipelines.terminal import console
+from pipelines.terminal import console, fail
 
 ROOT = Path(__file__).resolve().parents[1]
 BUDGETS = Path(__file__).with_name("images.yaml")
 _MEGABYTE = 1_000_000
 _FILE = "file://"
-_PORTS = range(21000, 31000)
+_PORTS = range(10000, 11000)  # apart from those of the tests
+_REVISION_LABEL = "org.opencontainers.image.revision"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*")
 
 Indexes = Annotated[
     str,
@@ -36,30 +41,76 @@ Indexes = Annotated[
 ]
 
 
+Push = Annotated[
+    str,
+    typer.Option(metavar="REGISTRY", help="Push the images to this registry and path, HOST/PATH, when all are built."),
+]
+Replace = Annotated[bool, typer.Option(help="Build over images of another commit that have the version's tag.")]
+
+
 def main(
     base_image: Annotated[str, typer.Option(envvar="BASE_IMAGE")] = "python:3.11-slim",
     index: Annotated[str, typer.Option(envvar="VIGIL_PIP_INDEX", help="Package index instead of pip's own.")] = "",
     extra_index: Indexes = "",
     network: Annotated[str, typer.Option(envvar="VIGIL_BUILD_NETWORK", help="Network of the build.")] = "",
+    replace: Replace = False,
+    push: Push = "",
 ) -> None:
     """Build all images; exit code 1 when a build fails or an image is larger than its budget."""
     targets = yaml.safe_load(BUDGETS.read_text(encoding="utf-8"))
-    too_large = []
+    names = {target: f"{registry()}/{image['name']}:{__version__}" for target, image in targets.items()}
     indexes = extra_index.split() or configured_folders()
+    for address in (index, *indexes):
+        check_index(address)
+    check_destination(push)
+    if not replace:
+        check_tags(names.values())
+    too_large = []
     with served_indexes(indexes) as addresses:
         arguments = {"BASE_IMAGE": base_image, "PIP_INDEX_URL": index, "PIP_EXTRA_INDEX_URL": " ".join(addresses)}
-        for target, image in targets.items():
-            name = f"{registry()}/{image['name']}:{__version__}"
+        for target, name in names.items():
             started = time.monotonic()
             build(target, name, arguments, network or ("host" if indexes else ""))
-            size = image_size(name)
+            size, budget = image_size(name), targets[target]["budget_mb"]
             seconds = time.monotonic() - started
-            console.print(f"{name}  {size:.0f} of {image['budget_mb']} MB  {seconds:.0f} s", soft_wrap=True)
-            if size > image["budget_mb"]:
+            console.print(f"{name}  {size:.0f} of {budget} MB  {seconds:.0f} s", soft_wrap=True)
+            if size > budget:
                 too_large.append(name)
     if too_large:
         console.print(f"larger than its budget: {', '.join(too_large)}", soft_wrap=True)
         raise typer.Exit(1)
+    if push:
+        push_images(names.values(), push)
+
+
+def check_index(address: str) -> None:
+    """Raise `InputError` for an index with a credential: the images' history tells the arguments of their build."""
+    if not _is_folder(address) and ("@" in address or "?" in address):
+        raise InputError(
+            "package index: got credentials or a query in an address, expected none, because `docker history` shows "
+            "it to whoever has the image; put a mirror without a login in front, or give a folder"
+        )
+
+
+def check_destination(address: str) -> None:
+    """Raise `InputError` unless images may be pushed to a registry: by a plain address, from a committed state."""
+    if not address:
+        return
+    if not _REGISTRY.fullmatch(address):
+        raise InputError("--push: got no registry's address, expected HOST[:PORT]/PATH; `docker login` has the login")
+    check(bool(_COMMIT.fullmatch(revision())), "--push", revision(), "a commit without changes beside it")
+
+
+def check_tags(names: Iterable[str]) -> None:
+    """Raise `InputError` when a tag is that of another commit, which it names for good."""
+    for name in names:
+        command = [docker(), "image", "inspect", "--format", f'{{{{index .Config.Labels "{_REVISION_LABEL}"}}}}', name]
+        there = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        if _COMMIT.fullmatch(there) and there != revision():
+            raise InputError(
+                f"image {name}: is there from commit {there}, this is {revision()}; "
+                "a new state has a new version, --replace builds over it"
+            )
 
 
 def docker() -> str:
@@ -74,7 +125,7 @@ def build(target: str, name: str, arguments: dict[str, str], network: str) -> No
         RuntimeError: the build failed; the message holds the end of its output.
     """
     command = [docker(), "build", "--file", str(ROOT / "images" / "Dockerfile"), "--target", target, "--tag", name]
-    given = arguments | {"VERSION": __version__, "REVISION": _revision()}
+    given = arguments | {"VERSION": __version__, "REVISION": revision()}
     command += [part for key, value in given.items() if value for part in ("--build-arg", f"{key}={value}")]
     command += ["--network", network] if network else []
     done = subprocess.run(
@@ -88,6 +139,23 @@ def image_size(name: str) -> float:
     """Size of an image with all its layers, in megabytes."""
     command = [docker(), "image", "inspect", "--format", "{{.Size}}", name]
     return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout) / _MEGABYTE
+
+
+def push_images(names: Iterable[str], address: str) -> None:
+    """Tag images for a registry and path, and push them.
+
+    Raises:
+        RuntimeError: the registry does not take one; the message holds the end of what the client said.
+    """
+    for name in names:
+        target = f"{address}/{name.rpartition('/')[2]}"
+        subprocess.run([docker(), "tag", name, target], check=True)
+        done = subprocess.run(
+            [docker(), "push", target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"image {target} cannot be pushed:\n{done.stdout[-3000:]}")
+        console.print(f"pushed: {target}", soft_wrap=True)
 
 
 def configured_folders() -> list[str]:
@@ -137,15 +205,33 @@ class _QuietHandler(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def _revision() -> str:
-    """Commit of the checkout; empty outside of one."""
-    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+@functools.cache
+def revision() -> str:
+    """Commit of the checkout, with `-dirty` when there are changes beside it; `unknown` outside of one."""
+    commit = _git("rev-parse", "HEAD")
+    if not commit:
+        return "unknown"
+    return f"{commit}-dirty" if _git("status", "--porcelain") else commit
+
+
+def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def run() -> None:
+    """The command line; what fails is told without a traceback."""
+    try:
+        typer.run(main)
+    except InputError as error:
+        fail(str(error), 2)
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    run()

@@ -45,9 +45,10 @@ def regenerate_golden(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run every test without a tracking server, an object store or a pipeline run, and undo what it sets."""
+    """Run every test without a tracking server, an object store, a proxy or a pipeline run, and undo what it sets."""
     store = [name for name in os.environ if name.startswith(("AWS_", "S3_", "VIGIL_"))]
-    for name in ("MLFLOW_TRACKING_URI", "VIGIL_RUN_ID", "SSL_CERT_FILE", *store):
+    proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
+    for name in ("MLFLOW_TRACKING_URI", "VIGIL_RUN_ID", "SSL_CERT_FILE", *store, *proxies):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 

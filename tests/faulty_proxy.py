@@ -22,8 +22,11 @@ class ConnectionCutError(Exception):
 class Fault:
     """Passes everything on; what is broken is up to the subclasses."""
 
+    refusal = _BUSY
+    """Answer to what is refused."""
+
     def refuses(self, request: str) -> bool:
-        """Whether a request is answered by 503 and not passed on."""
+        """Whether a request is answered by the refusal and not passed on."""
         return False
 
     def pass_on(self, request: str, sent: int, chunk: bytes) -> bytes:
@@ -40,6 +43,50 @@ class Busy(Fault):
     def refuses(self, request: str) -> bool:
         self.left -= request.startswith(self._method)
         return request.startswith(self._method) and self.left >= 0
+
+
+def _error(status: str, code: str, blanks: str = "") -> bytes:
+    xml = f"<Error><Code>{code}</Code><Message>Refused by the proxy.</Message></Error>"
+    body = f'{blanks}<?xml version="1.0" encoding="UTF-8"?>{xml}'
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close"
+    return f"{head}\r\n\r\n{body}".encode()
+
+
+class FailedCompletion(Fault):
+    """Tells the first ends of uploads in parts that they failed, with status 200 as S3 does."""
+
+    def __init__(self, times: int = 1, blanks: str = "") -> None:
+        self.left, self.refusal = times, _error("200 OK", "InternalError", blanks)
+
+    def refuses(self, request: str) -> bool:
+        self.left -= ends_upload(request)
+        return ends_upload(request) and self.left >= 0
+
+
+class LostCompletion(Fault):
+    """Resets the connection on which the end of an upload in parts was answered, and then does not know the upload.
+
+    S3 is like that; the tests' server would answer again as before.
+    """
+
+    refusal = _error("404 Not Found", "NoSuchUpload")
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def refuses(self, request: str) -> bool:
+        return self.lost and ends_upload(request)
+
+    def pass_on(self, request: str, sent: int, chunk: bytes) -> bytes:
+        if ends_upload(request):
+            self.lost = True
+            raise ConnectionCutError
+        return chunk
+
+
+def ends_upload(request: str) -> bool:
+    """Whether a request asks for joining the parts of an upload."""
+    return request.startswith("POST") and "uploadId=" in request.partition("\r\n")[0]
 
 
 class CutOff(Fault):
@@ -71,10 +118,10 @@ class Flip(Fault):
 
 
 class Trickle(Fault):
-    """Lets a byte of a GET's answer through per interval once so many have passed."""
+    """Lets a byte of the answer to a method through per interval once so many have passed."""
 
-    def __init__(self, after: int, seconds: float) -> None:
-        self.after, self.seconds = after, seconds
+    def __init__(self, after: int, seconds: float, method: str = "GET") -> None:
+        self.after, self.seconds, self.method = after, seconds, method
 
 
 class Proxy:
@@ -138,7 +185,7 @@ class Proxy:
         request, sent = str(state["request"]), int(str(state["sent"]))
         state["sent"] = sent + len(chunk)
         fault = self.fault
-        if isinstance(fault, Trickle) and request.startswith("GET") and sent + len(chunk) > fault.after:
+        if isinstance(fault, Trickle) and request.startswith(fault.method) and sent + len(chunk) > fault.after:
             for byte in chunk:
                 if self._closing.wait(fault.seconds):
                     raise ConnectionCutError
@@ -154,7 +201,7 @@ class Proxy:
                     self.requests.append(request)
                     state.update(request=request, sent=0)
                     if self.fault.refuses(request):
-                        _refuse(client)
+                        _refuse(client, self.fault.refusal)
                         break
                 server.sendall(chunk)
         with contextlib.suppress(OSError):
@@ -211,9 +258,9 @@ def private_ca(folder: Path) -> tuple[Path, ssl.SSLContext]:
     return folder / "ca.pem", context
 
 
-def _refuse(client: socket.socket) -> None:
-    """Answer 503, and take the rest of the request, so that the answer is not lost by a reset."""
-    client.sendall(_BUSY)
+def _refuse(client: socket.socket, refusal: bytes) -> None:
+    """Answer, and take the rest of the request, so that the answer is not lost by a reset."""
+    client.sendall(refusal)
     client.shutdown(socket.SHUT_WR)
     while client.recv(_CHUNK):
         pass

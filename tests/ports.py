@@ -7,12 +7,13 @@ import socket
 
 GRPC_OFFSET = 10000
 """How far above its port seaweedfs puts its gRPC."""
-_FIRST = 11000
+FIRST = 11000
+"""Lowest port of the tests."""
 _PER_WORKER = 1000
 _WORKERS = 10
 
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
-_own = range(_FIRST + _worker * _PER_WORKER, _FIRST + (_worker + 1) * _PER_WORKER)
+_own = range(FIRST + _worker * _PER_WORKER, FIRST + (_worker + 1) * _PER_WORKER)
 _candidates = itertools.cycle(random.sample(_own, _PER_WORKER))
 
 

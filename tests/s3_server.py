@@ -22,10 +22,10 @@ _PROBE = "probe"
 class S3Server:
     """One server with a bucket, in a folder of its own."""
 
-    def __init__(self, folder: Path, domain: str = "", secret: str = SECRET) -> None:
+    def __init__(self, folder: Path, domain: str = "", secret: str = SECRET, access_key: str = ACCESS_KEY) -> None:
         self._domain = domain
         self._folder = folder
-        self._secret = secret
+        self._secret, self._access_key = secret, access_key
         self._log = folder / "log"
         self._ports = dict(zip(("s3", "master", "volume", "filer", "admin"), free_ports(5), strict=True))
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,7 +43,7 @@ class S3Server:
 
     def start(self) -> None:
         """Start it, and return when it answers."""
-        credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": self._secret}
+        credentials = {"AWS_ACCESS_KEY_ID": self._access_key, "AWS_SECRET_ACCESS_KEY": self._secret}
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3_"))}
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -84,7 +84,7 @@ class S3Server:
 
         pool = PoolManager(timeout=2, retries=False)
         host = f"127.0.0.1:{self.port}"
-        client = Minio(host, access_key=ACCESS_KEY, secret_key=self._secret, secure=False, http_client=pool)
+        client = Minio(host, access_key=self._access_key, secret_key=self._secret, secure=False, http_client=pool)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             try:

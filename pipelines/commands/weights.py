@@ -1,5 +1,6 @@
 """`vigil weights`: the pretrained weights that profiles and lines need: list, verify, mirror."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from pipelines.commands.convert import convert
 from pipelines.terminal import console
 
 if TYPE_CHECKING:
+    from components.mirror import Verified
     from components.weights_entry import WeightsEntry
 
 app = typer.Typer(no_args_is_help=True)
@@ -17,6 +19,10 @@ app.command()(convert)
 
 Profile = Annotated[str, typer.Option(help="embedded, standard, or all for every entry of the manifest.")]
 LineOption = Annotated[Path | None, typer.Option("--line", metavar="LINE.yaml", help="Add what this line names.")]
+VerifiedMirror = Annotated[
+    str | None,
+    typer.Argument(metavar="[s3://BUCKET/PREFIX]", help="A mirror to read; else this machine's files."),
+]
 MirrorUri = Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX", help="The mirror.")]
 
 
@@ -42,19 +48,20 @@ def list_weights(profile: Profile = "all", line: LineOption = None) -> None:
 
 
 @app.command()
-def verify(profile: Profile = "all", line: LineOption = None) -> None:
-    """Fetch every file and check its digest; exit code 1 when one fails."""
-    from components.errors import InputError
-    from components.weights import fetch
+def verify(uri: VerifiedMirror = None, profile: Profile = "all", line: LineOption = None) -> None:
+    """Fetch every file and check its digest, or read all that a mirror holds; exit code 1 when one fails."""
+    from components.mirror import verify as verify_mirror
+    from components.weights import resolve
 
+    references = _references(profile, line)
+    results: Iterable[Verified] = map(_fetched, references)
+    if uri is not None:
+        results = verify_mirror([resolve(reference) for reference in references], _checked(uri, "verify"))
     failed = False
-    for reference in _references(profile, line):
-        name = escape(reference.partition("#")[0])
-        try:
-            console.print(f"{name}: ok, {escape(str(fetch(reference)))}", soft_wrap=True)
-        except (InputError, OSError) as error:
-            failed = True
-            console.print(f"{name}: [red]failed[/], {escape(str(error))}", soft_wrap=True)
+    for name, place, fault in results:
+        failed |= bool(fault)
+        state = f"[red]failed[/], {escape(fault)}" if fault else f"ok, {escape(place)}"
+        console.print(f"{escape(name)}: {state}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -63,21 +70,48 @@ def verify(profile: Profile = "all", line: LineOption = None) -> None:
 def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) -> None:
     """Copy every file to an object store under its sha256; those that are there stay as they are."""
     from components import mirror as mirrored
-    from components.errors import check
-    from components.storage import is_s3
+    from components.errors import InputError
     from components.weights import fetch_from_origin, resolve
 
-    uri = uri.rstrip("/")
-    check(is_s3(uri), "mirror", uri, "s3://BUCKET/PREFIX")
+    uri = _checked(uri, "mirror")
     entries = {reference: resolve(reference) for reference in _references(profile, line)}
+    present = {reference for reference, entry in entries.items() if mirrored.is_mirrored(entry, uri)}
+    there = []
     for reference, entry in entries.items():
-        there = mirrored.is_mirrored(entry, uri)
-        if not there:
-            mirrored.publish(entry, fetch_from_origin(reference), uri)
-        state = "is there" if there else "copied"
+        try:
+            if reference not in present:
+                mirrored.publish(entry, fetch_from_origin(reference), uri)
+        except (InputError, OSError) as error:
+            console.print(f"{escape(entry.name)}: [red]failed[/], {escape(str(error))}", soft_wrap=True)
+            continue
+        there.append(entry)
+        state = "is there" if reference in present else "copied"
         console.print(f"{escape(entry.name)}: {state}, {uri}/{entry.sha256}", soft_wrap=True)
-    mirrored.write_index(entries.values(), uri)
+    mirrored.write_index(there, uri)
+    if len(there) < len(entries):
+        raise typer.Exit(1)
     console.print(f"{mirrored.VARIABLE}={uri} makes runs fetch from there alone", soft_wrap=True)
+
+
+def _checked(uri: str, name: str) -> str:
+    """A mirror's address without a slash at its end."""
+    from components.errors import check
+    from components.storage import is_s3
+
+    check(is_s3(uri), name, uri, "s3://BUCKET/PREFIX")
+    return uri.rstrip("/")
+
+
+def _fetched(reference: str) -> "Verified":
+    from components.errors import InputError
+    from components.mirror import Verified
+    from components.weights import fetch
+
+    name = reference.partition("#")[0]
+    try:
+        return Verified(name, str(fetch(reference)), "")
+    except (InputError, OSError) as error:
+        return Verified(name, "", str(error))
 
 
 def _references(profile: str, line: Path | None) -> list[str]:

@@ -136,6 +136,21 @@ def test_pods_mount_volumes_and_read_objects_that_exist(toggle: str) -> None:
 
 
 @every_toggle
+def test_no_secret_is_an_argument_of_a_process(toggle: str) -> None:
+    for pod in rendered(toggle).pod_specs():
+        for container in _containers(pod):
+            for variable in (item["name"] for item in container.get("env", []) if "valueFrom" in item):
+                assert f"$({variable})" not in json.dumps([container["command"], container["args"]])
+
+
+@every_toggle
+def test_finished_jobs_are_removed_after_a_day(toggle: str) -> None:
+    for item in rendered(toggle):
+        if item["kind"] == "Job":
+            assert item["spec"]["ttlSecondsAfterFinished"] == 86400
+
+
+@every_toggle
 def test_labels_tell_what_an_object_belongs_to(toggle: str) -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
     for item in rendered(toggle, release="line-3"):

@@ -10,7 +10,7 @@ from components import __version__
 from components.images import USER_ID, image
 from pipelines.line import load_line
 from pipelines.task_settings import CA_FOLDER, CONFIG_MAP_KEYS, parse_cluster
-from tests.charts.helm import Manifest, Manifests, merged, render
+from tests.charts.helm import BASE, Manifest, Manifests, call, merged, render
 from tests.charts.toggles import CERTIFICATE, LINE, TOGGLES
 
 pytestmark = pytest.mark.chart
@@ -119,6 +119,8 @@ def test_postgresql_replaces_file_and_volume() -> None:
     manifests = render(TOGGLES["postgresql"])
     deployment = manifests.of("Deployment")
     assert deployment["spec"]["replicas"] == 3
+    assert option(server(manifests), "--workers") == "4"
+    assert option(server(render()), "--workers") == "1"
     assert deployment["spec"]["strategy"] == {"type": "RollingUpdate"}
     assert manifests.kinds("PersistentVolumeClaim") == []
     assert manifests.of("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
@@ -235,12 +237,17 @@ def test_cluster_defaults_name_what_the_chart_creates_and_can_be_overridden() ->
     assert defaults(created)["s3_secret"] == created.of("Secret")["metadata"]["name"] == "vigil-s3"
 
 
+def test_empty_cluster_defaults_override_what_the_chart_creates() -> None:
+    toggle = TOGGLES["cluster defaults switched off"]
+    assert defaults(render(toggle)) == toggle["clusterDefaults"]
+
+
 def test_schedule_job_runs_after_the_buckets_job_with_the_lines() -> None:
     manifests = render({"lines": {"metal-nut": LINE}})
     apply, buckets = manifests.of("Job", "apply"), manifests.of("Job", "buckets")
-    annotations = apply["metadata"]["annotations"]
-    assert set(annotations["helm.sh/hook"].split(",")) == {"post-install", "post-upgrade", "post-rollback"}
-    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
+    for annotations in (item["metadata"]["annotations"] for item in (apply, buckets)):
+        assert set(annotations["helm.sh/hook"].split(",")) == {"post-install", "post-upgrade", "post-rollback"}
+        assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
     weights = [int(item["metadata"]["annotations"]["helm.sh/hook-weight"]) for item in (buckets, apply)]
     assert weights[0] < weights[1]
     assert (apply["spec"]["backoffLimit"], apply["spec"]["activeDeadlineSeconds"]) == (3, 1800)
@@ -275,6 +282,19 @@ def test_without_schedule_there_is_neither_job_nor_account_of_it() -> None:
     manifests = render(TOGGLES["no schedule"])
     assert manifests.kinds("Job") == ["vigil-buckets"]
     assert manifests.kinds("ServiceAccount") == ["vigil"]
+
+
+def test_notes_tell_that_earlier_schedules_go_on_where_they_are_not_touched() -> None:
+    def notes(toggle: str) -> str:
+        values = merged(BASE, TOGGLES[toggle])
+        done = call("install", "vigil", "--dry-run=client", "--namespace", "inspection", values=values)
+        assert done.returncode == 0, done.stderr
+        return " ".join(done.stdout.partition("NOTES:")[2].split())
+
+    untouched = "Those that it made before go on, and stay after uninstall; to remove them, upgrade once with"
+    assert untouched in notes("no schedule")
+    assert untouched not in notes("defaults")
+    assert "logs job/vigil-schedule-apply" in notes("defaults")
 
 
 def test_single_user_needs_no_rights_and_no_token() -> None:

@@ -28,7 +28,7 @@ TOGGLES: Mapping[str, Mapping[str, Any]] = {
     "shared scheduler": {"schedule": {"prune": False}},
     "schedules outlive the release": {"schedule": {"removeOnUninstall": False}},
     "other tracking server": {"mlflow": {"enabled": False, "trackingUri": "https://mlflow.example"}},
-    "postgresql": {"mlflow": {"database": {"existingSecret": "postgres", "key": "dsn"}, "replicas": 3}},
+    "postgresql": {"mlflow": {"database": {"existingSecret": "postgres", "key": "dsn"}, "replicas": 3, "workers": 4}},
     "no volume": {"mlflow": {"persistence": {"enabled": False}}},
     "existing claim": {"mlflow": {"persistence": {"existingClaim": "tracking-data"}}},
     "storage class": {"mlflow": {"persistence": {"storageClass": "fast", "size": "50Gi", "keep": False}}},
@@ -74,6 +74,17 @@ TOGGLES: Mapping[str, Mapping[str, Any]] = {
             "retries": 1,
             "labels": {"team": "vision"},
         }
+    },
+    "cluster defaults switched off": {
+        "image": {"pullSecrets": ["pull"]},
+        "ca": {"certificates": CERTIFICATE},
+        "clusterDefaults": {
+            "config_map": "",
+            "s3_secret": "",
+            "ca_config_map": "",
+            "image_pull_secrets": [],
+            "retries": 0,
+        },
     },
     "names": {"fullnameOverride": "inspection", "clusterDomain": "factory.local"},
 }

@@ -1,7 +1,9 @@
 """A real S3 server that is killed, slow, cut off or lies: a transfer ends complete, or in a clear error and no file."""
 
+import hashlib
 import io
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -14,7 +16,19 @@ import pytest
 
 from components import storage
 from components.errors import InputError
-from tests.faulty_proxy import Busy, CutOff, Fault, Flip, Proxy, Trickle, private_ca, proxy
+from tests.faulty_proxy import (
+    Busy,
+    CutOff,
+    FailedCompletion,
+    Fault,
+    Flip,
+    LostCompletion,
+    Proxy,
+    Trickle,
+    ends_upload,
+    private_ca,
+    proxy,
+)
 from tests.s3_server import ACCESS_KEY, BUCKET, SECRET, S3Server, use_store
 
 pytestmark = pytest.mark.s3
@@ -171,6 +185,16 @@ def test_connection_that_always_breaks_off_is_an_error(between: Proxy, prefix: s
     _assert_nothing_but_partials(tmp_path / "target")
 
 
+def test_object_is_read_to_its_end_through_interruptions(between: Proxy, prefix: str, tmp_path: Path) -> None:
+    content = _publish(tmp_path, f"{prefix}/model", 16 * _MIB)
+    between.fault = CutOff(4 * _MIB, times=3)
+
+    assert storage.read_object_sha256(f"{prefix}/model") == hashlib.sha256(content).hexdigest()
+
+    assert between.fault.left == 0
+    assert "Range: bytes=" in between.gets()[-1]
+
+
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_busy_server_is_asked_again(between: Proxy, prefix: str, tmp_path: Path, method: str) -> None:
     content = _publish(tmp_path, f"{prefix}/model")
@@ -192,6 +216,58 @@ def test_busy_server_is_sent_again(between: Proxy, prefix: str, tmp_path: Path, 
     assert (tmp_path / "model").read_bytes() == content
 
 
+def test_upload_whose_last_answer_is_lost_is_found_stored(between: Proxy, prefix: str, tmp_path: Path) -> None:
+    between.fault = LostCompletion()
+
+    content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
+
+    assert between.fault.lost
+    assert sum(map(ends_upload, between.requests)) == 2
+    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == content
+
+
+@pytest.mark.parametrize("blanks", ["", "\n \n"], ids=["at once", "after blanks"])
+@pytest.mark.parametrize("earlier", [False, True], ids=["new", "over another object"])
+def test_upload_that_fails_in_a_successful_answer_is_sent_again(
+    between: Proxy, prefix: str, tmp_path: Path, earlier: bool, blanks: str
+) -> None:
+    if earlier:
+        _publish(tmp_path, f"{prefix}/model")
+    between.fault = FailedCompletion(blanks=blanks)
+
+    content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
+
+    assert sum(map(ends_upload, between.requests)) == 2
+    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == content
+
+
+def test_upload_that_keeps_failing_in_a_successful_answer_is_an_error(
+    between: Proxy, prefix: str, tmp_path: Path
+) -> None:
+    between.fault = FailedCompletion(times=100)
+
+    with pytest.raises(OSError, match=f"{prefix}/model: was not stored") as caught:
+        _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
+
+    assert not isinstance(caught.value, InputError)
+    assert storage.stored_sha256(f"{prefix}/model") is None
+
+
+def test_answer_to_an_upload_may_take_its_time(
+    between: Proxy, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIGIL_NET_WINDOW", "1")
+    between.fault = Trickle(0, seconds=0.005, method="POST")
+
+    content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
+
+    assert sum(request.startswith("POST") for request in between.requests) == 2
+    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == content
+
+
 def test_server_that_stays_busy_is_an_error(between: Proxy, prefix: str, tmp_path: Path) -> None:
     between.fault = Busy("GET", times=100)
 
@@ -205,9 +281,9 @@ def test_server_that_stays_busy_is_an_error(between: Proxy, prefix: str, tmp_pat
 def test_trickle_is_an_error_within_the_window(
     between: Proxy, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
+    _publish(tmp_path, f"{prefix}/model")
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
     monkeypatch.setenv("VIGIL_NET_WINDOW", "3")
-    _publish(tmp_path, f"{prefix}/model")
     between.fault = Trickle(after, seconds=1)
     (tmp_path / "target").mkdir()
     start = time.monotonic()
@@ -216,17 +292,20 @@ def test_trickle_is_an_error_within_the_window(
         storage.fetch_object(f"{prefix}/model", tmp_path / "target" / "model")
 
     assert time.monotonic() - start < 20
+    assert between.gets()
     _assert_nothing_but_partials(tmp_path / "target")
 
 
 def test_silence_is_an_error(between: Proxy, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
-    monkeypatch.setenv("VIGIL_NET_TIMEOUT", "1")
     _publish(tmp_path, f"{prefix}/model")
+    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
+    monkeypatch.setenv("VIGIL_NET_TIMEOUT", "5")
     between.fault = Trickle(0, seconds=30)
 
     with pytest.raises(OSError, match=r"did not answer after 1 attempts \(ReadTimeoutError\)"):
         storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+
+    assert between.gets()
 
 
 @pytest.mark.parametrize("kind", ["ours", "one piece", "equal parts", "unequal parts"])
@@ -292,9 +371,9 @@ def test_object_that_changes_between_attempts_is_fetched_anew(between: Proxy, pr
 def test_object_that_changes_between_calls_is_fetched_anew(
     between: Proxy, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
     uri, target = f"{prefix}/model", tmp_path / "target" / "model"
     _publish(tmp_path, uri)
+    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
     between.fault = CutOff(2 * _MIB)
     with pytest.raises(OSError, match="broke off after 1 attempts"):
         storage.fetch_object(uri, target)
@@ -329,25 +408,60 @@ def test_data_set_that_changes_while_it_is_fetched_is_an_error(between: Proxy, p
     assert not (tmp_path / "target").exists()
 
 
-@pytest.mark.parametrize("call", ["fetch_object", "fetch_prefix"])
-def test_no_space_is_an_error_and_leaves_nothing(prefix: str, tmp_path: Path, call: str) -> None:
-    _publish(tmp_path, f"{prefix}/model")
-    (tmp_path / "target").mkdir()
-    uri = f"{prefix}/model" if call == "fetch_object" else prefix
-    script = f"from components import storage; from pathlib import Path; storage.{call}({uri!r}, Path('target/model'))"
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"a small file system cannot be mounted: {done.stderr}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
+
+def _fetch(call: str, uri: str, folder: Path, most_bytes: int = resource.RLIM_INFINITY) -> str:
+    """What a process says that fails to fetch to a folder, with a limit of the size of files."""
+    uri, target = (f"{uri}/model", "target/model") if call == "fetch_object" else (uri, "target/set")
+    script = f"from components import storage; from pathlib import Path; storage.{call}({uri!r}, Path({target!r}))"
     done = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (_MIB, _MIB)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
         capture_output=True,
         text=True,
         check=False,
     )
-
     assert done.returncode == 1
-    assert f"File too large after {_MIB} of {4 * _MIB} bytes" in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("call", ["fetch_object", "fetch_prefix"])
+def test_no_space_is_an_error_and_leaves_nothing(prefix: str, tmp_path: Path, small_disk: Path, call: str) -> None:
+    _publish(tmp_path, f"{prefix}/model")
+    (small_disk / "target").mkdir()
+
+    said = _fetch(call, prefix, small_disk)
+
+    assert re.search(rf"No space left on device after \d+ of {4 * _MIB} bytes", said)
+    assert not list((small_disk / "target").iterdir())
+
+
+@pytest.mark.parametrize("call", ["fetch_object", "fetch_prefix"])
+def test_limit_of_a_files_size_is_an_error_and_leaves_nothing(prefix: str, tmp_path: Path, call: str) -> None:
+    _publish(tmp_path, f"{prefix}/model")
+    (tmp_path / "target").mkdir()
+
+    said = _fetch(call, prefix, tmp_path, most_bytes=_MIB)
+
+    assert f"File too large after {_MIB} of {4 * _MIB} bytes" in said
     assert not list((tmp_path / "target").iterdir())
 
 

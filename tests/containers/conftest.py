@@ -24,7 +24,7 @@ from images.build import ROOT
 from pipelines.demo import write_demo_line
 from pipelines.workdir import Workdir
 from tests.ports import free_ports
-from tests.s3_server import ACCESS_KEY, BUCKET, S3Server
+from tests.s3_server import BUCKET, S3Server
 
 TEST_DATA = os.environ.get("VIGIL_TEST_DATA", "")
 """A class folder in the MVTec layout; the demo's textures without it."""
@@ -102,7 +102,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
 def built(docker: Docker) -> str:
     """What the build of all images printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "images.build"],
+        [sys.executable, "-m", "images.build", "--replace"],
         cwd=ROOT,
         env={**os.environ, **docker.environment},
         capture_output=True,
@@ -129,16 +129,17 @@ class Services:
 
 @pytest.fixture(scope="session")
 def services(docker: Docker, built: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """An S3 server with a random secret, and MLflow in its image, whose artifacts go to that server."""
+    """An S3 server with random keys, and MLflow in its image, whose artifacts go to that server."""
     secret, folder = secrets.token_hex(20), tmp_path_factory.mktemp("services")
-    store = S3Server(folder / "s3", secret=secret)
+    key = f"inspector-{secrets.token_hex(8)}"
+    store = S3Server(folder / "s3", secret=secret, access_key=key)
     (folder / "mlflow").mkdir()
     (folder / "mlflow").chmod(0o777)
     port = free_ports(1)[0]
     name = f"vigil-mlflow-{port}"
     try:
         store.start()
-        credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret}
+        credentials = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
         start_tracking_server(docker, name, folder / "mlflow", port, store.endpoint, credentials)
         tracking = {"S3_ENDPOINT": store.endpoint, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
         yield Services(secret=secret, environment=credentials | tracking, container=name, database=folder / "mlflow")
@@ -247,9 +248,14 @@ class ContainerRun:
 
 
 def watch(docker: Docker, process: "subprocess.Popen[str]") -> dict[str, dict[str, Any]]:
-    """Inspect the containers of runs until the process ends."""
+    """Inspect the containers of runs until the process ends, which it must in time."""
     seen: dict[str, dict[str, Any]] = {}
+    deadline = time.monotonic() + RUN_SECONDS
     while process.poll() is None:
+        if time.monotonic() > deadline:
+            process.kill()
+            _, err = process.communicate()
+            pytest.fail(f"the run did not end in {RUN_SECONDS} s:\n{err[-3000:]}")
         for container in docker("ps", "--no-trunc", "--quiet", "--filter", "label=vigil.run").split():
             if container not in seen and (found := docker("inspect", container, check=False)).strip() != "[]":
                 seen[container] = json.loads(found)[0]

@@ -1,8 +1,10 @@
 """The compiled pipeline in containers: data from S3, MLflow behind its server, results in S3, no secret anywhere."""
 
+import base64
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tests.containers.conftest import (
     MAIN,
     MAIN_ASKING_LATE,
     RUN_SECONDS,
+    START_SECONDS,
     ContainerRun,
     Docker,
     Services,
@@ -28,6 +31,7 @@ from tests.stages import STAGES
 
 TIMES = ("latency_ms", "images_per_second")
 CHUNK = 1 << 24
+SOURCE_TEXT = b"The command line, `vigil`. Exit codes: 0 done"
 
 pytestmark = pytest.mark.container
 
@@ -130,11 +134,20 @@ def test_stage_that_dies_without_a_word_fails_the_run(
     process = start("run", line_file, "--workdir", tmp_path / "run", "--runner", "docker")
     assert process.stdout is not None
     for text in process.stdout:
-        if text.startswith("ingestion: started"):
-            docker("kill", *docker("ps", "--quiet", "--filter", "label=vigil.run").split())
+        if text.startswith("vqgan: started"):
+            kill_container(docker)
     _, err = process.communicate(timeout=RUN_SECONDS)
     assert (process.returncode, err.count("\n")) == (1, 1)
-    assert "task ingest ended without a word" in err
+    assert "task generate ended without a word" in err
+
+
+def kill_container(docker: Docker) -> None:
+    """Kill the container of a run as soon as there is one."""
+    deadline = time.monotonic() + START_SECONDS
+    while not (running := docker("ps", "--quiet", "--filter", "label=vigil.run").split()):
+        assert time.monotonic() < deadline, "no container was started"
+        time.sleep(0.2)
+    docker("kill", *running)
 
 
 def test_image_that_is_nowhere_is_bad_input(line_file: Path, start: Start, tmp_path: Path) -> None:
@@ -145,13 +158,22 @@ def test_image_that_is_nowhere_is_bad_input(line_file: Path, start: Start, tmp_p
     assert "image 127.0.0.1:9/nowhere/vigil-python-generation" in err
 
 
-def contains(chunks: Iterator[bytes], secret: bytes) -> bool:
-    rest = b""
+def found(chunks: Iterator[bytes], texts: Iterable[bytes]) -> set[bytes]:
+    """Those of the texts that the chunks hold, also across their borders."""
+    left, rest = set(texts), b""
+    there: set[bytes] = set()
+    longest = max(map(len, left))
     for chunk in chunks:
-        if secret in rest + chunk:
-            return True
-        rest = chunk[-len(secret) :]
-    return False
+        window = rest + chunk
+        there |= {text for text in left - there if text in window}
+        rest = window[-longest:]
+    return there
+
+
+def forms(text: str) -> set[bytes]:
+    """A text as it is, and the part of its base64 that no neighbour changes, at each of the three offsets."""
+    shifted = [base64.b64encode(bytes(offset) + text.encode()) for offset in range(3)]
+    return {text.encode(), *(code[4 * (offset > 0) : -4] for offset, code in enumerate(shifted))}
 
 
 def chunks_of_file(path: Path) -> Iterator[bytes]:
@@ -174,19 +196,24 @@ def chunks_of_images(docker: Docker) -> Iterator[bytes]:
 def test_scan_finds_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * (CHUNK - 3) + b"secret" + b"x")
-    assert contains(chunks_of_file(path), b"secret")
-    assert not contains(chunks_of_file(path), b"other")
+    assert found(chunks_of_file(path), [b"secret", b"other"]) == {b"secret"}
+    for text in ("secret-of-a-store", "xsecret-of-a-store:", "xysecret-of-a-store::"):
+        path.write_bytes(base64.b64encode(text.encode()))
+        assert found(chunks_of_file(path), forms("secret-of-a-store"))
+        assert not found(chunks_of_file(path), forms("another-secret-of"))
 
 
 def test_no_secret_is_left_behind(
     docker: Docker, finished: ContainerRun, line_file: Path, connected: Services, tmp_path: Path
 ) -> None:
-    secret = connected.secret.encode()
+    secrets = forms(connected.secret) | forms(connected.environment["AWS_ACCESS_KEY_ID"])
     for prefix in ("mlflow", "results"):
         fetch_prefix(f"s3://{BUCKET}/{prefix}", tmp_path / prefix)
     folders = (finished.workdir.root, tmp_path, connected.database, line_file.parent)
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert {"run.log", "pipeline.yaml", "mlflow.db", "artifacts.json"} <= {path.name for path in files}
-    assert [path for path in files if contains(chunks_of_file(path), secret)] == []
-    assert connected.secret not in finished.out + docker.logs(connected.container)
-    assert not contains(chunks_of_images(docker), secret)
+    assert [path for path in files if found(chunks_of_file(path), secrets)] == []
+    told = (finished.out + finished.err + docker.logs(connected.container)).encode()
+    assert found(iter([told]), secrets) == set()
+    # The scan of the images sees the project's own source in them.
+    assert found(chunks_of_images(docker), {*secrets, SOURCE_TEXT}) == {SOURCE_TEXT}

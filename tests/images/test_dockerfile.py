@@ -42,7 +42,7 @@ def test_images_run_as_the_numeric_user(final_stages: dict[str, list[str]]) -> N
 def test_labels_tell_version_revision_and_licence(final_stages: dict[str, list[str]]) -> None:
     for name, lines in final_stages.items():
         (label,) = (line for line in lines if line.startswith("LABEL "))
-        for key in ("title", "source", "licenses", "version", "revision"):
+        for key in ("title", "licenses", "version", "revision"):
             assert f"org.opencontainers.image.{key}=" in label, name
 
 

@@ -19,8 +19,10 @@
 {{- if not (or .Values.mlflow.enabled .Values.mlflow.trackingUri) -}}
 {{- fail "mlflow.trackingUri: got nothing, expected the address of a server with mlflow.enabled=false" -}}
 {{- end -}}
-{{- if and (gt (int .Values.mlflow.replicas) 1) (not .Values.mlflow.database.existingSecret) -}}
-{{- fail (printf "mlflow.replicas: got %v, expected 1 with sqlite; more replicas need mlflow.database.existingSecret" .Values.mlflow.replicas) -}}
+{{- range $name := list "replicas" "workers" -}}
+{{- if and (gt (int (get $.Values.mlflow $name)) 1) (not $.Values.mlflow.database.existingSecret) -}}
+{{- fail (printf "mlflow.%s: got %v, expected 1 with sqlite; more need mlflow.database.existingSecret" $name (get $.Values.mlflow $name)) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.mlflow.ingress.enabled (not .Values.mlflow.ingress.host) -}}
 {{- fail "mlflow.ingress.host: got nothing, expected the host name of the ingress" -}}

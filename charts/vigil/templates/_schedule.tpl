@@ -7,7 +7,10 @@
 {{- with .Values.image.pullSecrets -}}
 {{- $known = set $known "image_pull_secrets" . -}}
 {{- end -}}
-{{- toJson (merge (deepCopy .Values.clusterDefaults) $known) -}}
+{{- range $key, $value := .Values.clusterDefaults -}}
+{{- $known = set $known $key $value -}}
+{{- end -}}
+{{- toJson $known -}}
 {{- end -}}
 
 {{/* Pod of a job that applies the lines of a ConfigMap: (list . name). */}}

@@ -155,11 +155,69 @@ def test_run_needs_no_other_host_than_the_mirror(
     _assert_index(prefix, tmp_path, reference)
 
 
-def _assert_index(prefix: str, tmp_path: Path, reference: str) -> None:
+def _put(prefix: str, tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "object").write_bytes(content)
+    storage.publish_file(tmp_path / "object", f"{prefix}/{name}")
+
+
+@pytest.mark.s3
+def test_verify_reads_all_that_a_mirror_holds(vigil: Vigil, prefix: str, tmp_path: Path) -> None:
+    assert vigil("weights", "mirror", prefix, "--profile", "embedded").code == 0
+    digests = [weights.resolve(name).sha256 for name in _EMBEDDED]
+
+    done = vigil("weights", "verify", f"{prefix}/", "--profile", "embedded")
+    assert (done.code, done.err) == (0, "")
+    expected = [f"{name}: ok, {prefix}/{digest}" for name, digest in zip(_EMBEDDED, digests, strict=True)]
+    assert done.out.splitlines() == expected
+
+    storage.remove_prefix(prefix)
+    for digest in digests[1:]:
+        _put(prefix, tmp_path, digest, weights.fetch(_EMBEDDED[digests.index(digest)]).read_bytes())
+    _put(prefix, tmp_path, digests[1], b"damaged")
+    _put(prefix, tmp_path, _DIGEST, _CONTENT)
+    _put(prefix, tmp_path, "0" * 64, _CONTENT)
+    done = vigil("weights", "verify", prefix, "--profile", "embedded")
+    damaged = hashlib.sha256(b"damaged").hexdigest()
+    assert (done.code, done.out.splitlines()) == (
+        1,
+        [
+            f"{_EMBEDDED[0]}: failed, is missing",
+            f"{_EMBEDDED[1]}: failed, is damaged: sha256 is {damaged}, expected {digests[1]}",
+            *expected[2:],
+            f"{'0' * 64}: failed, is damaged: sha256 is {_DIGEST}, expected {'0' * 64}",
+            f"{_DIGEST}: ok, {prefix}/{_DIGEST}",
+        ],
+    )
+
+
+@pytest.mark.s3
+def test_verify_of_a_mirror_that_is_empty_is_bad_input(vigil: Vigil, prefix: str) -> None:
+    assert_refused(vigil("weights", "verify", prefix), f"{prefix}: no objects below this prefix")
+    assert_refused(vigil("weights", "verify", "/mnt"), "verify: got '/mnt', expected s3://BUCKET/PREFIX")
+
+
+@pytest.mark.s3
+def test_mirror_copies_what_it_can_and_names_what_it_cannot(vigil: Vigil, prefix: str, tmp_path: Path) -> None:
+    missing = f"{tmp_path}/clip.safetensors"
+    line = _write_line(tmp_path, f"{missing}#sha256={_DIGEST}")
+
+    done = vigil("weights", "mirror", prefix, "--profile", "embedded", "--line", line)
+
+    assert (done.code, done.err) == (1, "")
+    assert [text for text in done.out.splitlines() if ": copied, " not in text] == [
+        f"{missing}: failed, weights {missing}: no file at {missing}"
+    ]
+    _assert_index(prefix, tmp_path)
+
+    (tmp_path / "clip.safetensors").write_bytes(_CONTENT)
+    assert vigil("weights", "mirror", prefix, "--profile", "embedded", "--line", line).code == 0
+
+
+def _assert_index(prefix: str, tmp_path: Path, *references: str) -> None:
     from components.mirror import read_index
 
     index = read_index(prefix, tmp_path / "index.json")
-    entries = [weights.resolve(name) for name in (*_EMBEDDED, reference)]
+    entries = [weights.resolve(name) for name in (*_EMBEDDED, *references)]
     assert index == {e.sha256: {"name": e.name, "licence": e.licence, "source": e.uri} for e in entries}
     names = {item.name for item in storage.list_objects(prefix)}
     assert names == {"index.json", *index}
