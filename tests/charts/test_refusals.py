@@ -69,6 +69,7 @@ def _path(values: Any, *keys: str) -> str:
         {"kfp": {"ui": "kubeflow.example"}},
         {"kfp": {"multiUser": "yes"}},
         {"weightsMirror": "https://weights.example"},
+        {"weightsManifest": "s3://weights"},
         {"checkpoints": "/data"},
         {"fullnameOverride": "Vigil"},
         {"fullnameOverride": "v" * 46},

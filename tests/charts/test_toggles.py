@@ -183,7 +183,7 @@ def test_buckets_job_creates_each_bucket_once() -> None:
 
 def test_environment_of_the_tasks_holds_what_they_read() -> None:
     everything: dict[str, Any] = {}
-    for toggle in ("endpoint", "user interface", "weights mirror", "checkpoints", "own authority"):
+    for toggle in ("endpoint", "user interface", "weights mirror", "weights manifest", "checkpoints", "own authority"):
         everything = merged(everything, TOGGLES[toggle])
     data = tasks(render(everything))
     assert data == {
@@ -195,10 +195,19 @@ def test_environment_of_the_tasks_holds_what_they_read() -> None:
         "SSL_CERT_FILE": f"{CA_FOLDER}/ca.crt",
         "VIGIL_KFP_UI": "https://kubeflow.example/pipeline",
         "VIGIL_WEIGHTS_MIRROR": "s3://weights/mirror",
+        "VIGIL_WEIGHTS_MANIFEST": "s3://weights/base/weights.yaml",
         "VIGIL_CHECKPOINTS": "s3://weights/loops",
     }
     assert set(data) <= set(CONFIG_MAP_KEYS)
     assert set(tasks(render())) == {"AWS_REGION", "MLFLOW_TRACKING_URI", "S3_ADDRESSING"}
+
+
+def test_schedule_job_reads_the_manifest_of_own_weights() -> None:
+    reading, plain = (job(render(TOGGLES[toggle]), "-schedule-apply") for toggle in ("weights manifest", "defaults"))
+    assert reading["envFrom"] == [{"configMapRef": {"name": "vigil-environment"}}]
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(environment(reading))
+    assert "envFrom" not in plain
+    assert "AWS_ACCESS_KEY_ID" not in environment(plain)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ TOGGLES: Mapping[str, Mapping[str, Any]] = {
     "multi-user": {"kfp": {"multiUser": True}},
     "user interface": {"kfp": {"ui": "https://kubeflow.example/pipeline"}},
     "weights mirror": {"weightsMirror": "s3://weights/mirror"},
+    "weights manifest": {"weightsManifest": "s3://weights/base/weights.yaml"},
     "checkpoints": {"checkpoints": "s3://weights/loops"},
     "no schedule": {"schedule": {"enabled": False}},
     "shared scheduler": {"schedule": {"prune": False}},

@@ -45,7 +45,16 @@ spec:
         - --namespace
         - {{ $root.Release.Namespace }}
         {{- end }}
+      {{- if $root.Values.weightsManifest }}
+      # The job reads the manifest for the lines that name weights of it.
+      envFrom:
+        - configMapRef:
+            name: {{ include "vigil.environment.name" $root }}
+      {{- end }}
       env:
+        {{- if $root.Values.weightsManifest }}
+        {{- include "vigil.s3Keys" $root | nindent 8 }}
+        {{- end }}
         - name: KF_PIPELINES_ENDPOINT
           value: {{ $root.Values.kfp.endpoint | quote }}
         - name: VIGIL_IMAGE_REGISTRY
