@@ -30,7 +30,7 @@ CA_FOLDER = "/etc/vigil/ca"
 """Where the private CA is mounted; `SSL_CERT_FILE` of the ConfigMap names a file in it."""
 LINE_LABEL, STAGE_LABEL = "vigil/line", "vigil/stage"
 
-_QUANTITY = re.compile(r"\d+([EPTGMK]i?)?")
+_QUANTITY = re.compile(r"\d+([EPTGM]i?|Ki|k)?")
 _CPU = re.compile(r"\d+(\.\d+)?|\d+m")
 _KUBERNETES_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
