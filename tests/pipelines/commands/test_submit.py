@@ -297,10 +297,10 @@ def test_wait_goes_on_behind_a_run_that_is_gone(
     vigil: Vigil, kfp_api: KfpApi, three_lines: Path, no_pause: None
 ) -> None:
     kfp_api.fail(404, "GET", "/runs/", times=1, body='{"message": "run not found"}')
-    kfp_api.script = [ended("SUCCEEDED")]
+    kfp_api.script = [ended("SUCCEEDED"), ended("SUCCEEDED")]
     done = vigil("submit", three_lines, "--wait")
     assert_failed(done, "1 of 3 runs did not succeed: bolts: ", "answered 404: run not found")
-    assert [text for text in done.out.splitlines() if text.endswith("run: succeeded")] != []
+    assert len([text for text in done.out.splitlines() if text.endswith("run: succeeded")]) == 2
 
 
 def test_wait_ends_with_a_server_that_stays_away(
