@@ -14,7 +14,7 @@ CONFIG_MAP, CA_CONFIG_MAP = "VIGIL_CONFIG_MAP", "VIGIL_CA_CONFIG_MAP"
 S3_SECRET, MLFLOW_SECRET = "VIGIL_S3_SECRET", "VIGIL_MLFLOW_SECRET"
 """Variables with the names of what a task was to get; missing outside of a cluster."""
 CA_FOLDER = "/etc/vigil/ca"
-"""Where the private CA is mounted; `SSL_CERT_FILE` of the ConfigMap names a file in it."""
+"""Where the private CA is mounted."""
 
 ADDRESSES = (
     "S3_ENDPOINT",

@@ -1,7 +1,8 @@
 """Runs the stages of a local run in containers of the images that a cluster runs, by KFP's Docker runner.
 
-A container sees the run's folder, the data set, named weights files and images, the files and folders that the services'
-environment names, all under their own paths, the network of this machine, and nothing else of it. Its root file system is read-only and its user is never root.
+A container sees the run's folder, the data set, named weights files and images, and the files and folders that the
+services' environment names, under their own paths, the network of this machine, and nothing else of it. Its root file
+system is read-only and its user is never root.
 """
 
 import contextlib

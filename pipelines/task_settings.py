@@ -5,18 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from components import task_environment
 from components.errors import InputError, check, check_keys
-from components.task_environment import (
-    ADDRESSES,
-    CA_CONFIG_MAP,
-    CA_FOLDER,
-    CONFIG_MAP,
-    MLFLOW_KEYS,
-    MLFLOW_SECRET,
-    NETWORK,
-    S3_KEYS,
-    S3_SECRET,
-)
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
@@ -24,13 +14,14 @@ if TYPE_CHECKING:
 LOOP, DETECTION = "generator", "detection"
 """Tasks with resources of their own: the fine-tuning loop, and the training of a detector."""
 
-CONFIG_MAP_KEYS = (*ADDRESSES, *NETWORK)
+CONFIG_MAP_KEYS = (*task_environment.ADDRESSES, *task_environment.NETWORK)
 """Keys of the ConfigMap that reach a task's environment."""
+CA_FOLDER = task_environment.CA_FOLDER
+"""Where the private CA is mounted; `SSL_CERT_FILE` of the ConfigMap names a file in it."""
 S3_FOLDER = "/etc/vigil/s3"
 """Where the object store's Secret is mounted, when it is."""
 LINE_LABEL, STAGE_LABEL = "vigil/line", "vigil/stage"
 
-_BACKOFF_FACTOR = 2.0
 _WEEK_SECONDS = 7 * 86400
 _QUANTITY = re.compile(r"\d+([EPTGM]i?|Ki|k)?")
 _CPU = re.compile(r"\d+(\.\d+)?|\d+m")
@@ -168,7 +159,7 @@ def apply_settings(task: "PipelineTask", stage: str, cluster: Cluster, line: str
 
     _limit(task, getattr(cluster, stage) if stage in (LOOP, DETECTION) else cluster.task)
     if cluster.retries:
-        task.set_retry(cluster.retries, f"{cluster.backoff_seconds}s", _BACKOFF_FACTOR, f"{_retry_window(cluster)}s")
+        task.set_retry(cluster.retries, f"{cluster.backoff_seconds}s", 2.0, f"{_retry_window(cluster)}s")
     if cluster.timeout_seconds:
         kubernetes.set_timeout(task, cluster.timeout_seconds)
     if cluster.image_pull_secrets:
@@ -207,11 +198,12 @@ def _retry_window(cluster: Cluster) -> int:
     and ends one that runs. kfp's own default is an hour.
     """
     attempts = (cluster.retries + 1) * max(cluster.timeout_seconds, _WEEK_SECONDS)
-    return attempts + cluster.backoff_seconds * (2**cluster.retries - 1)
+    pauses = [cluster.backoff_seconds * 2**number for number in range(cluster.retries)]
+    return attempts + sum(pauses)
 
 
 def _add_environment(task: "PipelineTask", cluster: Cluster) -> None:
-    """Addresses and keys, each optional, and the names of what they are in, by which a task finds out what is missing."""
+    """Addresses and keys, each optional, and the names of what holds them, by which a task finds what is missing."""
     from kfp import kubernetes
 
     if cluster.config_map:
@@ -220,9 +212,9 @@ def _add_environment(task: "PipelineTask", cluster: Cluster) -> None:
         kubernetes.use_secret_as_volume(task, cluster.s3_secret, S3_FOLDER, optional=True)
         task.set_env_variable("S3_CREDENTIALS_DIR", S3_FOLDER)
     elif cluster.s3_secret:
-        kubernetes.use_secret_as_env(task, cluster.s3_secret, _same(S3_KEYS), optional=True)
+        kubernetes.use_secret_as_env(task, cluster.s3_secret, _same(task_environment.S3_KEYS), optional=True)
     if cluster.mlflow_secret:
-        kubernetes.use_secret_as_env(task, cluster.mlflow_secret, _same(MLFLOW_KEYS), optional=True)
+        kubernetes.use_secret_as_env(task, cluster.mlflow_secret, _same(task_environment.MLFLOW_KEYS), optional=True)
     if cluster.ca_config_map:
         kubernetes.use_config_map_as_volume(task, cluster.ca_config_map, CA_FOLDER, optional=True)
     for variable, name in _names(cluster).items():
@@ -232,10 +224,10 @@ def _add_environment(task: "PipelineTask", cluster: Cluster) -> None:
 
 def _names(cluster: Cluster) -> dict[str, str]:
     return {
-        CONFIG_MAP: cluster.config_map,
-        CA_CONFIG_MAP: cluster.ca_config_map,
-        S3_SECRET: cluster.s3_secret,
-        MLFLOW_SECRET: cluster.mlflow_secret,
+        task_environment.CONFIG_MAP: cluster.config_map,
+        task_environment.CA_CONFIG_MAP: cluster.ca_config_map,
+        task_environment.S3_SECRET: cluster.s3_secret,
+        task_environment.MLFLOW_SECRET: cluster.mlflow_secret,
     }
 
 

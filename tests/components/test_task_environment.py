@@ -42,7 +42,7 @@ def test_config_map_with_one_address_is_enough(monkeypatch: pytest.MonkeyPatch, 
 
 def test_missing_secret_of_the_tracking_server_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIL_MLFLOW_SECRET", "mlflow")
-    with pytest.raises(InputError, match="Secret mlflow: not in the namespace .* MLFLOW_TRACKING_USERNAME"):
+    with pytest.raises(InputError, match=r"Secret mlflow: not in the namespace .* MLFLOW_TRACKING_USERNAME"):
         check_task_environment()
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token")
     check_task_environment()
@@ -51,7 +51,7 @@ def test_missing_secret_of_the_tracking_server_is_told(monkeypatch: pytest.Monke
 def test_missing_certificates_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VIGIL_CA_CONFIG_MAP", "plant-ca")
     monkeypatch.setattr(task_environment, "CA_FOLDER", str(tmp_path / "ca"))
-    with pytest.raises(InputError, match="ConfigMap plant-ca: not in the namespace .* certificates"):
+    with pytest.raises(InputError, match=r"ConfigMap plant-ca: not in the namespace .* certificates"):
         check_task_environment()
     (tmp_path / "ca" / "..data").mkdir(parents=True)
     with pytest.raises(InputError, match="ConfigMap plant-ca"):

@@ -385,7 +385,7 @@ def test_creations_that_cannot_be_looked_at_again_are_told(vigil: Vigil, kfp_api
     changes = planned(cluster, folder)
     kfp_api.fail("text", "GET", "recurringruns$")
     outcome = carry_out(cluster, changes)
-    assert (outcome.done, outcome.failed.keys()) == ([], {"bolts", "nuts"})
+    assert (list(outcome.done), set(outcome.failed)) == ([], {"bolts", "nuts"})
     kfp_api.faults.clear()
     assert_settled(vigil, kfp_api, folder)
 
@@ -495,8 +495,8 @@ def calls_of_first_apply(vigil: Vigil, api: KfpApi, folder: Path, size: int) -> 
 
 def test_calls_per_line_are_constant(vigil: Vigil, kfp_api: KfpApi, tmp_path: Path) -> None:
     few, many = (calls_of_first_apply(vigil, kfp_api, tmp_path, size) for size in (2, 6))
-    # Per line: version, upload, experiment, its creation, recurring run. At all: health, pipeline, its creation, and the
-    # list twice, before and after.
+    # Per line: version, upload, experiment, its creation, recurring run. At all: health, pipeline, its creation, and
+    # the list twice, before and after.
     assert (few, many) == (2 * 5 + 5, 6 * 5 + 5)
 
 
