@@ -201,6 +201,7 @@ def test_values_that_the_schema_takes_for_the_tasks_are_taken_by_the_pipelines()
     cluster = {
         **dict.fromkeys(("task", "generator", "detection"), resources),
         **dict.fromkeys(("config_map", "s3_secret", "mlflow_secret", "ca_config_map"), "name"),
+        "s3_secret_mount": True,
         "retries": 10,
         "backoff_seconds": 3600,
         "timeout_seconds": 0,
