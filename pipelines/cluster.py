@@ -19,7 +19,7 @@ NOT_FOUND = 404
 
 # Changelog of Kubeflow Pipelines, 2.14.0: "enable dsl.Collected for parameters & artifacts" (pull request 11725), by
 # which the training pipeline gathers its detectors, and "support more than one label & annotations setting per
-# component" (12049), of which each task has two. An older server takes the package, and fails in its driver.
+# component" (12049), of which each task has two. What an older server makes of the package was not tried.
 _OLDEST, _NEXT_MAJOR = (2, 14), (3, 0)
 _SUPPORTED = "2.14 or a later 2.x"
 _CONFLICT = 409
@@ -101,7 +101,6 @@ class Kubeflow:
 
         if found := self.find_experiment(name):
             return found
-
         experiment = V2beta1Experiment(display_name=name, **self._scope)
         create = self._experiments.experiment_service_create_experiment
         return _identifier(self._call(create, "V2beta1Experiment", experiment).experiment_id, "experiment")

@@ -198,8 +198,7 @@ def _retry_window(cluster: Cluster) -> int:
     and ends one that runs. kfp's own default is an hour.
     """
     attempts = (cluster.retries + 1) * max(cluster.timeout_seconds, _WEEK_SECONDS)
-    pauses = [cluster.backoff_seconds * 2**number for number in range(cluster.retries)]
-    return attempts + sum(pauses)
+    return attempts + sum(cluster.backoff_seconds << number for number in range(cluster.retries))
 
 
 def _add_environment(task: "PipelineTask", cluster: Cluster) -> None:

@@ -1,7 +1,7 @@
-"""What compiling, submitting and scheduling cost per line: CPU seconds and calls for few and for many lines, as a ratio.
+"""What compiling, submitting and scheduling cost per line: CPU seconds and calls for few and for many lines.
 
-All is measured in one run. The API server is the tests' stand-in, in this process, and counted as well. Run it from the
-project's folder: `python -m tests.benchmarks.many_lines`.
+Both, and their ratio, are of one run. The API server is the tests' stand-in, in this process, and counted as well. Run
+it from the project's folder: `python -m tests.benchmarks.many_lines`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from pipelines.cluster import Kubeflow
 from pipelines.line import Line, parse_line
 from pipelines.package import write_packages
-from pipelines.schedules import carry_out, desired_schedules, difference, existing_schedules
+from pipelines.schedules import Change, Desired, carry_out, desired_schedules, difference, existing_schedules
 from pipelines.submission import start_run
 from pipelines.transport import Connection
 from tests.pipelines.kfp_api import KfpApi, serve
@@ -63,7 +63,7 @@ def submitted(lines: Sequence[Line], api: KfpApi) -> Figures:
 def applied(lines: Sequence[Line], api: KfpApi) -> Figures:
     """`vigil schedule apply` of a folder."""
     cluster = Kubeflow(Connection(host=api.url))
-    desired, changes = [], []
+    desired, changes = list[Desired](), list[Change]()
     return measured(
         lines,
         api,
