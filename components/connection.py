@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.errors import InputError, check
+from components.task_environment import S3_SECRET, missing
 
 AUTO, PATH, VIRTUAL = "auto", "path", "virtual"
 
@@ -57,8 +58,10 @@ def settings() -> Settings:
     credentials = {name: _credential(name) for name in _FILES}
     key, secret = credentials["AWS_ACCESS_KEY_ID"], credentials["AWS_SECRET_ACCESS_KEY"]
     if bool(key) != bool(secret):
-        given, missing = list(_FILES)[:2] if key else list(_FILES)[1::-1]
-        raise InputError(f"{missing}: is missing, expected together with {given}")
+        given, absent = list(_FILES)[:2] if key else list(_FILES)[1::-1]
+        raise InputError(f"{absent}: is missing, expected together with {given}")
+    if not key:
+        _check_anonymous()
     return Settings(
         host=endpoint.netloc,
         secure=endpoint.scheme == "https",
@@ -75,6 +78,15 @@ def _check_endpoint(scheme: str, host: str, path: str, query: str) -> None:
     shown = f"{scheme}://{host.rpartition('@')[2]}" if scheme else os.environ["S3_ENDPOINT"]
     valid = scheme in ("http", "https") and bool(host) and path in ("", "/") and not query and "@" not in host
     check(valid, "S3_ENDPOINT", shown, "http(s)://HOST:PORT, without credentials")
+
+
+def _check_anonymous() -> None:
+    """Without credentials access is anonymous, but not where some were to be there."""
+    if name := os.environ.get(S3_SECRET):
+        raise missing("Secret", name, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "cluster.s3_secret")
+    folder = os.environ.get("S3_CREDENTIALS_DIR")
+    files = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or accesskey and secretkey"
+    check(not folder, "S3_CREDENTIALS_DIR", folder, f"a directory with the files {files}, not empty")
 
 
 def _credential(name: str) -> str | None:

@@ -25,6 +25,7 @@ from components.events import RUN_ID
 from components.log_tail import LogTail
 from components.provenance import git_revision, run_url, versions
 from components.system_metrics import sampled_system_metrics
+from components.task_environment import check_task_environment
 from components.tracking import StageRun, stage_run
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
         direct: see `StageRun`.
 
     Raises:
+        InputError: on a cluster, the task's ConfigMap or the tracking server's Secret is missing.
         KeyboardInterrupt: the process was told to terminate.
         Whatever the block raises, after telling it in one console line.
     """
@@ -127,6 +129,7 @@ def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
     started = time.monotonic()
     with _termination_as_interrupt(), LogTail() as log, stage_run(line, name, direct=direct) as tracker:
         try:
+            check_task_environment()
             with sampled_system_metrics(tracker):
                 yield Stage(name, tracker)
         except BaseException as error:

@@ -1,5 +1,6 @@
 """A Kubeflow Pipelines cluster: its version and namespace, pipeline versions, experiments, runs, recurring runs."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -16,7 +17,11 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Namespace of the pod that runs the command."""
 NOT_FOUND = 404
 
-_SUPPORTED = "2"
+# Changelog of Kubeflow Pipelines, 2.14.0: "enable dsl.Collected for parameters & artifacts" (pull request 11725), by
+# which the training pipeline gathers its detectors, and "support more than one label & annotations setting per
+# component" (12049), of which each task has two. What an older server makes of the package was not tried.
+_OLDEST, _NEXT_MAJOR = (2, 14), (3, 0)
+_SUPPORTED = "2.14 or a later 2.x"
 _CONFLICT = 409
 _PAGE = 100
 _MAX_PAGES = 10_000
@@ -49,7 +54,7 @@ class Kubeflow:
 
         Raises:
             InputError: no address, token, CA file or namespace where one is needed.
-            ClusterError: the server does not answer, refuses, or is no Kubeflow Pipelines 2.x.
+            ClusterError: the server does not answer, refuses, or is too old or too new.
         """
         import kfp_server_api as api
 
@@ -84,14 +89,18 @@ class Kubeflow:
             return found
         return VersionReference(pipeline_id=pipeline_id, version_id=_identifier(made.pipeline_version_id, "version"))
 
-    def experiment(self, name: str) -> str:
-        """Id of the experiment of that name; it is created when missing."""
+    def find_experiment(self, name: str) -> str | None:
+        """Id of the experiment of that name, None where there is none."""
         operation = self._experiments.experiment_service_list_experiments
         found = self._named(operation, "V2beta1ListExperimentsResponse", "experiments", name, **self._scope)
-        if found:
-            return _identifier(found[0].experiment_id, "experiment")
+        return _identifier(found[0].experiment_id, "experiment") if found else None
+
+    def experiment(self, name: str) -> str:
+        """Id of the experiment of that name; it is created when missing."""
         from kfp_server_api import V2beta1Experiment
 
+        if found := self.find_experiment(name):
+            return found
         experiment = V2beta1Experiment(display_name=name, **self._scope)
         create = self._experiments.experiment_service_create_experiment
         return _identifier(self._call(create, "V2beta1Experiment", experiment).experiment_id, "experiment")
@@ -147,12 +156,29 @@ class Kubeflow:
         self._call(enable if enabled else disable, "object", recurring_run_id)
 
     def delete_recurring_run(self, recurring_run_id: str) -> None:
-        """Delete a recurring run; its runs stay. One that is gone already is no error."""
+        """Delete a recurring run; its runs stay, those in progress too. One that is gone already is no error.
+
+        Kubernetes would end runs in progress with their owner. Servers before 2.16 do not know the policy, and do.
+        """
+        from kfp_server_api import V2beta1DeletePropagationPolicy
+
+        delete, policy = self._recurring.recurring_run_service_delete_recurring_run, V2beta1DeletePropagationPolicy
         try:
-            self._call(self._recurring.recurring_run_service_delete_recurring_run, "object", recurring_run_id)
+            self._call(delete, "object", recurring_run_id, propagation_policy=policy.ORPHAN)
         except RefusedError as error:
             if error.status != NOT_FOUND:
                 raise
+
+    def version_warning(self) -> str:
+        """What the server's version may not support, in one line; empty for the client's version or a later one."""
+        client = importlib.metadata.version("kfp")
+        server = _release(self.version)
+        if server is None:
+            return f"{self._transport.host} tells no release ({self.version}), expected {_SUPPORTED}"
+        if server >= (_release(client) or _OLDEST):
+            return ""
+        told = f"{self._transport.host} runs Kubeflow Pipelines {self.version}, older than the client's {client}"
+        return f"{told}: it ignores settings of tasks that it does not know"
 
     def run_url(self, run_id: str) -> str:
         """Page of a run in the user interface, whose address `VIGIL_KFP_UI` or `KF_PIPELINES_UI_ENDPOINT` may give."""
@@ -167,12 +193,12 @@ class Kubeflow:
         except RefusedError as error:
             if error.status != NOT_FOUND:
                 raise
-            expected = f"expected Kubeflow Pipelines {_SUPPORTED}.x, not an older server or another address"
+            expected = f"expected Kubeflow Pipelines {_SUPPORTED}, not an older server or another address"
             raise UnreachableError(f"no v2beta1 API at {host}: {expected}") from error
-        version = re.match(r"v?(\d+)\.\d+", str(content.get("tag_name")))
-        if version and version[1] != _SUPPORTED:
+        version = _release(content.get("tag_name"))
+        if version and not (_OLDEST <= version < _NEXT_MAJOR):
             tag = content["tag_name"]
-            raise UnreachableError(f"{host} runs Kubeflow Pipelines {tag}, expected {_SUPPORTED}.x")
+            raise UnreachableError(f"{host} runs Kubeflow Pipelines {tag}, expected {_SUPPORTED}")
         return content
 
     def _pipeline_id(self, name: str) -> str | None:
@@ -216,6 +242,12 @@ class Kubeflow:
                 break
             seen.add(token)
         raise UnreachableError(f"malformed answer of {self._transport.host}: its list of {field} has no end")
+
+
+def _release(tag: object) -> tuple[int, int] | None:
+    """Major and minor version of a tag; None for one that names no release, as `master`."""
+    version = re.match(r"v?(\d+)\.(\d+)", str(tag))
+    return (int(version[1]), int(version[2])) if version else None
 
 
 def _namespace(connection: Connection, *, multi_user: bool) -> str:

@@ -1,7 +1,8 @@
 """Runs the stages of a local run in containers of the images that a cluster runs, by KFP's Docker runner.
 
-A container sees the run's folder, the data set and named weights files under their own paths, the network of this
-machine, and nothing else of it. Its root file system is read-only and its user is never root.
+A container sees the run's folder, the data set, named weights files and images, and the files and folders that the
+services' environment names, under their own paths, the network of this machine, and nothing else of it. Its root file
+system is read-only and its user is never root.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from components.storage import is_s3
 from components.vqgan.checkpoint import CHECKPOINTS
 from components.weights import resolve
 from pipelines.line import Line
-from pipelines.line_weights import line_weights
+from pipelines.line_weights import named_line_weights
 from pipelines.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -32,15 +33,22 @@ if TYPE_CHECKING:
 
 PASSED_PREFIXES = ("AWS_", "HF_", "MLFLOW_", "S3_", "VIGIL_")
 PASSED_NAMES = (
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     "OMP_NUM_THREADS",
     "PYTHONWARNINGS",
     "SSL_CERT_FILE",
     "TOKENIZERS_PARALLELISM",
 )
 """Environment variables that a container inherits: those of the services and of the project, and these."""
+READ_PATHS = (
+    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "S3_CA_FILE",
+    "S3_CREDENTIALS_DIR",
+    "SSL_CERT_FILE",
+)
+"""Those of them that name a file or a folder, which a container gets to see too."""
 _LABEL = "vigil.run"
 _SQLITE = "sqlite:///"
 
@@ -208,15 +216,15 @@ def _environment(folder: Workdir, cache: Path) -> dict[str, str]:
 def _read_paths(line: Line) -> list[Path]:
     """Local files and folders that the stages of a line read; what is missing is for the stage to tell."""
     uri = line.configs["dataset"].uri
-    named = [] if is_s3(uri) else [uri]
-    for reference in line_weights(line):
-        address = resolve(reference).uri
-        if not urlsplit(address).scheme:
-            check(Path(address).is_absolute(), "weights", address, "an absolute path with runner docker")
-            named.append(address)
-    if certificates := os.environ.get("SSL_CERT_FILE"):
-        named.append(certificates)
-    return [Path(path) for path in named if Path(path).exists()]
+    named = [("dataset.uri", "" if is_s3(uri) else uri)]
+    named += [("detection.imagenet_dir", line.configs["detection"].imagenet_dir)]
+    named += [(name, os.environ.get(name, "")) for name in READ_PATHS]
+    addresses = [(key, resolve(reference).uri) for key, reference in named_line_weights(line)]
+    named += [(key, address) for key, address in addresses if not urlsplit(address).scheme]
+    for key, address in named:
+        check(not address or Path(address).is_absolute(), key, address, "an absolute path with runner docker")
+    paths = dict.fromkeys(Path(address) for _, address in named if address)
+    return [path for path in paths if path.exists()]
 
 
 def _mounts(written: Sequence[Path], read: Sequence[Path]) -> "list[Mount]":

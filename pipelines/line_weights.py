@@ -63,6 +63,23 @@ def line_weights(line: Line) -> list[str]:
     return _references({**{prefix: [line.configs[prefix]] for prefix in WEIGHTS}, "detection": detectors})
 
 
+def named_line_weights(line: Line) -> list[tuple[str, str]]:
+    """References to the weights that a line's run loads, each with the key of the line that gives it."""
+    found = [
+        (_key(prefix, line.configs[prefix], reference), reference)
+        for prefix, needs in WEIGHTS.items()
+        for reference in needs(line.configs[prefix])
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _key(prefix: str, config: Any, reference: str) -> str:
+    """Key of a line that gives a reference; of the section's weights where the section stands for it by another."""
+    given = (name for name, value in vars(config).items() if value == reference)
+    name = next(given, "weights")
+    return name if name in SHARED else f"{prefix}.{name}"
+
+
 def profile_weights(profile: str) -> list[str]:
     """References to the weights that a line of a profile loads when it overrides nothing; all entries for `all`.
 

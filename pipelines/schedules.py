@@ -2,9 +2,11 @@
 
 The API cannot change a recurring run: its successor is created disabled, the old one deleted, the successor enabled.
 An apply that ends in between leaves at most one enabled recurring run a line, and the next apply goes on from there.
+Two applies at once may both create one for a line: each looks again when all is done, and the younger one goes.
 Only recurring runs whose description carries VIGIL's marker are looked at.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -118,7 +120,7 @@ def difference(desired: Iterable[Desired], existing: Iterable[Existing], *, prun
         prune: whether recurring runs without a line are deleted; otherwise they are kept.
     """
     by_line: dict[str, list[Existing]] = {}
-    for run in sorted(existing, key=lambda run: (run.created_at, run.id)):
+    for run in sorted(existing, key=_age):
         by_line.setdefault(run.line, []).append(run)
     changes = [_change(wanted, by_line.pop(wanted.line, [])) for wanted in desired]
     for line, runs in by_line.items():
@@ -134,17 +136,61 @@ def carry_out(cluster: Kubeflow, changes: Sequence[Change]) -> Outcome:
 
     A line that the cluster refuses does not hold up the others; a cluster that is not to be reached does.
     """
-    done, failed = list[Change](), dict[str, ClusterError]()
+    done, failed, created = list[Change](), dict[str, ClusterError](), dict[str, str]()
     for index, change in enumerate(changes):
         try:
-            _carry_out(cluster, change)
+            own = _carry_out(cluster, change)
         except UnreachableError as error:
             return Outcome(done=done, failed={**failed, change.line: error}, skipped=changes[index + 1 :])
         except ClusterError as error:
             failed[change.line] = error
         else:
             done.append(change)
+            created |= {change.line: own} if own else {}
+    outcome = Outcome(done=done, failed=failed)
+    return _without_doubles(cluster, outcome, created) if created else outcome
+
+
+def _without_doubles(cluster: Kubeflow, outcome: Outcome, created: Mapping[str, str]) -> Outcome:
+    """The outcome, once a recurring run that was created beside an older one is gone again.
+
+    The older one is by another apply at the same time: both saw none, or both replaced the same one.
+    """
+    done, failed = list[Change](), dict(outcome.failed)
+    try:
+        oldest = _oldest(cluster, outcome.done)
+    except ClusterError as error:
+        unknown = dict.fromkeys(created, error)
+        known = [change for change in outcome.done if change.line not in created]
+        return Outcome(done=known, failed={**failed, **unknown})
+    for change in outcome.done:
+        try:
+            done.append(_yielded(cluster, change, created.get(change.line, ""), oldest.get(change.line)))
+        except ClusterError as error:
+            failed[change.line] = error
     return Outcome(done=done, failed=failed)
+
+
+def _oldest(cluster: Kubeflow, changes: Sequence[Change]) -> dict[str, Existing]:
+    """The oldest recurring run of each line that the changes have left."""
+    removed = {run.id for change in changes for run in change.remove}
+    left = [run for run in existing_schedules(cluster) if run.id not in removed]
+    return {run.line: run for run in sorted(left, key=_age, reverse=True)}
+
+
+def _yielded(cluster: Kubeflow, change: Change, own: str, oldest: Existing | None) -> Change:
+    """The change as it ended; what it created is deleted where another recurring run is older."""
+    if change.desired is None or not own or oldest is None or oldest.id == own:
+        return change
+    cluster.delete_recurring_run(own)
+    if found := _differences(change.desired, oldest):
+        raise ClusterError(f"another apply created it otherwise at the same time: {', '.join(found)}")
+    return dataclasses.replace(change, kind=UNCHANGED, detail="another apply created it at the same time")
+
+
+def _age(run: Existing) -> tuple[str, str]:
+    """The oldest first; the same order for whoever looks."""
+    return run.created_at, run.id
 
 
 def _change(desired: Desired, existing: Sequence[Existing]) -> Change:
@@ -190,7 +236,8 @@ def _changed_names(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> str
     return " ".join([name for name in changed if name != "settings"] or changed)
 
 
-def _carry_out(cluster: Kubeflow, change: Change) -> None:
+def _carry_out(cluster: Kubeflow, change: Change) -> str:
+    """Carry out a change, and return the id of the recurring run that it created, if it did."""
     current, enabled = (change.keep.id, change.keep.enabled) if change.keep else ("", False)
     if change.desired and not change.keep:
         enabled = change.desired.enabled and not change.remove
@@ -199,6 +246,7 @@ def _carry_out(cluster: Kubeflow, change: Change) -> None:
         cluster.delete_recurring_run(run.id)
     if change.desired and enabled != change.desired.enabled:
         cluster.set_enabled(current, enabled=change.desired.enabled)
+    return "" if change.keep else current
 
 
 def _create(cluster: Kubeflow, desired: Desired, *, enabled: bool) -> str:

@@ -14,6 +14,7 @@ from components.storage import is_s3
 from components.weights import resolve
 from pipelines.cluster import Kubeflow, VersionReference
 from pipelines.line import Line
+from pipelines.line_weights import named_line_weights
 from pipelines.package import write_package
 
 _DIGEST_LETTERS = 12
@@ -60,17 +61,17 @@ def check_for_cluster(line: Line, *, mounted: bool) -> None:
         mounted: whether local paths are mounted in the tasks' pods.
 
     Raises:
-        InputError: the data or a weights file is a path of this machine.
+        InputError: the data, a weights file or a folder of images is a path of this machine.
     """
-    expected = "s3://BUCKET/PREFIX on a cluster, or --mounted for a path that the tasks' pods mount"
-    uri = line.configs["dataset"].uri
-    check(mounted or is_s3(uri), "dataset.uri", uri, expected)
-    generator = line.configs["generator"]
-    for name, reference in {
-        "embedder_weights": line.embedder_weights,
-        "generator.weights": "" if generator.untrained else generator.reference,
-    }.items():
-        check(mounted or not reference or "://" in resolve(reference).uri, name, reference, expected)
+    if mounted:
+        return
+    mount = "--mounted for a path that the tasks' pods mount"
+    uri, images = line.configs["dataset"].uri, line.configs["detection"].imagenet_dir
+    check(is_s3(uri), "dataset.uri", uri, f"s3://BUCKET/PREFIX on a cluster, or {mount}")
+    check(not images, "detection.imagenet_dir", images, f"none on a cluster, or {mount}")
+    for name, reference in named_line_weights(line):
+        expected = f"s3://BUCKET/KEY#sha256=HEX on a cluster, or {mount}"
+        check("://" in resolve(reference).uri, name, reference, expected)
 
 
 def digest_of(value: object) -> str:
@@ -78,8 +79,14 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGEST_LETTERS]
 
 
-def start_run(cluster: Kubeflow, line: Line, experiment: str) -> str:
-    """Upload a line's package when it is new, start a run of it, and return the run's id."""
+def start_run(cluster: Kubeflow, line: Line, experiment_id: str = "") -> str:
+    """Upload a line's package when it is new, start a run of it, and return the run's id.
+
+    Args:
+        cluster: where it runs.
+        line: the line.
+        experiment_id: of the run; empty for the line's own experiment, which is created when missing.
+    """
     version = compile_line(line).upload(cluster)
     name = f"{line.name} {datetime.now(tz=UTC):%Y-%m-%d %H:%M:%S}"
-    return cluster.create_run(name, cluster.experiment(experiment), version, line.arguments())
+    return cluster.create_run(name, experiment_id or cluster.experiment(line.name), version, line.arguments())

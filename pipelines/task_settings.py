@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from components import task_environment
 from components.errors import InputError, check, check_keys
 
 if TYPE_CHECKING:
@@ -13,25 +14,16 @@ if TYPE_CHECKING:
 LOOP, DETECTION = "generator", "detection"
 """Tasks with resources of their own: the fine-tuning loop, and the training of a detector."""
 
-CONFIG_MAP_KEYS = (
-    "S3_ENDPOINT",
-    "S3_ADDRESSING",
-    "AWS_REGION",
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_TRACKING_SERVER_CERT_PATH",
-    "SSL_CERT_FILE",
-    "VIGIL_KFP_UI",
-    "VIGIL_WEIGHTS_MIRROR",
-    "VIGIL_WEIGHTS_MANIFEST",
-    "VIGIL_CHECKPOINTS",
-)
-S3_SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-MLFLOW_SECRET_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-CA_FOLDER = "/etc/vigil/ca"
+CONFIG_MAP_KEYS = (*task_environment.ADDRESSES, *task_environment.NETWORK)
+"""Keys of the ConfigMap that reach a task's environment."""
+CA_FOLDER = task_environment.CA_FOLDER
 """Where the private CA is mounted; `SSL_CERT_FILE` of the ConfigMap names a file in it."""
+S3_FOLDER = "/etc/vigil/s3"
+"""Where the object store's Secret is mounted, when it is."""
 LINE_LABEL, STAGE_LABEL = "vigil/line", "vigil/stage"
 
-_QUANTITY = re.compile(r"\d+([EPTGMK]i?)?")
+_WEEK_SECONDS = 7 * 86400
+_QUANTITY = re.compile(r"\d+([EPTGM]i?|Ki|k)?")
 _CPU = re.compile(r"\d+(\.\d+)?|\d+m")
 _KUBERNETES_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -93,15 +85,17 @@ class Cluster:
     backoff_seconds: int = 30
     """Pause before the first retry; it doubles with each."""
     timeout_seconds: int = 21600
-    """After which a task is ended; 0 for never."""
+    """After which an attempt of a task is ended; 0 for never."""
     config_map: str = "vigil-environment"
-    """ConfigMap with addresses, see `CONFIG_MAP_KEYS`; a missing one is skipped."""
+    """ConfigMap with addresses, see `CONFIG_MAP_KEYS`; a task fails where it is missing. Empty for none."""
     s3_secret: str = "vigil-s3"  # noqa: S105
-    """Secret with the keys of the object store."""
+    """Secret with the keys of the object store; access to the store fails where it is missing. Empty for anonymous."""
+    s3_secret_mount: bool = False
+    """Whether that Secret is a folder of files and not variables; its keys may be `accesskey` and `secretkey` then."""
     mlflow_secret: str = ""
-    """Secret with the tracking server's user and password, or token."""
+    """Secret with the tracking server's user and password, or token; a task fails where it is missing."""
     ca_config_map: str = ""
-    """ConfigMap with the private CA's certificates, mounted at `CA_FOLDER`."""
+    """ConfigMap with the private CA's certificates, mounted at `CA_FOLDER`; a task fails where it is missing."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets of the image registry."""
     run_as_user: int = 0
@@ -124,6 +118,8 @@ class Cluster:
         for secret in self.image_pull_secrets:
             _check_name("cluster.image_pull_secrets", secret or None)
         _check_labels("cluster.labels", self.labels)
+        expected = "false without cluster.s3_secret"
+        check(bool(self.s3_secret) or not self.s3_secret_mount, "cluster.s3_secret_mount", True, expected)
 
 
 def parse_cluster(content: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Cluster:
@@ -163,7 +159,7 @@ def apply_settings(task: "PipelineTask", stage: str, cluster: Cluster, line: str
 
     _limit(task, getattr(cluster, stage) if stage in (LOOP, DETECTION) else cluster.task)
     if cluster.retries:
-        task.set_retry(cluster.retries, backoff_duration=f"{cluster.backoff_seconds}s", backoff_factor=2.0)
+        task.set_retry(cluster.retries, f"{cluster.backoff_seconds}s", 2.0, f"{_retry_window(cluster)}s")
     if cluster.timeout_seconds:
         kubernetes.set_timeout(task, cluster.timeout_seconds)
     if cluster.image_pull_secrets:
@@ -195,18 +191,43 @@ def _limit(task: "PipelineTask", resources: Resources) -> None:
         kubernetes.add_toleration(task, **toleration)
 
 
+def _retry_window(cluster: Cluster) -> int:
+    """Seconds that all attempts may take, pauses between them included.
+
+    Argo counts them from the first attempt's start, time in which a pod waits for a node too, starts none after them
+    and ends one that runs. kfp's own default is an hour.
+    """
+    attempts = (cluster.retries + 1) * max(cluster.timeout_seconds, _WEEK_SECONDS)
+    return attempts + sum(cluster.backoff_seconds << number for number in range(cluster.retries))
+
+
 def _add_environment(task: "PipelineTask", cluster: Cluster) -> None:
-    """Addresses and keys, each optional: a stage that lacks one says so, where its pod would hang without a word."""
+    """Addresses and keys, each optional, and the names of what holds them, by which a task finds what is missing."""
     from kfp import kubernetes
 
     if cluster.config_map:
         kubernetes.use_config_map_as_env(task, cluster.config_map, _same(CONFIG_MAP_KEYS), optional=True)
-    if cluster.s3_secret:
-        kubernetes.use_secret_as_env(task, cluster.s3_secret, _same(S3_SECRET_KEYS), optional=True)
+    if cluster.s3_secret and cluster.s3_secret_mount:
+        kubernetes.use_secret_as_volume(task, cluster.s3_secret, S3_FOLDER, optional=True)
+        task.set_env_variable("S3_CREDENTIALS_DIR", S3_FOLDER)
+    elif cluster.s3_secret:
+        kubernetes.use_secret_as_env(task, cluster.s3_secret, _same(task_environment.S3_KEYS), optional=True)
     if cluster.mlflow_secret:
-        kubernetes.use_secret_as_env(task, cluster.mlflow_secret, _same(MLFLOW_SECRET_KEYS), optional=True)
+        kubernetes.use_secret_as_env(task, cluster.mlflow_secret, _same(task_environment.MLFLOW_KEYS), optional=True)
     if cluster.ca_config_map:
-        kubernetes.use_config_map_as_volume(task, cluster.ca_config_map, CA_FOLDER)
+        kubernetes.use_config_map_as_volume(task, cluster.ca_config_map, CA_FOLDER, optional=True)
+    for variable, name in _names(cluster).items():
+        if name:
+            task.set_env_variable(variable, name)
+
+
+def _names(cluster: Cluster) -> dict[str, str]:
+    return {
+        task_environment.CONFIG_MAP: cluster.config_map,
+        task_environment.CA_CONFIG_MAP: cluster.ca_config_map,
+        task_environment.S3_SECRET: cluster.s3_secret,
+        task_environment.MLFLOW_SECRET: cluster.mlflow_secret,
+    }
 
 
 def _same(names: tuple[str, ...]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from pipelines.commands.connecting import connect
 from pipelines.commands.options import (
     TIME_ZONE,
     CaFile,
@@ -45,15 +46,12 @@ def apply(
     Only recurring runs that this command created are touched. A line's `schedule.cron` has six fields, the first for
     seconds; `schedule.enabled: false` keeps its recurring run disabled.
     """
-    from pipelines.cluster import Kubeflow
     from pipelines.line import load_lines
     from pipelines.schedules import Outcome, carry_out, desired_schedules, difference, existing_schedules
     from pipelines.submission import check_for_cluster
-    from pipelines.transport import Connection
 
     lines = load_lines(folder, cluster_defaults, lambda line: check_for_cluster(line, mounted=mounted or not line.cron))
-    connection = Connection(host=host, namespace=namespace, token_file=token_file, ca_file=ca_file, timeout=timeout)
-    cluster = Kubeflow(connection)
+    cluster = connect(host, namespace, token_file, ca_file, timeout)
     changes = difference(desired_schedules(lines), existing_schedules(cluster), prune=prune)
     outcome = Outcome(done=changes) if dry_run else carry_out(cluster, changes)
     _print_outcome(outcome)
@@ -71,12 +69,9 @@ def list_schedules(
     timeout: Timeout = 30.0,
 ) -> None:
     """List the recurring runs that `apply` created, each with its last run; the API does not tell the next one."""
-    from pipelines.cluster import Kubeflow
     from pipelines.schedules import existing_schedules
-    from pipelines.transport import Connection
 
-    connection = Connection(host=host, namespace=namespace, token_file=token_file, ca_file=ca_file, timeout=timeout)
-    cluster = Kubeflow(connection)
+    cluster = connect(host, namespace, token_file, ca_file, timeout)
     schedules = sorted(existing_schedules(cluster), key=lambda schedule: (schedule.line, schedule.id))
     _print_columns(
         [("line", "cron", "enabled", "last run", "its state", "status", "version")]

@@ -70,6 +70,8 @@ def _path(values: Any, *keys: str) -> str:
         {"kfp": {"multiUser": "yes"}},
         {"weightsMirror": "https://weights.example"},
         {"weightsManifest": "s3://weights"},
+        {"network": {"HTTPS_PROXY": "http://user:secret@proxy.example:3128"}},
+        {"network": {"AWS_SECRET_ACCESS_KEY": "secret"}},
         {"checkpoints": "/data"},
         {"fullnameOverride": "Vigil"},
         {"fullnameOverride": "v" * 46},
@@ -206,6 +208,7 @@ def test_values_that_the_schema_takes_for_the_tasks_are_taken_by_the_pipelines()
     cluster = {
         **dict.fromkeys(("task", "generator", "detection"), resources),
         **dict.fromkeys(("config_map", "s3_secret", "mlflow_secret", "ca_config_map"), "name"),
+        "s3_secret_mount": True,
         "retries": 10,
         "backoff_seconds": 3600,
         "timeout_seconds": 0,

@@ -183,7 +183,8 @@ def test_buckets_job_creates_each_bucket_once() -> None:
 
 def test_environment_of_the_tasks_holds_what_they_read() -> None:
     everything: dict[str, Any] = {}
-    for toggle in ("endpoint", "user interface", "weights mirror", "weights manifest", "checkpoints", "own authority"):
+    toggles = ("endpoint", "user interface", "weights mirror", "weights manifest", "network", "checkpoints")
+    for toggle in (*toggles, "own authority"):
         everything = merged(everything, TOGGLES[toggle])
     data = tasks(render(everything))
     assert data == {
@@ -197,6 +198,9 @@ def test_environment_of_the_tasks_holds_what_they_read() -> None:
         "VIGIL_WEIGHTS_MIRROR": "s3://weights/mirror",
         "VIGIL_WEIGHTS_MANIFEST": "s3://weights/base/weights.yaml",
         "VIGIL_CHECKPOINTS": "s3://weights/loops",
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "NO_PROXY": ".svc",
+        "VIGIL_NET_ATTEMPTS": "9",
     }
     assert set(data) <= set(CONFIG_MAP_KEYS)
     assert set(tasks(render())) == {"AWS_REGION", "MLFLOW_TRACKING_URI", "S3_ADDRESSING"}

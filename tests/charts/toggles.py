@@ -24,6 +24,7 @@ TOGGLES: Mapping[str, Mapping[str, Any]] = {
     "user interface": {"kfp": {"ui": "https://kubeflow.example/pipeline"}},
     "weights mirror": {"weightsMirror": "s3://weights/mirror"},
     "weights manifest": {"weightsManifest": "s3://weights/base/weights.yaml"},
+    "network": {"network": {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": ".svc", "VIGIL_NET_ATTEMPTS": 9}},
     "checkpoints": {"checkpoints": "s3://weights/loops"},
     "no schedule": {"schedule": {"enabled": False}},
     "shared scheduler": {"schedule": {"prune": False}},

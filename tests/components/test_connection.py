@@ -87,3 +87,37 @@ def test_missing_directory_of_credentials_is_refused(tmp_path: Path, monkeypatch
 
     with pytest.raises(InputError, match=r"S3_CREDENTIALS_DIR: got '.*absent', expected a directory"):
         settings()
+
+
+@pytest.mark.parametrize("files", [{}, {"README": "keys"}, {"accesskey": "", "secretkey": " "}])
+def test_directory_without_credentials_is_refused(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("S3_CREDENTIALS_DIR", str(tmp_path))
+    expected = "expected a directory with the files AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or accesskey and"
+
+    with pytest.raises(InputError, match=f"S3_CREDENTIALS_DIR: got '{tmp_path}', {expected}"):
+        settings()
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+def test_missing_secret_is_no_anonymous_access(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, mounted: bool
+) -> None:
+    monkeypatch.setenv("VIGIL_S3_SECRET", "vigil-s3")
+    if mounted:
+        monkeypatch.setenv("S3_CREDENTIALS_DIR", str(tmp_path))
+
+    with pytest.raises(InputError, match=r"Secret vigil-s3: not in the namespace of the run, .* AWS_ACCESS_KEY_ID"):
+        settings()
+
+
+def test_secret_that_is_there_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "accesskey").write_text("key-of-mine\n")
+    (tmp_path / "secretkey").write_text("secret-of-mine\n")
+    monkeypatch.setenv("VIGIL_S3_SECRET", "mlpipeline-minio-artifact")
+    monkeypatch.setenv("S3_CREDENTIALS_DIR", str(tmp_path))
+
+    assert (settings().access_key, settings().secret_key) == ("key-of-mine", "secret-of-mine")

@@ -300,6 +300,8 @@ class KfpApi:
         return {**body, "namespace": experiment.get("namespace", "")}
 
     def delete_recurring(self, request: "Request", run_id: str) -> Item:
+        if request.query.get("propagation_policy") != kfp_server_api.V2beta1DeletePropagationPolicy.ORPHAN:
+            raise RefusalError(400, "this deletion would end the runs in progress")
         self.items["recurringruns"].remove(self.found("recurringruns", "recurring_run_id", run_id))
         return {}
 

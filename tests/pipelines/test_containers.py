@@ -50,9 +50,48 @@ def test_objects_in_a_store_are_not_mounted(tmp_path: Path) -> None:
     assert containers._read_paths(line(tmp_path, dataset={"uri": "s3://lines/part"}, generator=generator)) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SSL_CERT_FILE",
+        "S3_CA_FILE",
+        "S3_CREDENTIALS_DIR",
+        "MLFLOW_TRACKING_SERVER_CERT_PATH",
+        "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+    ],
+)
+def test_paths_of_the_environment_are_seen(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret"
+    path.mkdir()
+    monkeypatch.setenv(name, str(path))
+    part = line(tmp_path, dataset={"uri": "s3://lines/part"})
+    assert containers._read_paths(part) == [path]
+    assert containers._environment(Workdir(root=tmp_path), tmp_path)[name] == str(path)
+    monkeypatch.setenv(name, "secret")
+    with pytest.raises(InputError, match=f"{name}: got 'secret', expected an absolute path with runner docker"):
+        containers._read_paths(part)
+
+
+def test_path_that_is_named_twice_is_seen_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificates = tmp_path / "ca.pem"
+    certificates.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    monkeypatch.setenv("S3_CA_FILE", str(certificates))
+    assert containers._read_paths(line(tmp_path)) == [tmp_path / "images", certificates]
+
+
+def test_images_of_the_penalty_are_seen(tmp_path: Path) -> None:
+    images = tmp_path / "imagenet"
+    images.mkdir()
+    detection = {"imagenet_dir": str(images)}
+    assert containers._read_paths(line(tmp_path, detection=detection)) == [tmp_path / "images", images]
+    with pytest.raises(InputError, match=r"detection.imagenet_dir: got 'imagenet', expected an absolute path"):
+        containers._read_paths(line(tmp_path, detection={"imagenet_dir": "imagenet"}))
+
+
 def test_relative_weights_are_refused(tmp_path: Path) -> None:
     generator = {"architecture": "f16", "weights": f"vqgan.safetensors#sha256={DIGEST}"}
-    with pytest.raises(InputError, match=r"weights: got 'vqgan\.safetensors', expected an absolute path"):
+    with pytest.raises(InputError, match=r"generator.weights: got 'vqgan\.safetensors', expected an absolute path"):
         containers._read_paths(line(tmp_path, generator=generator))
 
 

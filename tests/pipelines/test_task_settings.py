@@ -58,6 +58,14 @@ def resources(package: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: executor["container"].get("resources", {}) for name, executor in executors.items()}
 
 
+def compiled(folder: Path, cluster: dict[str, Any]) -> list[dict[str, Any]]:
+    """The documents of the package of a line with these settings of the cluster."""
+    line = {"name": "bolts", "object": "bolt", "dataset": {"uri": "s3://lines/bolts"}, "cluster": cluster}
+    (folder / "line.yaml").write_text(yaml.safe_dump(line), encoding="utf-8")
+    write_package(folder / "package.yaml", load_line(folder / "line.yaml"))
+    return list(yaml.safe_load_all((folder / "package.yaml").read_text(encoding="utf-8")))
+
+
 def test_every_executor_has_settings(package: list[dict[str, Any]], platform: dict[str, Any]) -> None:
     assert set(platform) == set(package[0]["deploymentSpec"]["executors"])
 
@@ -96,7 +104,61 @@ def test_a_stage_takes_from_the_task_what_it_leaves_out(resources: dict[str, Any
 def test_retries_and_timeout(package: list[dict[str, Any]], platform: dict[str, Any]) -> None:
     policy = package[0]["root"]["dag"]["tasks"]["generate"]["retryPolicy"]
     assert (policy["maxRetryCount"], policy["backoffDuration"], policy["backoffFactor"]) == (3, "30s", 2.0)
+    assert policy["backoffMaxDuration"] == f"{4 * 7 * 86400 + 30 + 60 + 120}s"
     assert {settings["activeDeadlineSeconds"] for settings in platform.values()} == {"3600"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "window"),
+    [
+        ({}, 3 * 7 * 86400 + 30 + 60),
+        ({"timeout_seconds": 0, "backoff_seconds": 0}, 3 * 7 * 86400),
+        ({"retries": 1, "timeout_seconds": 1_000_000}, 2 * 1_000_000 + 30),
+    ],
+)
+def test_every_retry_fits_into_the_window_that_argo_counts_from_the_first_attempt(
+    tmp_path: Path, settings: dict[str, int], window: int
+) -> None:
+    task = compiled(tmp_path, settings)[0]["root"]["dag"]["tasks"]["ingest"]
+    assert task["retryPolicy"]["backoffMaxDuration"] == f"{window}s"
+
+
+def test_tasks_know_what_they_are_to_get(package: list[dict[str, Any]], platform: dict[str, Any]) -> None:
+    for executor in package[0]["deploymentSpec"]["executors"].values():
+        assert {item["name"]: item["value"] for item in executor["container"]["env"]} == {
+            "VIGIL_CONFIG_MAP": "vigil-environment",
+            "VIGIL_CA_CONFIG_MAP": "plant-ca",
+            "VIGIL_S3_SECRET": "vigil-s3",
+            "VIGIL_MLFLOW_SECRET": "mlflow",
+        }
+    for settings in platform.values():
+        asked_for = [*settings["secretAsEnv"], *settings["configMapAsEnv"], *settings["configMapAsVolume"]]
+        assert [item["optional"] for item in asked_for] == [True] * 4
+
+
+def test_tasks_without_config_map_and_secrets_miss_none(tmp_path: Path) -> None:
+    spec, platform = compiled(tmp_path, {"config_map": "", "s3_secret": ""})
+    assert "env" not in spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-ingest"]
+    assert not {"secretAsEnv", "configMapAsEnv", "configMapAsVolume", "secretAsVolume"} & set(settings)
+
+
+def test_secret_of_the_object_store_is_mounted_when_asked_for(tmp_path: Path) -> None:
+    spec, platform = compiled(tmp_path, {"s3_secret": "mlpipeline-minio-artifact", "s3_secret_mount": True})
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-ingest"]
+    (mount,) = settings["secretAsVolume"]
+    assert (mount["secretName"], mount["mountPath"]) == ("mlpipeline-minio-artifact", "/etc/vigil/s3")
+    assert "secretAsEnv" not in settings
+    env = spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]["env"]
+    assert {"name": "S3_CREDENTIALS_DIR", "value": "/etc/vigil/s3"} in env
+
+
+def test_documented_settings_of_the_network_reach_the_tasks(platform: dict[str, Any]) -> None:
+    (config_map,) = platform["exec-ingest"]["configMapAsEnv"]
+    keys = {item["configMapKey"]: item["envVar"] for item in config_map["keyToEnv"]}
+    assert all(key == name for key, name in keys.items())
+    limits = ("VIGIL_NET_ATTEMPTS", "VIGIL_NET_TIMEOUT", "VIGIL_NET_MIN_RATE", "VIGIL_NET_WINDOW")
+    assert {*limits, "HF_ENDPOINT", "S3_CA_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} <= set(keys)
 
 
 def test_secrets_reach_the_environment_by_name_only(platform: dict[str, Any]) -> None:
@@ -154,11 +216,17 @@ def test_defaults_file_is_checked_too(tmp_path: Path) -> None:
         load_line(tmp_path / "line.yaml", tmp_path / "cluster.yaml")
 
 
+@pytest.mark.parametrize("memory", ["8k", "8Ki", "8M", "8Mi", "8Gi", "1T", "1000000"])
+def test_sizes_of_kubernetes_are_taken(memory: str) -> None:
+    assert parse_cluster({"task": {"memory": memory}}).task.memory == memory
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"task": {"cpu": "two"}}, "cluster.task.cpu: got 'two', expected cores"),
         ({"task": {"memory": "8 GB"}}, "cluster.task.memory: got '8 GB', expected bytes"),
+        ({"task": {"memory": "8K"}}, "cluster.task.memory: got '8K', expected bytes"),
         ({"task": 3}, "cluster.task: got 3, expected keys"),
         ({"generator": {"gpu": -1}}, "cluster.generator.gpu: got -1"),
         ({"generator": {"gpu": "1"}}, "cluster.generator.gpu: got '1', expected int"),
@@ -171,6 +239,8 @@ def test_defaults_file_is_checked_too(tmp_path: Path) -> None:
         ({"retries": True}, "cluster.retries: got True"),
         ({"timeout_seconds": -1}, "cluster.timeout_seconds: got -1"),
         ({"s3_secret": "Not A Name"}, "cluster.s3_secret: got 'Not A Name'"),
+        ({"s3_secret": "", "s3_secret_mount": True}, "cluster.s3_secret_mount: got True, expected false without"),
+        ({"s3_secret_mount": "yes"}, "cluster.s3_secret_mount: got 'yes', expected bool"),
         ({"image_pull_secrets": [""]}, "cluster.image_pull_secrets: got None"),
         ({"image_pull_secrets": "registry"}, "cluster.image_pull_secrets: got 'registry', expected a list"),
         ({"labels": {"a b": "c"}}, "cluster.labels: got 'a b'"),

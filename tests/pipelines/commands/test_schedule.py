@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kfp_server_api import ApiClient, ApiException, Configuration, RecurringRunServiceApi
 
 from components import __version__
+from pipelines import schedules
+from pipelines.cluster import Kubeflow
+from pipelines.line import load_lines
+from pipelines.schedules import Change, Existing, carry_out, desired_schedules, difference, existing_schedules
+from pipelines.transport import Connection
 from tests.pipelines.cluster_lines import write_line
 from tests.pipelines.kfp_api import PREFIX, KfpApi
 from tests.pipelines.vigil import Done, Vigil, assert_refused
@@ -310,6 +316,80 @@ def test_killed_update_is_completed(vigil: Vigil, kfp_api: KfpApi, folder: Path,
     assert_settled(vigil, kfp_api, folder)
 
 
+def planned(cluster: Kubeflow, folder: Path) -> list[Change]:
+    """What an apply that looks now is to do."""
+    return difference(desired_schedules(load_lines(folder)), existing_schedules(cluster), prune=True)
+
+
+def test_deletion_that_would_end_runs_is_refused_by_the_stand_in(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
+    applied(vigil, kfp_api, folder)
+    (run,) = kfp_api.recurring("bolts")
+    services = RecurringRunServiceApi(ApiClient(Configuration(host=kfp_api.url)))
+    with pytest.raises(ApiException, match="would end the runs in progress"):
+        services.recurring_run_service_delete_recurring_run(run["recurring_run_id"])
+    assert kfp_api.recurring("bolts") == [run]
+
+
+@pytest.mark.parametrize("change", [None, {"seed": 1}])
+def test_two_applies_at_once_leave_one_recurring_run(
+    vigil: Vigil, kfp_api: KfpApi, folder: Path, change: dict[str, Any] | None
+) -> None:
+    if change:
+        applied(vigil, kfp_api, folder)
+        write_line(folder, "bolts", **change)
+    cluster = Kubeflow(Connection(host=kfp_api.url))
+    first, second = planned(cluster, folder), planned(cluster, folder)
+    carry_out(cluster, first)
+    (before,) = enabled(kfp_api)["bolts"]
+    outcome = carry_out(cluster, second)
+    assert (outcome.failed, outcome.skipped) == ({}, ())
+    (bolts, *_) = outcome.done
+    assert (bolts.kind, bolts.detail) == ("unchanged", "another apply created it at the same time")
+    assert enabled(kfp_api)["bolts"] == [before]
+    assert_settled(vigil, kfp_api, folder)
+
+
+def test_the_older_of_two_applies_at_once_stays(
+    vigil: Vigil, kfp_api: KfpApi, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second apply creates its recurring run before the first looks again."""
+
+    def look_again(cluster: Kubeflow) -> list[Existing]:
+        monkeypatch.setattr(schedules, "existing_schedules", existing_schedules)
+        carry_out(cluster, second)
+        return existing_schedules(cluster)
+
+    cluster = Kubeflow(Connection(host=kfp_api.url))
+    first, second = planned(cluster, folder), planned(cluster, folder)
+    monkeypatch.setattr(schedules, "existing_schedules", look_again)
+    assert [change.kind for change in carry_out(cluster, first).done] == ["created", "created"]
+    assert_settled(vigil, kfp_api, folder)
+
+
+def test_two_applies_of_different_lines_at_once_are_told(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
+    cluster = Kubeflow(Connection(host=kfp_api.url))
+    first = planned(cluster, folder)
+    write_line(folder, "bolts", seed=1)
+    second = planned(cluster, folder)
+    carry_out(cluster, first)
+    outcome = carry_out(cluster, second)
+    assert list(outcome.failed) == ["bolts"]
+    assert str(outcome.failed["bolts"]) == "another apply created it otherwise at the same time: arguments seed"
+    assert len(kfp_api.recurring("bolts")) == 1
+    assert kinds(applied(vigil, kfp_api, folder)) == {"bolts": "updated", "nuts": "unchanged"}
+    assert_settled(vigil, kfp_api, folder)
+
+
+def test_creations_that_cannot_be_looked_at_again_are_told(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
+    cluster = Kubeflow(Connection(host=kfp_api.url))
+    changes = planned(cluster, folder)
+    kfp_api.fail("text", "GET", "recurringruns$")
+    outcome = carry_out(cluster, changes)
+    assert (list(outcome.done), set(outcome.failed)) == ([], {"bolts", "nuts"})
+    kfp_api.faults.clear()
+    assert_settled(vigil, kfp_api, folder)
+
+
 def test_failed_creation_keeps_the_old_one(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
     applied(vigil, kfp_api, folder)
     before = enabled(kfp_api)
@@ -415,13 +495,14 @@ def calls_of_first_apply(vigil: Vigil, api: KfpApi, folder: Path, size: int) -> 
 
 def test_calls_per_line_are_constant(vigil: Vigil, kfp_api: KfpApi, tmp_path: Path) -> None:
     few, many = (calls_of_first_apply(vigil, kfp_api, tmp_path, size) for size in (2, 6))
-    # Per line: version, upload, experiment, its creation, recurring run. At all: health, list, pipeline, its creation.
-    assert (few, many) == (2 * 5 + 4, 6 * 5 + 4)
+    # Per line: version, upload, experiment, its creation, recurring run. At all: health, pipeline, its creation, and
+    # the list twice, before and after.
+    assert (few, many) == (2 * 5 + 5, 6 * 5 + 5)
 
 
 @pytest.mark.slow
 def test_two_hundred_lines(vigil: Vigil, kfp_api: KfpApi, tmp_path: Path) -> None:
-    assert calls_of_first_apply(vigil, kfp_api, tmp_path, 200) == 200 * 5 + 4
+    assert calls_of_first_apply(vigil, kfp_api, tmp_path, 200) == 200 * 5 + 6  # the second list has two pages
     kfp_api.calls.clear()
     done = applied(vigil, kfp_api, tmp_path / "200")
     assert "200 unchanged" in done.out

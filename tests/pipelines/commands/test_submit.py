@@ -108,9 +108,20 @@ def test_version_is_a_name_of_kubernetes(vigil: Vigil, kfp_api: KfpApi, tmp_path
 
 
 def test_experiment_is_named(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    submitted(vigil, line, "--experiment", "trials", "--create-experiment")
     submitted(vigil, line, "--experiment", "trials")
-    submitted(vigil, line, "--experiment", "trials")
-    assert [item["display_name"] for item in kfp_api.items["experiments"]] == ["trials"]
+    submitted(vigil, line, "--experiment", "trials", "--create-experiment")
+    (experiment,) = kfp_api.items["experiments"]
+    assert experiment["display_name"] == "trials"
+    assert {run["experiment_id"] for run in kfp_api.items["runs"]} == {experiment["experiment_id"]}
+
+
+def test_unknown_experiment_is_refused_and_nothing_is_uploaded(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
+    submitted(vigil, line, "--experiment", "trials", "--create-experiment")
+    kfp_api.changes.clear()
+    done = vigil("submit", line, "--experiment", "trails")
+    assert_refused(done, "experiment: got 'trails', expected one that exists, or --create-experiment")
+    assert kfp_api.changes == []
 
 
 @pytest.mark.parametrize("variable", ["VIGIL_KFP_UI", "KF_PIPELINES_UI_ENDPOINT"])
@@ -138,6 +149,23 @@ def test_defaults_of_the_cluster_reach_the_package(vigil: Vigil, kfp_api: KfpApi
             "dataset.uri: got '/data/bolts', expected s3://BUCKET/PREFIX on a cluster",
         ),
         ({"generator": {"weights": f"vqgan.safetensors#sha256={'0' * 64}"}}, "generator.weights: got 'vqgan.saf"),
+        (
+            {"embedder": "open_clip:ViT-B-32", "embedder_weights": f"clip.pt#sha256={'0' * 64}"},
+            "error: embedder_weights: got 'clip.pt#sha256=",
+        ),
+        (
+            {"detection": {"backbone": "resnet18", "backbone_weights": f"/weights/resnet18.pt#sha256={'0' * 64}"}},
+            "detection.backbone_weights: got '/weights/resnet18.pt#sha256=",
+        ),
+        (
+            {"detectors": ["dinomaly"], "detection": {"vit_weights": f"dino.pt#sha256={'0' * 64}"}},
+            "detection.vit_weights: got 'dino.pt#sha256=",
+        ),
+        (
+            {"detectors": ["efficientad"], "detection": {"teacher_weights": f"teacher.pt#sha256={'0' * 64}"}},
+            "detection.teacher_weights: got 'teacher.pt#sha256=",
+        ),
+        ({"detection": {"imagenet_dir": "/data/imagenet"}}, "detection.imagenet_dir: got '/data/imagenet'"),
     ],
 )
 def test_paths_of_this_machine_are_refused(
@@ -230,6 +258,97 @@ def test_interruption_leaves_the_run(
     assert not any("terminate" in call or call.startswith("DELETE") for call in kfp_api.calls)
 
 
+@pytest.fixture
+def three_lines(line: Path) -> Path:
+    for name in ("nuts", "pins"):
+        write_line(line.parent, name)
+    return line.parent
+
+
+def ended(state: str, *, error: str = "") -> Item:
+    """What a look at a run adds to it: its end, with the same task each time."""
+    return {"state": state, **details(task("train", state, 1, error=error))}
+
+
+def test_wait_follows_the_runs_behind_a_failed_one(
+    vigil: Vigil, kfp_api: KfpApi, three_lines: Path, no_pause: None
+) -> None:
+    kfp_api.script = [ended("FAILED", error="no memory"), {"state": "RUNNING"}, ended("SUCCEEDED"), ended("FAILED")]
+    done = vigil("submit", three_lines, "--wait")
+    urls = [f"{kfp_api.url}/#/runs/details/{run['run_id']}" for run in kfp_api.items["runs"]]
+    assert done.out.splitlines()[:3] == urls
+    followed = [text for text in done.out.splitlines()[3:] if "run: " in text]
+    assert [(text.partition(": ")[0], text.rpartition("run: ")[2]) for text in followed] == [
+        ("bolts", "failed"),
+        ("nuts", "running"),
+        ("nuts", "succeeded"),
+        ("pins", "failed"),
+    ]
+    assert_failed(
+        done,
+        "error: 2 of 3 runs did not succeed: ",
+        f"bolts: run failed: task train failed: no memory; see {urls[0]}; ",
+        f"pins: run failed: task train failed: the server gives no error text, see the run's page; see {urls[2]}",
+    )
+    assert "nuts" not in done.err
+
+
+def test_wait_goes_on_behind_a_run_that_is_gone(
+    vigil: Vigil, kfp_api: KfpApi, three_lines: Path, no_pause: None
+) -> None:
+    kfp_api.fail(404, "GET", "/runs/", times=1, body='{"message": "run not found"}')
+    kfp_api.script = [ended("SUCCEEDED"), ended("SUCCEEDED")]
+    done = vigil("submit", three_lines, "--wait")
+    assert_failed(done, "1 of 3 runs did not succeed: bolts: ", "answered 404: run not found")
+    assert len([text for text in done.out.splitlines() if text.endswith("run: succeeded")]) == 2
+
+
+def test_wait_ends_with_a_server_that_stays_away(
+    vigil: Vigil, kfp_api: KfpApi, three_lines: Path, no_pause: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.05)
+    kfp_api.fail("text", "GET", "/runs/")
+    done = vigil("submit", three_lines, "--wait")
+    assert_failed(done, "malformed answer", "; not followed to the end: bolts, nuts, pins")
+
+
+def test_interruption_names_all_runs_that_go_on(
+    vigil: Vigil, kfp_api: KfpApi, three_lines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    kfp_api.script = [ended("SUCCEEDED"), {"state": "RUNNING"}]
+    pause_by(monkeypatch, interrupt)
+    done = vigil("submit", three_lines, "--wait")
+    assert done.code == 130
+    assert done.err == f"interrupted; the runs go on: {' '.join(done.out.splitlines()[1:3])}\n"
+
+
+def calls_of_submission(vigil: Vigil, api: KfpApi, folder: Path, size: int) -> int:
+    """Number of calls when a folder of lines is submitted to an empty cluster."""
+    api.page_limit = 100
+    for items in api.items.values():
+        items.clear()
+    for number in range(size):
+        write_line(folder / str(size), f"line-{number:03d}")
+    api.calls.clear()
+    submitted(vigil, folder / str(size))
+    assert len(api.items["runs"]) == size
+    return len(api.calls)
+
+
+def test_calls_per_line_are_constant(vigil: Vigil, kfp_api: KfpApi, tmp_path: Path) -> None:
+    few, many = (calls_of_submission(vigil, kfp_api, tmp_path, size) for size in (2, 6))
+    # Per line: version, upload, experiment, its creation, run. At all: health, pipeline, its creation.
+    assert (few, many) == (2 * 5 + 3, 6 * 5 + 3)
+
+
+@pytest.mark.slow
+def test_two_hundred_lines(vigil: Vigil, kfp_api: KfpApi, tmp_path: Path) -> None:
+    assert calls_of_submission(vigil, kfp_api, tmp_path, 200) == 200 * 5 + 3
+
+
 def test_wait_outlasts_a_server_that_is_away(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
     kfp_api.fail(503, "GET", "/runs/", times=5)
     kfp_api.script = [{"state": "SUCCEEDED"}]
@@ -276,7 +395,10 @@ def test_unknown_name_of_the_host(vigil: Vigil, no_cluster: None, line: Path) ->
 
 def test_server_that_hangs(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
     kfp_api.fail("hang")
-    assert_failed(vigil("submit", line, "--timeout", "0.1"), f"no answer of {kfp_api.url} within 0.1 s")
+    assert_failed(vigil("submit", line, "--timeout", "0.5"), f"no answer of {kfp_api.url} within 0.5 s")
+    deadline = time.monotonic() + 30
+    while len(kfp_api.calls) < 4 and time.monotonic() < deadline:  # the server may take a given-up request later
+        time.sleep(0.01)
     assert len(kfp_api.calls) == 4
 
 
@@ -319,29 +441,41 @@ def test_answers_that_are_no_model(vigil: Vigil, kfp_api: KfpApi, line: Path, bo
     assert kfp_api.changes == []
 
 
+@pytest.mark.parametrize("tag", ["2.17.0", "v2.17.0-rc.1", "2.21.3"])
+def test_servers_of_the_clients_version_and_later(vigil: Vigil, kfp_api: KfpApi, line: Path, tag: str) -> None:
+    kfp_api.health = {"commit_sha": "0", "tag_name": tag, "multi_user": False}
+    submitted(vigil, line)
+
+
 @pytest.mark.parametrize(
-    "health",
+    ("health", "warning"),
     [
-        {},
-        {"multi_user": False},
-        {"multi_user": False, "pipeline_store": "database"},
-        {"commit_sha": "0", "tag_name": "2.0.5", "multi_user": False},
-        {"commit_sha": "0", "tag_name": "v2.17.0-rc.1", "multi_user": False},
-        {"commit_sha": "unknown", "tag_name": "unknown", "multi_user": False},
-        {"commit_sha": "0", "tag_name": "master", "multi_user": False},
+        ({}, " tells no release (unknown), expected 2.14 or a later 2.x"),
+        ({"multi_user": False, "pipeline_store": "database"}, " tells no release (unknown), expected 2.14"),
+        ({"commit_sha": "unknown", "tag_name": "unknown", "multi_user": False}, " tells no release (unknown)"),
+        ({"commit_sha": "0", "tag_name": "master", "multi_user": False}, " tells no release (master)"),
+        ({"tag_name": "2.14.0", "multi_user": False}, " runs Kubeflow Pipelines 2.14.0, older than the client's 2.17"),
     ],
 )
-def test_supported_servers(vigil: Vigil, kfp_api: KfpApi, line: Path, health: Item) -> None:
+@pytest.mark.parametrize("command", [("submit",), ("schedule", "apply")])
+def test_doubtful_servers_are_warned_of(
+    vigil: Vigil, kfp_api: KfpApi, line: Path, health: Item, warning: str, command: tuple[str, ...]
+) -> None:
     kfp_api.health = health
-    submitted(vigil, line)
+    done = vigil(*command, line if command == ("submit",) else line.parent)
+    assert done.code == 0
+    assert done.err.startswith(f"warning: {kfp_api.url}{warning}")
+    assert done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("health", "expected"),
     [
         (None, "no v2beta1 API at http://127.0.0.1"),
-        ({"tag_name": "1.8.22", "multi_user": False}, "runs Kubeflow Pipelines 1.8.22, expected 2.x"),
-        ({"tag_name": "v3.0.0"}, "runs Kubeflow Pipelines v3.0.0, expected 2.x"),
+        ({"tag_name": "1.8.22", "multi_user": False}, "runs Kubeflow Pipelines 1.8.22, expected 2.14 or a later 2.x"),
+        ({"tag_name": "2.5.0", "multi_user": False}, "runs Kubeflow Pipelines 2.5.0, expected 2.14 or a later 2.x"),
+        ({"tag_name": "2.13.9"}, "runs Kubeflow Pipelines 2.13.9, expected 2.14 or a later 2.x"),
+        ({"tag_name": "v3.0.0"}, "runs Kubeflow Pipelines v3.0.0, expected 2.14 or a later 2.x"),
     ],
 )
 def test_other_servers(vigil: Vigil, kfp_api: KfpApi, line: Path, health: Item | None, expected: str) -> None:
