@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from components.events import HEARTBEAT, PIPELINE, STAGE_TAG, Event, Task, read_events, write_events
-from components.mlflow_writer import published
+from components.spool import published
 from components.tracking import StageRun, current_task, record_end, stage_run
 from tests.components.runs import line_runs, only_stage_run, pipeline_run, stage_runs
 from tests.conftest import NewDatabase
