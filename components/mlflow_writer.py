@@ -94,7 +94,7 @@ class Writer:
     def tell_losses(self) -> None:
         """Say how many events were dropped, if any were."""
         if self._lost:
-            self._tell("losses", f"MLflow lacks what it refused, or what could not be written: events: {self._lost}")
+            self._tell("losses", f"MLflow lacks {self._lost} events, which it refused or which could not be written")
 
     def _send(self, events: Sequence[Recorded]) -> list[Recorded]:
         rest = list(events)

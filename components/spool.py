@@ -20,7 +20,7 @@ def published(folder: Path) -> Iterator[Callable[[], bool]]:
         A function to be called when no task runs any more: it sends what is there, and tells whether all of it was
         sent. What is left stays in the folder, and is sent when the folder is published again.
     """
-    (folder / OUTAGE_TOLD).unlink(missing_ok=True)
+    _forget_outage(folder)
     publisher = _FolderPublisher(folder)
     publisher.start()
     try:
@@ -29,7 +29,13 @@ def published(folder: Path) -> Iterator[Callable[[], bool]]:
             yield publisher.finish
     finally:
         publisher.stop()
-        (folder / OUTAGE_TOLD).unlink(missing_ok=True)
+        _forget_outage(folder)
+
+
+def _forget_outage(folder: Path) -> None:
+    """Let the next run say that MLflow does not answer."""
+    with suppress(OSError):
+        (folder / OUTAGE_TOLD).unlink()
 
 
 class _FolderPublisher:
