@@ -102,6 +102,17 @@ def test_stages_that_start_at_once_share_their_parent(client: MlflowClient, line
     assert sorted(run.data.tags[STAGE_TAG] for run in nested) == [f"detection {number}" for number in range(4)]
 
 
+def test_pipeline_run_that_stages_have_agreed_on_stays(client: MlflowClient, line: str) -> None:
+    with stage_run(line, "prompts"):
+        pass
+    agreed = pipeline_run(client, line)
+    tags = {name: agreed.data.tags[name] for name in ("vigil.run_id", STAGE_TAG)}
+    client.create_run(agreed.info.experiment_id, start_time=agreed.info.start_time - 1, tags=tags)
+    with stage_run(line, "augmentation"):
+        pass
+    assert only_stage_run(client, line, "augmentation").data.tags["mlflow.parentRunId"] == agreed.info.run_id
+
+
 def test_two_pipeline_runs_of_a_line_do_not_mix(
     client: MlflowClient, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
