@@ -474,12 +474,10 @@ def _is_silence(error: Exception) -> bool:
 def _is_refusal(error: Exception) -> bool:
     """Whether MLflow has understood, and would answer the same again; a refused login is none."""
     from mlflow.exceptions import MlflowException
-    from requests import HTTPError
 
-    if isinstance(error, HTTPError):
-        return error.response is not None and error.response.status_code in _REFUSAL_STATUS
     if not isinstance(error, MlflowException):
-        return False
+        answer = getattr(error, "response", None)  # of an HTTPError, by which the upload of a file ends
+        return getattr(answer, "status_code", None) in _REFUSAL_STATUS
     # MLflow takes every status that it does not know for an internal error.
     proxy = _PROXY_STATUS.search(str(error))
     status = int(proxy[1]) if proxy else error.get_http_status_code()

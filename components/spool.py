@@ -64,12 +64,10 @@ class _FolderPublisher:
         self._stopped.set()
         self._thread.join()
         self._publish()
-        first, *others = sorted(self._files) or [None]
-        if first and self._waiting:
-            write_events(first, self._waiting)
-        elif first:
-            first.unlink()
-        for path in others:
+        files = sorted(self._files)
+        if self._waiting:
+            write_events(files.pop(0), self._waiting)
+        for path in files:
             path.unlink()
         return not self._waiting
 

@@ -608,6 +608,7 @@ class Answer(BaseHTTPRequestHandler):
     status, body = 200, b""
 
     def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.send_response(self.status)
         self.send_header("Content-Length", str(len(self.body)))
         self.end_headers()
@@ -616,8 +617,21 @@ class Answer(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.do_GET()
 
+    def do_PUT(self) -> None:
+        self.do_GET()
+
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""
+
+
+@contextlib.contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """Address of a server that gives every request the same answer."""
+    handler = type("Handler", (Answer,), {"status": status, "body": body})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -641,16 +655,28 @@ def test_only_what_will_always_be_refused_is_dropped(
     body: bytes,
     told: str,
 ) -> None:
-    handler = type("Handler", (Answer,), {"status": status, "body": body})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+    with answering(status, body) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         with stage_run(line, "vqgan") as run:
             run.log_params({"images": 4})
             kept = [event.kind for _, event in run.flush()]
-        server.shutdown()
     assert kept == ([] if told == "refused start" else ["start", "params"])
     assert f"MLflow {told}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "kept", "told"),
+    [(403, ["file"], "MLflow's artifact store does not answer"), (413, [], "MLflow refused file of vqgan")],
+)
+def test_file_waits_unless_its_store_will_always_refuse_it(
+    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str], status: int, kept: list[str], told: str
+) -> None:
+    with answering(status, b"no") as address:
+        client.create_experiment(line, artifact_location=f"{address}/artifacts")
+        with stage_run(line, "vqgan") as run:
+            run.log_file(b"text", "a.txt")
+            assert [event.kind for _, event in run.flush()] == kept
+    assert told in capsys.readouterr().out
 
 
 def test_files_wait_for_their_store_and_hold_up_nothing_else(

@@ -1,9 +1,9 @@
 """What MLflow knows of several lines' runs, on a real server with a database, whose artifacts lie on a real S3 server.
 
-One line runs three times: its first detector becomes the champion; its second run loses its fine-tuning process in the
-middle, goes on when it is started again, and its detector is refused; the third run, by a gate that lets a newer detector
-be a little worse, promotes the same detector. The run of another line fails, and a third line runs while the tracking
-server does not answer.
+One line runs three times: its first detector becomes the champion; its second run loses its fine-tuning process in
+the middle, goes on when it is started again, and its detector is refused; the third, by a gate that lets a newer
+detector be a little worse, promotes the same detector. The run of another line fails, and a third line runs while the
+tracking server does not answer.
 """
 
 import contextlib
