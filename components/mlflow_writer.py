@@ -281,8 +281,8 @@ class Writer:
         try:
             self._client.log_artifact(run_id, str(path), folder or None)
         except Exception as error:
-            if _is_refusal(error):
-                raise
+            if _is_refusal(error) or isinstance(error, ImportError):
+                raise  # waiting installs no client of the store
             raise _ArtifactStoreError(f"{type(error).__name__}: {error}") from error
 
     def _dataset(self, task: Task, event: Event) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -600,6 +601,19 @@ def test_event_that_cannot_be_written_is_told_and_does_not_hold_up_the_others(
     told = capsys.readouterr().out
     assert "[vigil] metrics of vqgan is not recorded in MLflow (KeyError: 'step')\n" in told
     assert "MLflow lacks 1 events" in told
+
+
+@pytest.mark.skipif(find_spec("pysftp") is not None, reason="the client of this kind of store is installed")
+def test_store_whose_client_is_not_installed_is_told_and_not_waited_for(
+    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.create_experiment(line, artifact_location="sftp://nobody@127.0.0.1/artifacts")
+    with stage_run(line, "vqgan") as run:
+        run.log_file(b"text", "a.txt")
+        run.log_params({"images": 4})
+        assert run.flush() == []
+    assert only_stage_run(client, line, "vqgan").data.params == {"images": "4"}
+    assert "file of vqgan is not recorded in MLflow (ModuleNotFoundError: " in capsys.readouterr().out
 
 
 class Answer(BaseHTTPRequestHandler):
