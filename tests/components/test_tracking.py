@@ -403,7 +403,7 @@ def test_run_that_died_between_its_stages_is_failed_by_the_next(
         pass
     left = pipeline_run(client, line).info.run_id
     monkeypatch.setenv("VIGIL_RUN_ID", "run-2")
-    sweep(line, minutes=14)
+    sweep(line, minutes=10)
     assert client.get_run(left).info.status == "RUNNING"
     sweep(line, minutes=16)
     failed = client.get_run(left)
@@ -549,7 +549,7 @@ def test_last_stage_gives_up_in_the_end(unreachable: None, line: str, monkeypatc
     started = time.monotonic()
     with stage_run(line, "conclusion") as run:
         run.wait()
-        assert 0.5 <= time.monotonic() - started < 60
+        assert 0.5 <= time.monotonic() - started < 300
         assert run.run_id == ""
 
 
