@@ -10,9 +10,13 @@ from typing import Any
 RUN_ID = "VIGIL_RUN_ID"
 SPOOL = "VIGIL_TRACKING_SPOOL"
 TRACKING_URI = "MLFLOW_TRACKING_URI"
+KFP_MLFLOW_RUN = "MLFLOW_RUN_ID"
+"""Set by KFP's own MLflow integration: the run that it has made for the task."""
 RUN_ID_TAG = "vigil.run_id"
 STAGE_TAG = "vigil.stage"
 PIPELINE = "pipeline"
+FINGERPRINT = "fingerprint"
+"""The first stage of every attempt at a pipeline run."""
 HEARTBEAT = "system/cpu_utilization_percentage"
 """Metric that every stage logs every few seconds; a run without it has died."""
 
@@ -45,19 +49,46 @@ class Event:
     """Milliseconds since the epoch."""
 
 
+class EventFile:
+    """Reads the events of a file while it grows."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin at its first line."""
+        self._path = path
+        self._read = 0
+
+    def new_events(self) -> list[tuple[Task, Event]]:
+        """Events of the lines that were completed since the last call; a damaged line is told and lost."""
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            *lines, rest = file.read().split(b"\n")
+            self._read = file.tell() - len(rest)
+        found = [self._decoded(line) for line in lines]
+        return [event for event in found if event is not None]
+
+    def _decoded(self, line: bytes) -> tuple[Task, Event] | None:
+        try:
+            content = json.loads(line)
+            return Task(**content["task"]), Event(**content["event"])
+        except (ValueError, KeyError, TypeError):
+            print(f"[vigil] {self._path.name}: a damaged line is not recorded in MLflow", flush=True)
+            return None
+
+
 def read_events(path: Path) -> list[tuple[Task, Event]]:
     """Events of a file, but for a last line that a killed process left incomplete."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            content = json.loads(line)
-            found.append((Task(**content["task"]), Event(**content["event"])))
-    return found
+    return EventFile(path).new_events()
 
 
 def write_events(path: Path, events: Sequence[tuple[Task, Event]]) -> None:
-    """Write a file that `read_events` reads."""
-    path.write_text("".join(event_line(task, event) for task, event in events), encoding="utf-8")
+    """Write a file that `read_events` reads, complete or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text("".join(event_line(task, event) for task, event in events), encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def event_line(task: Task, event: Event) -> str:

@@ -4,19 +4,28 @@ import base64
 import fcntl
 import functools
 import os
-import sys
+import re
 import tempfile
-import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from components import __version__
 from components.errors import without_credentials
-from components.events import HEARTBEAT, PIPELINE, RUN_ID_TAG, STAGE_TAG, TRACKING_URI, Event, Task, read_events
+from components.events import (
+    FINGERPRINT,
+    HEARTBEAT,
+    PIPELINE,
+    RUN_ID_TAG,
+    SPOOL,
+    STAGE_TAG,
+    TRACKING_URI,
+    Event,
+    Task,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,19 +36,30 @@ CACHED_TAG = "vigil.cached"
 FAILED_STAGE_TAG = "vigil.failed_stage"
 FAILURE_TAG = "vigil.failure"
 FAILURE_FILE = "failure.txt"
+OUTAGE_TOLD = "outage-told"
+"""File of a local run's spool: one of its processes has said that MLflow does not answer."""
 PARENT_TAG = "mlflow.parentRunId"
+SETTLED_TAG = "vigil.settled"
+"""Tag of the pipeline run that its stages have agreed on."""
 _LOST_MILLISECONDS = 15 * 60 * 1000
 _METRICS_PER_CALL = 1000
 _PARAMS_PER_CALL = 100
 _MAX_TEXT_LENGTH = 6000
-_POLL_SECONDS = 1.0
-_SERVER_ERROR = 500
+_FAILED = ("FAILED", "KILLED")
+_REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
+"""What MLflow's own store says of a run or experiment that was deleted; a proxy's 404 has another code."""
+_REFUSAL_STATUS = (400, 409, 413, 422)
+_PROXY_STATUS = re.compile(r"failed with error code (\d{3})")
 _SETTLE_SECONDS = 10.0
 _SLOWEST = 5
 """How many times as long as in this process it may take to create a run in another."""
 _SQLITE = "sqlite:///"
 
 Recorded: TypeAlias = tuple[Task, Event]
+
+
+class _ArtifactStoreError(Exception):
+    """A file did not reach the artifact store, which may be another server than MLflow's."""
 
 
 class Writer:
@@ -51,7 +71,8 @@ class Writer:
         self.run_ids: dict[Task, str] = {}
         self._parents: dict[tuple[str, str], str] = {}
         self._experiments: dict[str, str] = {}
-        self._told = False
+        self._told: set[str] = set()
+        self._lost = 0
 
     @functools.cached_property
     def _client(self) -> "MlflowClient":
@@ -59,27 +80,61 @@ class Writer:
         return tracking_client()
 
     def write(self, events: Sequence[Recorded]) -> list[Recorded]:
-        """Send events in their order.
+        """Send events in their order, files after all others, which an artifact store that is down holds up.
 
         Returns:
-            Those that could not be sent because MLflow did not answer. An event that MLflow refuses is told and
-            dropped.
+            Those that could not be sent because MLflow, or the artifact store, did not answer. An event that MLflow
+            refuses, or that cannot be written at all, is told and dropped.
         """
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
+        pieces = [piece for recorded in events for piece in _pieces(recorded)]
+        left = self._send([piece for piece in pieces if piece[1].kind != "file"])
+        files = [piece for piece in pieces if piece[1].kind == "file"]
+        return [*left, *files] if left else self._send(files)
 
+    def tell_losses(self) -> None:
+        """Say how many events were dropped, if any were."""
+        if self._lost:
+            self._tell("losses", f"MLflow lacks {self._lost} events, which it refused or which could not be written")
+
+    def _send(self, events: Sequence[Recorded]) -> list[Recorded]:
         rest = list(events)
         while rest:
             group = _group(rest)
             try:
                 self._write_group(group)
-            except (MlflowException, SQLAlchemyError, OSError) as error:
-                if not _is_refusal(error):
-                    self._tell(f"MLflow does not answer, the run goes on without it ({_one_line(error)})")
+            except _ArtifactStoreError as error:
+                self._tell("store", f"MLflow's artifact store does not answer, files wait ({_one_line(error)})")
+                return [*rest[len(group) :], *group]
+            except Exception as error:  # noqa: BLE001 (whatever happens to MLflow stops no stage)
+                if _is_silence(error):
+                    self._tell_silence(error)
                     return rest
-                self._tell(f"MLflow refused {group[0][1].kind} of {group[0][0].stage} ({_one_line(error)})")
+                self._lose(group, error)
             rest = rest[len(group) :]
         return []
+
+    def _lose(self, group: Sequence[Recorded], error: Exception) -> None:
+        task, event = group[0]
+        self._lost += len(group)
+        if _is_refusal(error):
+            self._tell("refusal", f"MLflow refused {event.kind} of {task.stage} ({_one_line(error)})")
+            return
+        kind = type(error).__name__
+        text = f"{event.kind} of {task.stage} is not recorded in MLflow ({kind}: {_one_line(error)})"
+        self._tell(f"{kind} of {task.stage}", text)
+
+    def _tell_silence(self, error: Exception) -> None:
+        """Say once that MLflow does not answer; in a local run, by one of its processes."""
+        spool = os.environ.get(SPOOL, "")
+        if spool and "silence" not in self._told and not _is_first_to_tell(spool):
+            self._told.add("silence")
+        self._tell("silence", f"MLflow does not answer, the run goes on without it ({_one_line(error)})")
+
+    def _tell(self, about: str, text: str) -> None:
+        """Print a line unless one about the same has been printed."""
+        if about not in self._told:
+            print(f"[vigil] {text}", flush=True)
+        self._told.add(about)
 
     def parent_id(self, task: Task) -> str:
         """Id of the pipeline run of a task, created where it is missing; empty for a stage that runs by itself."""
@@ -118,48 +173,83 @@ class Writer:
         """Id of the run that an event belongs to."""
         if event.parent and (parent := self.parent_id(task)):
             return parent
-        if task not in self.run_ids:
+        if task not in self.run_ids and not self._continue(task):
             self._start(task, event)
         return self.run_ids[task]
 
-    def _start(self, task: Task, event: Event) -> None:
+    def _continue(self, task: Task) -> bool:
+        """Find the run that another process has begun to write before MLflow fell silent; whether there is one."""
         if task.mlflow_run_id:
             self._adopt(task)
-            return
-        tags = {STAGE_TAG: task.stage, "vigil.line": task.line, "mlflow.runName": _run_name(task.stage)}
+            return True
+        parent = self.parent_id(task)
+        found = self._attempts(self._experiment(task.line), parent, task.stage) if parent else []
+        if found:
+            self.run_ids[task] = str(found[0].info.run_id)
+        return bool(found)
+
+    def _start(self, task: Task, event: Event) -> None:
+        parent = self._adopt(task) if task.mlflow_run_id else self.parent_id(task)
+        tags = {STAGE_TAG: task.stage, "vigil.line": task.line}
         experiment = self._experiment(task.line)
-        if parent := self.parent_id(task):
-            tags |= {PARENT_TAG: parent, ATTEMPT_TAG: str(self._retire(experiment, parent, task.stage) + 1)}
-            self._reopen(parent, task.stage)
+        if parent:
+            tags[ATTEMPT_TAG] = str(self._retire(experiment, parent, task) + 1)
+            self._reopen(experiment, parent, task.stage)
+        if task.mlflow_run_id:
+            self._set_tags(task.mlflow_run_id, tags)
+            return
+        tags |= {"mlflow.runName": _run_name(task.stage)} | ({PARENT_TAG: parent} if parent else {})
         created = self._client.create_run(experiment, start_time=event.time, tags=tags)
         self.run_ids[task] = str(created.info.run_id)
 
-    def _adopt(self, task: Task) -> None:
-        """Use the run that KFP has made for the task, and its parent as the pipeline run."""
+    def _adopt(self, task: Task) -> str:
+        """Use the run that KFP has made for the task; id of its parent, which becomes the pipeline run."""
         run = self._client.get_run(task.mlflow_run_id)
         self.run_ids[task] = task.mlflow_run_id
-        self._set_tags(task.mlflow_run_id, {STAGE_TAG: task.stage, "vigil.line": task.line})
-        parent = run.data.tags.get(PARENT_TAG)
-        if parent and task.run_id:
-            self._parents[task.line, task.run_id] = parent
-            self._set_tags(parent, _parent_tags(task))
+        self._experiments[task.line] = str(run.info.experiment_id)
+        parent = str(run.data.tags.get(PARENT_TAG, ""))
+        if not parent or not task.run_id:
+            return ""
+        self._parents[task.line, task.run_id] = parent
+        self._set_tags(parent, _parent_tags(task))
+        return parent
 
-    def _retire(self, experiment: str, parent: str, stage: str) -> int:
+    def _attempts(self, experiment: str, parent: str, stage: str) -> "list[Run]":
+        query = f"tags.`{PARENT_TAG}` = '{parent}' and tags.`{STAGE_TAG}` = '{stage}'"
+        return list(self._client.search_runs([experiment], query))
+
+    def _retire(self, experiment: str, parent: str, task: Task) -> int:
         """Delete the runs of a task's earlier attempts, and return how many attempts there were."""
         attempts = 0
-        for run in self._client.search_runs([experiment], _attempts_query(parent, stage)):
+        for run in self._attempts(experiment, parent, task.stage):
             attempts = max(attempts, int(run.data.tags.get(ATTEMPT_TAG, "1")))
-            self._client.delete_run(run.info.run_id)
+            if run.info.run_id != task.mlflow_run_id:
+                self._client.delete_run(run.info.run_id)
         return attempts
 
-    def _reopen(self, parent: str, stage: str) -> None:
-        """A retried stage takes back what its failure said about the pipeline run."""
+    def _reopen(self, experiment: str, parent: str, stage: str) -> None:
+        """Let a failed pipeline run go on where the stage that failed starts again, or all start again.
+
+        Another stage, of those that run beside the failed one, changes nothing: nobody would end the run again.
+        """
         run = self._client.get_run(parent)
+        if stage not in (FINGERPRINT, run.data.tags.get(FAILED_STAGE_TAG, stage)):
+            return
+        self._take_back_failure(run)
         if run.info.status == "RUNNING":
             return
-        self._client.update_run(parent, status="RUNNING")
-        if run.data.tags.get(FAILED_STAGE_TAG) == stage:
-            self._take_back_failure(run)
+        failed = [] if stage == FINGERPRINT else self._failed_stages(experiment, parent)
+        if failed:
+            self._set_tags(parent, {FAILED_STAGE_TAG: failed[0]})
+        else:
+            self._client.update_run(parent, status="RUNNING")
+
+    def _failed_stages(self, experiment: str, parent: str) -> list[str]:
+        nested = self._nested(experiment, parent)
+        return [run.data.tags[STAGE_TAG] for run in nested if run.info.status in _FAILED and STAGE_TAG in run.data.tags]
+
+    def _nested(self, experiment: str, parent: str) -> "list[Run]":
+        return list(self._client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{parent}'"))
 
     def _params(self, task: Task, event: Event) -> None:
         from mlflow.entities import Param
@@ -185,7 +275,15 @@ class Writer:
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / file_name
             path.write_bytes(base64.b64decode(event.values["base64"]))
-            self._client.log_artifact(self._target(task, event), str(path), folder or None)
+            self._upload(self._target(task, event), path, folder)
+
+    def _upload(self, run_id: str, path: Path, folder: str) -> None:
+        try:
+            self._client.log_artifact(run_id, str(path), folder or None)
+        except Exception as error:
+            if _is_refusal(error) or isinstance(error, ImportError):
+                raise  # waiting installs no client of the store
+            raise _ArtifactStoreError(f"{type(error).__name__}: {error}") from error
 
     def _dataset(self, task: Task, event: Event) -> None:
         from mlflow.data.dataset_source_registry import resolve_dataset_source
@@ -200,7 +298,7 @@ class Writer:
     def _cached(self, task: Task, event: Event) -> None:
         parent, stage = self.parent_id(task), event.values["stage"]
         experiment = self._experiment(task.line)
-        if not parent or self._client.search_runs([experiment], _attempts_query(parent, stage), max_results=1):
+        if not parent or self._attempts(experiment, parent, stage):
             return
         tags = {
             PARENT_TAG: parent,
@@ -218,7 +316,6 @@ class Writer:
     def _failure(self, task: Task, event: Event) -> None:
         target, values = self._target(task, event), event.values
         self._set_tags(target, {FAILED_STAGE_TAG: values["stage"], FAILURE_TAG: values["message"]})
-        self._client.log_text(target, values["log"], FAILURE_FILE)
         self._client.set_terminated(target, values["status"], event.time)
 
     def _end(self, task: Task, event: Event) -> None:
@@ -230,10 +327,9 @@ class Writer:
         parent = self.parent_id(task)
         if not parent:
             return
-        query = f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = 'RUNNING'"
         own = self.run_ids.get(task)
-        for run in self._client.search_runs([self._experiment(task.line)], query):
-            if run.info.run_id != own:
+        for run in self._nested(self._experiment(task.line), parent):
+            if run.info.status == "RUNNING" and run.info.run_id != own:
                 self._client.set_terminated(run.info.run_id, "KILLED", event.time)
         if event.values["status"] == "FINISHED":
             self._take_back_failure(self._client.get_run(parent))
@@ -249,13 +345,31 @@ class Writer:
         own = self.parent_id(task)
         running = self._client.search_runs([self._experiment(task.line)], "attributes.status = 'RUNNING'")
         for run in running:
-            parent = run.data.tags.get(PARENT_TAG, own)
-            if parent != own and event.time - self._last_sign(run) > _LOST_MILLISECONDS:
-                stage = run.data.tags[STAGE_TAG]
+            tags = run.data.tags
+            parent, stage = tags.get(PARENT_TAG, run.info.run_id), tags.get(STAGE_TAG)
+            if parent == own or stage is None:
+                continue
+            if stage == PIPELINE:
+                self._sweep_parent(run, event.time)
+            elif PARENT_TAG in tags and event.time - self._last_sign(run) > _LOST_MILLISECONDS:
                 self._client.set_terminated(run.info.run_id, "FAILED", event.time)
-                tags = {FAILED_STAGE_TAG: stage, FAILURE_TAG: "ended without a word, as when memory runs out"}
-                self._set_tags(parent, tags)
-                self._client.set_terminated(parent, "FAILED", event.time)
+                self._fail_parent(parent, {FAILED_STAGE_TAG: stage}, event.time)
+
+    def _sweep_parent(self, run: "Run", now: int) -> None:
+        """Fail a pipeline run of which nothing runs, and whose last stage has ended long ago.
+
+        No stage is named, so that the next one of a run that only had to wait for a machine opens it again.
+        """
+        nested = self._nested(run.info.experiment_id, run.info.run_id)
+        if any(stage.info.status == "RUNNING" for stage in nested):
+            return
+        ends = [int(stage.info.end_time or stage.info.start_time) for stage in nested]
+        if now - max([int(run.info.start_time), *ends]) > _LOST_MILLISECONDS:
+            self._fail_parent(run.info.run_id, {}, now)
+
+    def _fail_parent(self, parent: str, tags: dict[str, str], now: int) -> None:
+        self._set_tags(parent, {**tags, FAILURE_TAG: "ended without a word, as when memory runs out"})
+        self._client.set_terminated(parent, "FAILED", now)
 
     def _last_sign(self, run: "Run") -> int:
         """When a run last logged a sample of its machine, or started; milliseconds since the epoch."""
@@ -267,71 +381,6 @@ class Writer:
 
         entries = [RunTag(name, str(value)[:_MAX_TEXT_LENGTH]) for name, value in tags.items()]
         self._client.log_batch(run_id, tags=entries)
-
-    def _tell(self, text: str) -> None:
-        if not self._told:
-            print(f"[vigil] {text}", file=sys.stdout, flush=True)
-        self._told = True
-
-
-@contextmanager
-def published(folder: Path) -> Iterator[Callable[[], bool]]:
-    """Publish the events that tasks append to the files of a folder while the block runs.
-
-    Yields:
-        A function that sends what is there, and tells whether all of it was sent. Files are removed when they are
-        sent; what is left is sent when the folder is published again.
-    """
-    publisher = _FolderPublisher(folder)
-    stop = threading.Event()
-    thread = threading.Thread(target=publisher.follow, args=(stop,), daemon=True, name="tracking")
-    thread.start()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield publisher.publish
-    finally:
-        stop.set()
-        thread.join()
-
-
-class _FolderPublisher:
-    """Sends the files of a folder as they grow."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._sent: dict[Path, int] = {}
-        self._sizes: dict[Path, int] = {}
-        self._writer: Writer | None = None
-        self._lock = threading.Lock()
-
-    def follow(self, stop: threading.Event) -> None:
-        """Publish every second until told to stop."""
-        while not stop.wait(_POLL_SECONDS):
-            self.publish(remove=False)
-
-    def publish(self, *, remove: bool = True) -> bool:
-        """Send what is new; whether all was sent. Removes the files that were sent, when they will not grow."""
-        with self._lock:
-            files = sorted(self._folder.glob("*.jsonl"))
-            complete = all(self._send(path) for path in files)
-            for path in files if complete and remove else ():
-                path.unlink()
-            return complete
-
-    def _send(self, path: Path) -> bool:
-        size = path.stat().st_size
-        if size == self._sizes.get(path):
-            return True
-        events = read_events(path)[self._sent.get(path, 0) :]
-        if not events:
-            return True
-        self._writer = self._writer or Writer()
-        left = self._writer.write(events)
-        self._sent[path] = self._sent.get(path, 0) + len(events) - len(left)
-        if not left:
-            self._sizes[path] = size
-        return not left
 
 
 def tracking_client() -> "MlflowClient":
@@ -397,8 +446,14 @@ def _group(events: Sequence[Recorded]) -> list[Recorded]:
     return group
 
 
-def _attempts_query(parent: str, stage: str) -> str:
-    return f"tags.`{PARENT_TAG}` = '{parent}' and tags.`{STAGE_TAG}` = '{stage}'"
+def _pieces(recorded: Recorded) -> list[Recorded]:
+    """An event as it is sent: a failure's log is a file, which comes by itself."""
+    task, event = recorded
+    if event.kind != "failure" or "log" not in event.values:
+        return [recorded]
+    values = dict(event.values)
+    log = {"name": FAILURE_FILE, "base64": base64.b64encode(values.pop("log").encode()).decode()}
+    return [(task, replace(event, values=values)), (task, replace(event, kind="file", values=log))]
 
 
 def _points(event: Event) -> "list[Metric]":
@@ -408,10 +463,36 @@ def _points(event: Event) -> "list[Metric]":
     return [Metric(name, value, event.time, step) for name, value in event.values["scalars"].items()]
 
 
+def _is_silence(error: Exception) -> bool:
+    """Whether MLflow, its database or the way to them failed, so that the same may succeed later."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, (MlflowException, SQLAlchemyError, OSError)) and not _is_refusal(error)
+
+
 def _is_refusal(error: Exception) -> bool:
+    """Whether MLflow has understood, and would answer the same again; a refused login is none."""
     from mlflow.exceptions import MlflowException
 
-    return isinstance(error, MlflowException) and error.get_http_status_code() < _SERVER_ERROR
+    if not isinstance(error, MlflowException):
+        answer = getattr(error, "response", None)  # of an HTTPError, by which the upload of a file ends
+        return getattr(answer, "status_code", None) in _REFUSAL_STATUS
+    # MLflow takes every status that it does not know for an internal error.
+    proxy = _PROXY_STATUS.search(str(error))
+    status = int(proxy[1]) if proxy else error.get_http_status_code()
+    return status in _REFUSAL_STATUS or error.error_code in _REFUSALS
+
+
+def _is_first_to_tell(spool: str) -> bool:
+    """Whether no other process that shares the spool has said that MLflow does not answer; it has, from now on."""
+    with suppress(OSError):  # a full disk: told twice rather than never
+        Path(spool).mkdir(parents=True, exist_ok=True)
+        try:
+            (Path(spool) / OUTAGE_TOLD).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+    return True
 
 
 def _one_line(error: Exception) -> str:
@@ -445,16 +526,21 @@ def _find_or_create_parent(client: "MlflowClient", task: Task, experiment: str) 
         own = client.create_run(experiment, tags=tags).info.run_id
         time.sleep(min(_SETTLE_SECONDS, _SLOWEST * (time.monotonic() - started)))
         found = _parents(client, task, experiment)
-        if found[0].info.run_id != own:
+        if found[0].info.run_id == own:
+            client.set_tag(own, SETTLED_TAG, "true")
+        else:
             client.delete_run(own)
     return str(found[0].info.run_id)
 
 
 def _parents(client: "MlflowClient", task: Task, experiment: str) -> "list[Run]":
-    """Pipeline runs of a task, of which there is one but for the moment in which two stages create it; oldest first."""
+    """Pipeline runs of a task, of which there is one but for the moment in which two stages create it.
+
+    One that another stage has settled on comes first, then the oldest.
+    """
     query = f"tags.`{RUN_ID_TAG}` = '{task.run_id}' and tags.`{STAGE_TAG}` = '{PIPELINE}'"
     runs = client.search_runs([experiment], query)
-    return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+    return sorted(runs, key=lambda run: (SETTLED_TAG not in run.data.tags, run.info.start_time, run.info.run_id))
 
 
 def _artifact_location() -> str | None:

@@ -39,6 +39,7 @@ NETWORK = (
     "VIGIL_NET_TIMEOUT",
     "VIGIL_NET_MIN_RATE",
     "VIGIL_NET_WINDOW",
+    "VIGIL_MLFLOW_WAIT",
 )
 """Keys of the ConfigMap that say how they are reached."""
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")

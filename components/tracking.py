@@ -15,12 +15,14 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from components.errors import check
 from components.events import (
+    KFP_MLFLOW_RUN,
     PIPELINE,
     RUN_ID,
     SPOOL,
@@ -35,9 +37,16 @@ from components.events import (
 if TYPE_CHECKING:
     from components.mlflow_writer import Writer
 
+WAIT = "VIGIL_MLFLOW_WAIT"
+"""Environment variable: seconds that the last stage of a pipeline waits for MLflow."""
+
+_WAIT_SECONDS = 600.0
+_MOST_SECONDS = 86400.0
 _BATCH_SECONDS = 3.0
 _CLOSE_SECONDS = 120.0
 _RETRY_SECONDS = 30.0
+_POLL_SECONDS = 5.0
+_MEASURED = ("params", "metrics", "tags")
 
 
 class Transport(Protocol):
@@ -48,6 +57,12 @@ class Transport(Protocol):
 
     def flush(self) -> list[tuple[Task, Event]]:
         """Send what waits, and return what could not be sent."""
+
+    def wait(self, seconds: float) -> None:
+        """Return when all is sent, or after so many seconds."""
+
+    def close(self) -> list[tuple[Task, Event]]:
+        """Send what waits for the last time, tell what was refused, and return what could not be sent."""
 
     def run_id(self, task: Task) -> str:
         """Id of the task's MLflow run, empty where it does not exist."""
@@ -142,22 +157,40 @@ class StageRun:
             for task, event in read_events(path):
                 self._transport.put(task, event)
 
+    def publish_left_of_cached(self, path: Path) -> None:
+        """Record at a stage's cached run what it measured in another pipeline run, which MLflow did not hear."""
+        if not self.active or not path.is_file():
+            return
+        for task, event in read_events(path):
+            if event.kind in _MEASURED and not event.parent:
+                own = Task(line=self.task.line, run_id=self.task.run_id, stage=task.stage)
+                self._transport.put(own, event)
+
     def flush(self) -> list[tuple[Task, Event]]:
         """Send what waits; returns what could not be sent."""
         return self._transport.flush() if self.active else []
 
+    def wait(self) -> None:
+        """Wait for a silent MLflow, where no later stage and no runner would send what is left.
+
+        Raises:
+            InputError: `VIGIL_MLFLOW_WAIT` is no number of seconds.
+        """
+        if self.active and not os.environ.get(SPOOL):
+            self._transport.wait(_wait_seconds())
+
     def end(self, status: str) -> None:
         """End the stage's run as `FINISHED`, `FAILED` or `KILLED`, and send what waits, or leave it to the runner."""
         self._record("end", {"status": status})
-        left, spool = self.flush(), os.environ.get(SPOOL, "")
+        left, spool = self._transport.close() if self.active else [], os.environ.get(SPOOL, "")
         if left and spool:
-            write_events(_spool_file(Path(spool), self.task), left)
+            _keep(_spool_file(Path(spool), self.task), left)
 
     def leave_unsent(self, path: Path) -> None:
         """Write what could not be sent into a file for a later stage; no file when all was sent."""
         if left := self.flush():
             ending = Event(kind="end", values={"status": "FINISHED"})
-            write_events(path, [*left, (self.task, ending)])
+            _keep(path, [*left, (self.task, ending)])
 
     def _record(self, kind: str, values: Mapping[str, Any], *, parent: bool = False) -> None:
         if self.active:
@@ -185,6 +218,19 @@ class ThreadTransport:
         self._queue.put(done)
         done.wait(_CLOSE_SECONDS)
         return list(self._waiting)
+
+    def wait(self, seconds: float) -> None:
+        """Return when all is sent, or after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while self.flush() and time.monotonic() < deadline:
+            time.sleep(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+
+    def close(self) -> list[tuple[Task, Event]]:
+        """Send what waits for the last time, tell what was refused, and return what could not be sent."""
+        left = self.flush()
+        if self._writer:
+            self._writer.tell_losses()
+        return left
 
     def run_id(self, task: Task) -> str:
         """Id of the task's MLflow run, empty where it does not exist."""
@@ -238,6 +284,13 @@ class SpoolTransport:
         """Nothing waits."""
         return []
 
+    def wait(self, seconds: float) -> None:
+        """Nothing waits."""
+
+    def close(self) -> list[tuple[Task, Event]]:
+        """Nothing waits."""
+        return []
+
     def run_id(self, task: Task) -> str:
         """Unknown here.
 
@@ -254,9 +307,27 @@ def _spool_file(folder: Path, task: Task) -> Path:
     return folder / f"{time.time_ns()}-{name}-{secrets.token_hex(2)}.jsonl"
 
 
+def _keep(path: Path, events: Sequence[tuple[Task, Event]]) -> None:
+    """Write events that could not be sent; a full disk loses them, not the stage."""
+    try:
+        write_events(path, events)
+    except OSError as error:
+        print(f"[vigil] {path.name}: what MLflow lacks could not be kept ({error})", flush=True)
+
+
+def _wait_seconds() -> float:
+    text = os.environ.get(WAIT, "")
+    try:
+        seconds = float(text or _WAIT_SECONDS)
+    except ValueError:
+        seconds = -1.0
+    check(0 <= seconds <= _MOST_SECONDS, WAIT, text, f"0 to {_MOST_SECONDS:.0f} seconds")
+    return seconds
+
+
 def current_task(line: str, stage: str) -> Task:
     """The stage that this process runs, by its environment."""
-    made = os.environ.get("MLFLOW_RUN_ID", "")
+    made = os.environ.get(KFP_MLFLOW_RUN, "")
     return Task(line=line, run_id=os.environ.get(RUN_ID, ""), stage=stage, mlflow_run_id=made)
 
 

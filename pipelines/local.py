@@ -3,14 +3,14 @@
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.artifacts import RECORDS, read_json
 from components.errors import InputError
-from components.events import RUN_ID, SPOOL, TRACKING_URI
+from components.events import KFP_MLFLOW_RUN, RUN_ID, SPOOL, TRACKING_URI
 from components.stage import INPUT_ERROR, say
 from components.tracking import record_end
 from components.vqgan.checkpoint import CHECKPOINTS
@@ -86,6 +86,7 @@ def _environment(folder: Workdir) -> Iterator[str]:
     checkpoints = os.environ.get(CHECKPOINTS, str(folder.checkpoints))
     places = {TRACKING_URI: tracking_uri, SPOOL: str(folder.spool), CHECKPOINTS: checkpoints}
     os.environ.update({**_TASK_ENVIRONMENT, **places})
+    os.environ.pop(KFP_MLFLOW_RUN, None)  # a shell's own run would be taken for every stage's
     try:
         yield tracking_uri
     finally:
@@ -96,7 +97,7 @@ def _environment(folder: Workdir) -> Iterator[str]:
 @contextlib.contextmanager
 def _recorded(line: str, run_id: str, folder: Workdir) -> Iterator[None]:
     """Record how the block ended, in the folder and in MLflow; the block's own error is the one that is raised."""
-    from components.mlflow_writer import published
+    from components.spool import published
 
     status, failure = "FAILED", None
     with published(folder.spool) as publish:
@@ -112,9 +113,19 @@ def _recorded(line: str, run_id: str, folder: Workdir) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError):
                 folder.set_status(line, run_id, status)
-            record_end(line, status, failure)
-            if not publish():
-                say(f"MLflow did not answer; what it lacks is kept in {folder.spool} for the next run of this folder")
+            _record_end(line, status, failure, publish)
+
+
+def _record_end(line: str, status: str, failure: dict[str, str] | None, publish: Callable[[], bool]) -> None:
+    """Tell MLflow how the run ended; what goes wrong with that is not how it ended."""
+    try:
+        record_end(line, status, failure)
+        complete = publish()
+    except Exception as error:  # noqa: BLE001 (whatever happens to MLflow leaves the run's own result)
+        say(f"the run's end is not recorded in MLflow ({type(error).__name__}: {error})")
+        return
+    if not complete:
+        say(f"what MLflow lacks is kept in {os.environ[SPOOL]} for the next run of this folder")
 
 
 def _execute(line: Line, folder: Workdir, runner: Runner) -> dict[str, Any]:

@@ -38,11 +38,12 @@ def conclude_run(sources: Sources, detectors: Sequence[str | Path], html: str | 
         run: recording of the stage, direct where the detector is not registered yet.
     """
     _record_stages([Path(path) for path in (*astuple(sources), *detectors)], run)
-    _record_report(Path(html), run)
     records = read_json(Path(sources.predictions) / RECORDS)
     run.log_parent_metrics(flat_metrics(records) | gain_metrics(records))
+    _record_report(Path(html), run)
     for name, content in _files(sources):
         run.log_file(content, name)
+    run.wait()
     if not is_registered(sources.best):
         nominate_later(sources.reference, Path(sources.best), run)
     run.close_parent("FINISHED")
@@ -56,6 +57,7 @@ def _record_stages(artifacts: Sequence[Path], run: StageRun) -> None:
             run.publish_left(artifact / UNSENT)
         else:
             run.log_cached(summary["stage"], summary["run_id"], summary)
+            run.publish_left_of_cached(artifact / UNSENT)
 
 
 def _record_report(html: Path, run: StageRun) -> None:

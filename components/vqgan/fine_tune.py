@@ -26,6 +26,9 @@ from components.vqgan.model import save_generator, to_model_range, weights_diges
 History = dict[str, list[dict[str, float]]]
 """Rows of the finished `steps` and `iterations`."""
 
+_OF_THE_SETS = ("seconds", "similarity")
+"""What a row of `iterations` holds besides what its last step is told with."""
+
 
 def fine_tune(
     reference: str | Path,
@@ -89,7 +92,7 @@ def _run(
 ) -> History:
     """Run the iterations that the checkpoint does not hold yet; rows per step and per iteration."""
     config = loop.config
-    history = _resume(loop, directory, checkpoint)
+    history = _resume(loop, directory, checkpoint, on_step)
     rows = history["iterations"]
     while len(rows) < config.iterations and not (trend and trend.has_peaked(rows)):
         started = time.perf_counter()
@@ -106,8 +109,8 @@ def _run(
     return history
 
 
-def _resume(loop: FineTuning, directory: Path, checkpoint: Checkpoint) -> History:
-    """Put the loop and the finished candidate sets back to where a killed loop was, if there was one."""
+def _resume(loop: FineTuning, directory: Path, checkpoint: Checkpoint, on_step: OnStep) -> History:
+    """Put the loop and the finished candidate sets back to where a killed loop was, and tell its steps again."""
     loaded = checkpoint.load()
     if loaded is None:
         return {"steps": [], "iterations": []}
@@ -116,7 +119,20 @@ def _resume(loop: FineTuning, directory: Path, checkpoint: Checkpoint) -> Histor
     for row in history["iterations"]:
         checkpoint.fetch(candidate_file(int(row["iteration"])), directory)
     write_table(directory / ITERATIONS, history["iterations"])
+    _tell_again(history, loop.config, on_step)
     return history
+
+
+def _tell_again(history: History, config: Config, on_step: OnStep) -> None:
+    """Tell the steps of a killed loop as it did, but for their speed, to a record that is begun anew."""
+    for row in history["steps"]:
+        step = int(row["step"])
+        scalars = {name: value for name, value in row.items() if name != "step"}
+        if step % config.steps == 0:
+            whole = history["iterations"][step // config.steps - 1]
+            finished = {name: value for name, value in whole.items() if name not in (*scalars, *_OF_THE_SETS)}
+            scalars |= finished
+        on_step(step, config.iterations * config.steps, scalars)
 
 
 def _run_iteration(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 from kfp.dsl import HTML, Dataset, Metrics, Model
 
-from components.artifacts import ONNX_MODEL, RECALL, RECORDS, SUMMARY, TREND, ImageSet, read_json, read_table
+from components.artifacts import ONNX_MODEL, RECALL, RECORDS, SUMMARY, TREND, UNSENT, ImageSet, read_json, read_table
 from components.augmentation.component import augment
 from components.comparison import KIND_METRICS, SPRO_METRICS
 from components.detection.component import train
 from components.detectors import Detector
 from components.evaluation.component import evaluate
+from components.events import Event, Task, write_events
 from components.ingestion.component import fingerprint, ingest
 from components.prompts.component import find_prompts
 from components.registration.component import register
@@ -26,7 +28,7 @@ from components.selection.component import select
 from components.vqgan.component import generate
 from pipelines.line import parse_line
 from tests.components.image_sets import write_reference
-from tests.components.runs import line_runs, only_stage_run, pipeline_run
+from tests.components.runs import line_runs, only_stage_run, pipeline_run, stage_runs
 from tests.conftest import MvtecTree, NewDatabase
 
 LINE = "screws"
@@ -275,6 +277,38 @@ def test_export_is_logged_with_the_model_and_its_parity_told(chain: Chain) -> No
     logged = Path(mlflow.artifacts.download_artifacts(f"models:/{LINE}/1")) / "artifacts" / "detector"
     assert (logged / ONNX_MODEL).read_bytes() == (chain.root / "best" / ONNX_MODEL).read_bytes()
     assert "agrees with the checkpoint" in (chain.root / "report.html").read_text(encoding="utf-8")
+
+
+def test_next_run_has_the_curves_that_the_loops_own_run_could_not_send(
+    finished: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = Chain(shutil.copytree(finished.root, tmp_path / "chain"))
+    track(monkeypatch, chain.root)
+    monkeypatch.setenv("VIGIL_RUN_ID", "r2")
+    task = Task(line=LINE, run_id="r1", stage="vqgan")
+    curve = [Event(kind="metrics", values={"step": step, "scalars": {"unheard": 1 / step}}) for step in (1, 2)]
+    write_events(chain.root / "candidates" / UNSENT, [(task, event) for event in curve])
+    conclude_again(chain)
+    client = mlflow.MlflowClient()
+    (cached,) = [run for run in stage_runs(client, LINE, "vqgan") if "vigil.cached" in run.data.tags]
+    parent = client.get_run(cached.data.tags["mlflow.parentRunId"])
+    assert (parent.data.tags["vigil.run_id"], parent.info.status) == ("r2", "FINISHED")
+    history = client.get_metric_history(cached.info.run_id, "unheard")
+    assert [(point.step, point.value) for point in history] == [(1, 1.0), (2, 0.5)]
+
+
+def conclude_again(chain: Chain) -> None:
+    """The conclusion of a pipeline run that took every other stage from the cache."""
+    uri = "s3://lines/screws"
+    settings = parse_line({"name": LINE, "object": "screw", "dataset": {"uri": uri}}, chain.root).arguments()[
+        "settings"
+    ]
+    names = ("reference", "prompts", "augmented", "candidates", "selected", "predictions", "best")
+    artifacts = {name: chain.output(Dataset, name) for name in names}
+    detectors = [chain.output(Model, f"detector-{trial}") for trial in TRIALS]
+    html = chain.output(HTML, "report.html")
+    about = {"settings": settings, "dataset_uri": uri, "dataset_digest": "0" * 64}
+    chain.call(conclude, **about, **artifacts, detectors=detectors, html=html)
 
 
 def test_images_without_masks_have_no_pixel_metrics(tmp_path: Path) -> None:

@@ -6,14 +6,18 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from components.errors import InputError
 from components.events import HEARTBEAT, PIPELINE, STAGE_TAG, Event, Task, read_events, write_events
-from components.mlflow_writer import published
+from components.spool import published
 from components.tracking import StageRun, current_task, record_end, stage_run
 from tests.components.runs import line_runs, only_stage_run, pipeline_run, stage_runs
 from tests.conftest import NewDatabase
@@ -99,6 +103,17 @@ def test_stages_that_start_at_once_share_their_parent(client: MlflowClient, line
     assert sorted(run.data.tags[STAGE_TAG] for run in nested) == [f"detection {number}" for number in range(4)]
 
 
+def test_pipeline_run_that_stages_have_agreed_on_stays(client: MlflowClient, line: str) -> None:
+    with stage_run(line, "prompts"):
+        pass
+    agreed = pipeline_run(client, line)
+    tags = {name: agreed.data.tags[name] for name in ("vigil.run_id", STAGE_TAG)}
+    client.create_run(agreed.info.experiment_id, start_time=agreed.info.start_time - 1, tags=tags)
+    with stage_run(line, "augmentation"):
+        pass
+    assert only_stage_run(client, line, "augmentation").data.tags["mlflow.parentRunId"] == agreed.info.run_id
+
+
 def test_two_pipeline_runs_of_a_line_do_not_mix(
     client: MlflowClient, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +179,37 @@ def test_another_stage_leaves_the_failure(client: MlflowClient, line: str) -> No
         run.log_failure("FAILED", "no luck", "log")
     with stage_run(line, "detection"):
         pass
-    assert pipeline_run(client, line).data.tags["vigil.failed_stage"] == "vqgan"
+    parent = pipeline_run(client, line)
+    assert (parent.info.status, parent.data.tags["vigil.failed_stage"]) == ("FAILED", "vqgan")
+
+
+def test_all_stages_that_failed_must_start_again(client: MlflowClient, line: str) -> None:
+    for stage in ("detection 0", "detection 1"):
+        with pytest.raises(ValueError, match="no luck"):
+            fail_and_tell(line, stage)
+    for stage, status in (("detection 1", "FAILED"), ("detection 0", "RUNNING")):
+        with stage_run(line, stage):
+            pass
+        parent = pipeline_run(client, line)
+        assert (parent.info.status, parent.data.tags.get("vigil.failed_stage")) == (
+            status,
+            "detection 0" if status == "FAILED" else None,
+        )
+
+
+def fail_and_tell(line: str, stage: str) -> None:
+    with stage_run(line, stage) as run:
+        run.log_failure("FAILED", "no luck", "log")
+        raise ValueError("no luck")
+
+
+def test_attempt_from_the_start_opens_a_failed_run_again(client: MlflowClient, line: str) -> None:
+    with pytest.raises(ValueError, match="no luck"):
+        fail_and_tell(line, "vqgan")
+    with stage_run(line, "fingerprint"):
+        pass
+    parent = pipeline_run(client, line)
+    assert (parent.info.status, parent.data.tags.get("vigil.failed_stage")) == ("RUNNING", None)
 
 
 def test_a_run_that_finishes_after_all_has_no_failure(client: MlflowClient, line: str) -> None:
@@ -189,6 +234,38 @@ def test_run_that_kubeflow_has_made_is_used(client: MlflowClient, line: str, mon
     assert client.get_run(parent).data.metrics == {"auroc": 1.0}
     nested = only_stage_run(client, line, "vqgan")
     assert (nested.info.run_id, nested.data.metrics, nested.info.status) == (made, {"total": 1.0}, "RUNNING")
+
+
+def test_retried_task_of_kubeflow_has_one_run(client: MlflowClient, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = client.create_experiment(line)
+    parent = client.create_run(experiment).info.run_id
+    first, second = (client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id for _ in range(2))
+    monkeypatch.setenv("MLFLOW_RUN_ID", first)
+    with pytest.raises(ValueError, match="no luck"):
+        fail_and_tell(line, "vqgan")
+    assert pipeline_run(client, line).info.status == "FAILED"
+    monkeypatch.setenv("MLFLOW_RUN_ID", second)
+    with stage_run(line, "vqgan") as run:
+        run.log_metrics({"total": 1.0}, step=1)
+    (nested,) = [run for run in line_runs(client, line) if run.info.run_id != parent]
+    assert (nested.info.run_id, nested.data.tags["vigil.attempt"]) == (second, "2")
+    reopened = client.get_run(parent)
+    assert (reopened.info.status, reopened.data.tags.get("vigil.failed_stage")) == ("RUNNING", None)
+
+
+def test_run_of_kubeflow_that_is_missing_holds_up_nothing(
+    client: MlflowClient, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with stage_run(line, "vqgan") as run:
+        run.log_metrics({"total": 1.0}, step=1)
+        run.log_parent_metrics({"auroc": 1.0})
+    assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
+    told = [text for text in capsys.readouterr().out.splitlines() if "MLflow" in text]
+    assert [text.partition(" (")[0] for text in told] == [
+        "[vigil] MLflow refused start of vqgan",
+        "[vigil] MLflow lacks 2 events, which it refused or which could not be written",
+    ]
 
 
 def test_scalars_of_a_loop_arrive_with_their_steps(client: MlflowClient, line: str) -> None:
@@ -312,6 +389,48 @@ def test_runs_that_died_without_a_word_are_failed_by_the_next(
     assert parents["run-2"].info.status == "RUNNING"
 
 
+def sweep(line: str, minutes: float) -> None:
+    """Start another pipeline run of the line so many minutes from now."""
+    with stage_run(line, "fingerprint") as run:
+        later = int((time.time() + 60 * minutes) * 1000)
+        run._transport.put(run.task, Event(kind="sweep", values={}, parent=True, time=later))
+
+
+def test_run_that_died_between_its_stages_is_failed_by_the_next(
+    client: MlflowClient, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stage_run(line, "prompts"):
+        pass
+    left = pipeline_run(client, line).info.run_id
+    monkeypatch.setenv("VIGIL_RUN_ID", "run-2")
+    sweep(line, minutes=10)
+    assert client.get_run(left).info.status == "RUNNING"
+    sweep(line, minutes=16)
+    failed = client.get_run(left)
+    assert (failed.info.status, failed.data.tags["vigil.failure"].partition(",")[0]) == (
+        "FAILED",
+        "ended without a word",
+    )
+    monkeypatch.setenv("VIGIL_RUN_ID", "run-1")
+    with stage_run(line, "vqgan"):
+        pass
+    went_on = client.get_run(left)
+    assert (went_on.info.status, went_on.data.tags.get("vigil.failure")) == ("RUNNING", None)
+
+
+def test_runs_of_others_in_the_experiment_are_left_alone(
+    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = client.create_experiment(line)
+    parent = client.create_run(experiment, start_time=0).info.run_id
+    nested = client.create_run(experiment, start_time=0, tags={"mlflow.parentRunId": parent}).info.run_id
+    sweep(line, minutes=60)
+    assert [client.get_run(run_id).info.status for run_id in (parent, nested)] == ["RUNNING", "RUNNING"]
+    fingerprint = [run for run in line_runs(client, line) if run.data.tags.get(STAGE_TAG) == "fingerprint"]
+    assert [run.info.status for run in fingerprint] == ["FINISHED"]
+    assert capsys.readouterr().out == ""
+
+
 def is_parent(run: Run) -> bool:
     return bool(run.data.tags[STAGE_TAG] == PIPELINE)
 
@@ -330,16 +449,10 @@ def test_stage_goes_on_without_mlflow_and_says_so_once(
 def test_database_that_does_not_open_is_written_when_it_does(
     database: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = shutil.copy(database.removeprefix("sqlite:///"), tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-    monkeypatch.setenv("VIGIL_RUN_ID", "run-1")
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        (version,) = connection.execute("select version_num from alembic_version").fetchone()
-        connection.execute("update alembic_version set version_num = 'of-another-mlflow'")
-        with stage_run(line, "vqgan") as run:
-            assert run.run_id == ""
-            assert "MLflow does not answer" in capsys.readouterr().out
-            connection.execute("update alembic_version set version_num = ?", [version])
+    with silent(database, tmp_path, monkeypatch) as answer, stage_run(line, "vqgan") as run:
+        assert run.run_id == ""
+        assert "MLflow does not answer" in capsys.readouterr().out
+        answer()
     assert only_stage_run(MlflowClient(), line, "vqgan").info.status == "FINISHED"
 
 
@@ -371,6 +484,82 @@ def test_what_could_not_be_sent_is_published_by_a_later_stage(
     assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
 
 
+def test_run_that_was_begun_before_an_outage_goes_on_after_it(client: MlflowClient, line: str, tmp_path: Path) -> None:
+    begun = StageRun(line, "vqgan")
+    begun.log_metrics({"total": 1.0}, step=1)
+    assert begun.flush() == []
+    left = Event(kind="metrics", values={"step": 2, "scalars": {"total": 0.5}})
+    ending = Event(kind="end", values={"status": "FINISHED"})
+    write_events(tmp_path / "unsent.jsonl", [(begun.task, left), (begun.task, ending)])
+    with stage_run(line, "conclusion") as run:
+        run.publish_left(tmp_path / "unsent.jsonl")
+    found = only_stage_run(client, line, "vqgan")
+    assert (found.info.run_id, found.info.status) == (begun.run_id, "FINISHED")
+    assert [point.step for point in client.get_metric_history(found.info.run_id, "total")] == [1, 2]
+
+
+def test_cached_stage_has_the_curves_that_its_own_run_could_not_send(
+    client: MlflowClient, line: str, tmp_path: Path
+) -> None:
+    task = Task(line=line, run_id="run-0", stage="vqgan")
+    curve = [Event(kind="metrics", values={"step": step, "scalars": {"total": 1 / step}}) for step in (1, 2)]
+    others = [
+        Event(kind="start", values={}),
+        Event(kind="metrics", values={"step": 0, "scalars": {"auroc": 1.0}}, parent=True),
+        Event(kind="end", values={"status": "FINISHED"}),
+    ]
+    write_events(tmp_path / "unsent.jsonl", [(task, event) for event in (others[0], *curve, *others[1:])])
+    with stage_run(line, "conclusion") as run:
+        run.log_cached("vqgan", "run-0", {"psnr": 20.0})
+        run.publish_left_of_cached(tmp_path / "unsent.jsonl")
+    found = only_stage_run(client, line, "vqgan")
+    assert [point.value for point in client.get_metric_history(found.info.run_id, "total")] == [1.0, 0.5]
+    assert (found.data.tags["vigil.cached"], found.data.metrics["psnr"]) == ("run-0", 20.0)
+    assert pipeline_run(client, line).data.metrics == {}
+
+
+@contextlib.contextmanager
+def silent(database: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Track to a database that does not open until the function that is yielded is called."""
+    path = shutil.copy(database.removeprefix("sqlite:///"), folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    monkeypatch.setenv("VIGIL_RUN_ID", "run-1")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+        (version,) = connection.execute("select version_num from alembic_version").fetchone()
+        connection.execute("update alembic_version set version_num = 'of-another-mlflow'")
+        yield lambda: connection.execute("update alembic_version set version_num = ?", [version]).close()
+
+
+def test_last_stage_waits_for_mlflow(
+    database: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with silent(database, tmp_path, monkeypatch) as answer, stage_run(line, "conclusion") as run:
+        assert run.run_id == ""
+        back = threading.Timer(1.0, answer)
+        back.start()
+        run.wait()
+        back.join()
+        assert run.run_id
+    assert only_stage_run(MlflowClient(), line, "conclusion").info.status == "FINISHED"
+    assert capsys.readouterr().out.count("MLflow does not answer") == 1
+
+
+def test_last_stage_gives_up_in_the_end(unreachable: None, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIL_MLFLOW_WAIT", "0.5")
+    started = time.monotonic()
+    with stage_run(line, "conclusion") as run:
+        run.wait()
+        assert 0.5 <= time.monotonic() - started < 300
+        assert run.run_id == ""
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "nan"])
+def test_time_to_wait_is_checked(unreachable: None, line: str, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("VIGIL_MLFLOW_WAIT", value)
+    with pytest.raises(InputError, match=f"VIGIL_MLFLOW_WAIT: got '{value}', expected 0 to 86400 seconds"):
+        StageRun(line, "conclusion").wait()
+
+
 def test_nothing_is_left_where_all_was_sent(client: MlflowClient, line: str, tmp_path: Path) -> None:
     with stage_run(line, "vqgan") as run:
         use_everything(run)
@@ -386,6 +575,143 @@ def test_refused_event_is_told_and_does_not_hold_up_the_others(
         run.log_params({"images": 4})
     assert only_stage_run(client, line, "vqgan").data.params == {"images": "4"}
     assert "MLflow refused metrics of vqgan" in capsys.readouterr().out
+
+
+def test_every_event_that_a_deleted_run_refuses_is_counted(
+    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stage_run(line, "vqgan") as run:
+        client.delete_run(run.run_id)
+        for _ in range(3):
+            run.log_params({"images": 4})
+        run.log_parent_metrics({"auroc": 1.0})
+    assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
+    told = [text for text in capsys.readouterr().out.splitlines() if "MLflow" in text]
+    assert told[0].startswith("[vigil] MLflow refused params of vqgan (")
+    assert told[1:] == ["[vigil] MLflow lacks 4 events, which it refused or which could not be written"]
+
+
+def test_event_that_cannot_be_written_is_told_and_does_not_hold_up_the_others(
+    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stage_run(line, "vqgan") as run:
+        run._transport.put(run.task, Event(kind="metrics", values={}))
+        run.log_params({"images": 4})
+    assert only_stage_run(client, line, "vqgan").data.params == {"images": "4"}
+    told = capsys.readouterr().out
+    assert "[vigil] metrics of vqgan is not recorded in MLflow (KeyError: 'step')\n" in told
+    assert "MLflow lacks 1 events" in told
+
+
+@pytest.mark.skipif(find_spec("pysftp") is not None, reason="the client of this kind of store is installed")
+def test_store_whose_client_is_not_installed_is_told_and_not_waited_for(
+    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.create_experiment(line, artifact_location="sftp://nobody@127.0.0.1/artifacts")
+    with stage_run(line, "vqgan") as run:
+        run.log_file(b"text", "a.txt")
+        run.log_params({"images": 4})
+        assert run.flush() == []
+    assert only_stage_run(client, line, "vqgan").data.params == {"images": "4"}
+    assert "file of vqgan is not recorded in MLflow (ModuleNotFoundError: " in capsys.readouterr().out
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers everything with one status and body."""
+
+    status, body = 200, b""
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_PUT(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+
+@contextlib.contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """Address of a server that gives every request the same answer."""
+    handler = type("Handler", (Answer,), {"status": status, "body": body})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, b"You are not authenticated", "does not answer"),
+        (403, b'{"error_code": "PERMISSION_DENIED", "message": "no"}', "does not answer"),
+        (404, b"<html>no such page</html>", "does not answer"),
+        (429, b"too many", "does not answer"),
+        (400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}', "refused start"),
+        (413, b"<html>too large</html>", "refused start"),
+        (422, b"<html>no</html>", "refused start"),
+    ],
+)
+def test_only_what_will_always_be_refused_is_dropped(
+    unreachable: None,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    body: bytes,
+    told: str,
+) -> None:
+    with answering(status, body) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        with stage_run(line, "vqgan") as run:
+            run.log_params({"images": 4})
+            kept = [event.kind for _, event in run.flush()]
+    assert kept == ([] if told == "refused start" else ["start", "params"])
+    assert f"MLflow {told}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "kept", "told"),
+    [(403, ["file"], "MLflow's artifact store does not answer"), (413, [], "MLflow refused file of vqgan")],
+)
+def test_file_waits_unless_its_store_will_always_refuse_it(
+    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str], status: int, kept: list[str], told: str
+) -> None:
+    with answering(status, b"no") as address:
+        client.create_experiment(line, artifact_location=f"{address}/artifacts")
+        with stage_run(line, "vqgan") as run:
+            run.log_file(b"text", "a.txt")
+            assert [event.kind for _, event in run.flush()] == kept
+    assert told in capsys.readouterr().out
+
+
+def test_files_wait_for_their_store_and_hold_up_nothing_else(
+    client: MlflowClient, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    store.write_text("no folder", encoding="utf-8")
+    client.create_experiment(line, artifact_location=(store / "artifacts").as_uri())
+    with stage_run(line, "vqgan") as run:
+        for name in ("a.txt", "b.txt"):
+            run.log_file(b"text", name)
+        run.log_failure("FAILED", "no luck", "the last lines")
+        left = run.flush()
+        assert {event.values["name"] for _, event in left} == {"a.txt", "b.txt", "failure.txt"}
+        failed = pipeline_run(client, line)
+        assert (failed.info.status, failed.data.tags["vigil.failed_stage"]) == ("FAILED", "vqgan")
+        store.unlink()
+        assert run.flush() == []
+    names = [file.path for file in client.list_artifacts(failed.info.run_id)]
+    assert names == ["a.txt", "b.txt", "failure.txt"]
+    assert capsys.readouterr().out.count("artifact store does not answer, files wait") == 1
 
 
 def test_spool_is_published_while_stages_write_it(
@@ -419,6 +745,59 @@ def test_spool_of_an_outage_is_published_by_the_next_run(
     with published(tmp_path) as publish:
         assert publish()
     assert only_stage_run(client, line, "vqgan").data.metrics == {"total": 1.0}
+
+
+def test_processes_of_a_local_run_say_once_that_mlflow_is_silent(
+    unreachable: None, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spool = tmp_path / "spool"
+    monkeypatch.setenv("VIGIL_TRACKING_SPOOL", str(spool))
+    for _ in range(2):
+        with published(spool) as publish:
+            for stage, direct in (("vqgan", False), ("registration", True), ("conclusion", True)):
+                with stage_run(line, stage, direct=direct):
+                    pass
+            assert not publish()
+        assert capsys.readouterr().out.count("MLflow does not answer") == 1
+
+
+def test_damaged_line_of_a_spool_is_told_and_lost(
+    client: MlflowClient, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VIGIL_TRACKING_SPOOL", str(tmp_path))
+    with published(tmp_path) as publish:
+        with stage_run(line, "vqgan") as run:
+            run.log_params({"images": 4})
+            (file,) = tmp_path.iterdir()
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write('{"task": {"li\n')
+            run.log_metrics({"total": 1.0}, step=1)
+        assert publish()
+    found = only_stage_run(client, line, "vqgan")
+    assert (found.data.params, found.data.metrics, found.info.status) == ({"images": "4"}, {"total": 1.0}, "FINISHED")
+    assert capsys.readouterr().out.count("a damaged line is not recorded in MLflow") == 1
+
+
+def test_spool_keeps_only_what_could_not_be_sent(
+    client: MlflowClient, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, spool = tmp_path / "store", tmp_path / "spool"
+    store.write_text("no folder", encoding="utf-8")
+    client.create_experiment(line, artifact_location=(store / "artifacts").as_uri())
+    monkeypatch.setenv("VIGIL_TRACKING_SPOOL", str(spool))
+    with published(spool) as publish:
+        with stage_run(line, "vqgan") as run:
+            use_everything(run)
+        record_end(line, "FINISHED")
+        assert not publish()
+    (file,) = spool.iterdir()
+    assert [event.kind for _, event in read_events(file)] == ["file"]
+    assert pipeline_run(client, line).info.status == "FINISHED"
+    store.unlink()
+    with published(spool) as publish:
+        assert publish()
+    assert only_stage_run(client, line, "vqgan").data.tags["vigil.attempt"] == "1"
+    assert [file.path for file in client.list_artifacts(pipeline_run(client, line).info.run_id)] == ["folder"]
 
 
 def test_direct_stage_sends_beside_the_spool(

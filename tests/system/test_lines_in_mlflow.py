@@ -1,12 +1,13 @@
 """What MLflow knows of several lines' runs, on a real server with a database, whose artifacts lie on a real S3 server.
 
-One line runs twice: its first detector becomes the champion; its second run loses its fine-tuning process in the
-middle, goes on when it is started again, and its detector is refused. The run of another line fails, and a third line
-runs while the tracking server does not answer.
+One line runs three times: its first detector becomes the champion; its second run loses its fine-tuning process in
+the middle, goes on when it is started again, and its detector is refused; the third, by a gate that lets a newer
+detector be a little worse, promotes the same detector. The run of another line fails, and a third line runs while the
+tracking server does not answer.
 """
 
+import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.s3]
 MAIN = "from pipelines.cli import main; main()"
 PREFIX = "mlflow"
 RUN_SECONDS = 900
+STEPS, LONG_STEPS = 4, 40
+"""Steps of an iteration, few, and enough for a loop to be killed before it has finished."""
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -41,6 +44,8 @@ class Plant:
     tracking_uri: str
     store: dict[str, str]
     codes: list[int]
+    unheard: str
+    """What the run printed that MLflow did not answer."""
 
 
 @pytest.fixture(scope="module")
@@ -53,30 +58,32 @@ def plant(tmp_path_factory: pytest.TempPathFactory, mvtec_tree: MvtecTree) -> It
         store = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
         tracking = store | {"MLFLOW_S3_ENDPOINT_URL": server.endpoint}
         with mlflow_server(folder, artifacts=f"s3://{BUCKET}/{PREFIX}", environment=tracking) as address:
-            yield Plant(
-                tracking_uri=address,
-                store=store | {"S3_ENDPOINT": server.endpoint},
-                codes=run_all(folder, address, mvtec_tree),
-            )
+            yield run_all(folder, address, store | {"S3_ENDPOINT": server.endpoint}, mvtec_tree)
     finally:
         server.kill()
 
 
-def run_all(folder: Path, address: str, mvtec_tree: MvtecTree) -> list[int]:
+def run_all(folder: Path, address: str, store: dict[str, str], mvtec_tree: MvtecTree) -> Plant:
     bolts, nuts = mvtec_tree(name="bolts"), mvtec_tree(name="nuts")
     damaged = nuts / "test" / "good" / "001.png"
     damaged.write_bytes(damaged.read_bytes()[:-200])
     codes = [run(line_file(folder, "bolts", bolts, seed=0), folder / "first", address)]
-    second = line_file(folder, "bolts", bolts, seed=1)
+    second = line_file(folder, "bolts", bolts, seed=1, steps=LONG_STEPS)
     codes.append(run_until_the_loop_is_killed(second, folder / "second", address))
     codes.append(run(second, folder / "second", address))
+    third = line_file(folder, "bolts", bolts, seed=1, steps=LONG_STEPS, gate={"min_champion_gain": -0.01})
+    codes.append(run(third, folder / "second", address))  # with the second's artifacts up to the registration
     codes.append(run(line_file(folder, "nuts", nuts, seed=0), folder / "nuts", address))
     screws = line_file(folder, "screws", bolts, seed=0)
-    codes += [run(screws, folder / "screws", uri) for uri in (NOWHERE, address)]
-    return codes
+    unheard = start(screws, folder / "screws", NOWHERE)
+    printed, _ = unheard.communicate(timeout=RUN_SECONDS)
+    codes += [unheard.returncode, run(screws, folder / "screws", address)]
+    return Plant(tracking_uri=address, store=store, codes=codes, unheard=printed)
 
 
-def line_file(folder: Path, name: str, dataset: Path, seed: int) -> Path:
+def line_file(
+    folder: Path, name: str, dataset: Path, seed: int, steps: int = STEPS, gate: dict[str, float] | None = None
+) -> Path:
     content = {
         "name": name,
         "object": name.removesuffix("s"),
@@ -88,13 +95,14 @@ def line_file(folder: Path, name: str, dataset: Path, seed: int) -> Path:
             "weights": "none",
             "iterations": 2,
             "images": 2,
-            "steps": 4,
+            "steps": steps,
             "batch_size": 2,
             "codebook_size": 32,
         },
         "training_sets": ["none", "generated"],
+        "gate": gate or {},
     }
-    path = folder / f"{name}-{seed}.yaml"
+    path = folder / f"{name}-{seed}-{len(gate or {})}.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
 
@@ -120,10 +128,17 @@ def run_until_the_loop_is_killed(line: Path, workdir: Path, address: str) -> int
     assert process.stdout is not None
     for text in process.stdout:
         if text.startswith("vqgan: step"):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.send_signal(signal.SIGKILL)
-    process.wait(timeout=RUN_SECONDS)
+            kill_loop(process)
+            break
+    process.communicate(timeout=RUN_SECONDS)
     return process.returncode
+
+
+def kill_loop(process: "subprocess.Popen[str]") -> None:
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "generate" in child.cmdline():
+                child.kill()
 
 
 @pytest.fixture
@@ -137,11 +152,16 @@ def pipeline_runs(client: MlflowClient, line: str) -> list[Run]:
 
 
 def test_runs_end_with_their_codes(plant: Plant) -> None:
-    assert plant.codes == [0, 1, 0, 2, 0, 0]
+    assert plant.codes == [0, 1, 0, 0, 2, 0, 0]
+
+
+def test_silence_is_told_once(plant: Plant) -> None:
+    assert plant.unheard.count("MLflow does not answer") == 1
+    assert plant.unheard.count("what MLflow lacks is kept in") == 1
 
 
 def test_every_pipeline_run_has_one_parent(client: MlflowClient) -> None:
-    assert [run.info.status for run in pipeline_runs(client, "bolts")] == ["FINISHED", "FINISHED"]
+    assert [run.info.status for run in pipeline_runs(client, "bolts")] == ["FINISHED"] * 3
     assert [run.info.status for run in pipeline_runs(client, "nuts")] == ["FAILED"]
 
 
@@ -154,7 +174,7 @@ def test_failed_run_names_its_stage_and_keeps_its_last_lines(client: MlflowClien
 
 
 def test_retried_stage_has_one_run_below_the_same_parent(client: MlflowClient) -> None:
-    _, retried = pipeline_runs(client, "bolts")
+    _, retried, _ = pipeline_runs(client, "bolts")
     query = f"tags.`mlflow.parentRunId` = '{retried.info.run_id}'"
     nested = client.search_runs([retried.info.experiment_id], query)
     stages = sorted(run.data.tags["vigil.stage"] for run in nested)
@@ -163,29 +183,35 @@ def test_retried_stage_has_one_run_below_the_same_parent(client: MlflowClient) -
     assert (loop.data.tags["vigil.attempt"], loop.info.status) == ("2", "FINISHED")
     assert not {"vigil.failed_stage", "vigil.failure"} & set(retried.data.tags)
     steps = [point.step for point in client.get_metric_history(loop.info.run_id, "total") if point.step]
-    assert steps == list(range(1, 9))
+    assert steps == list(range(1, 2 * LONG_STEPS + 1))
 
 
-def test_gate_has_made_one_champion_and_refused_the_other(client: MlflowClient) -> None:
+def test_gate_has_made_a_champion_refused_its_challenger_and_promoted_another(client: MlflowClient) -> None:
     versions = {str(version.version): version for version in client.search_model_versions("name = 'bolts'")}
     assert {number: version.tags["vigil.gate"] for number, version in versions.items()} == {
         "1": "first",
         "2": "refused",
+        "3": "promoted",
     }
-    assert str(client.get_model_version_by_alias("bolts", "champion").version) == "1"
-    assert str(client.get_model_version_by_alias("bolts", "challenger").version) == "2"
+    assert client.get_registered_model("bolts").aliases == {"champion": "3", "challenger": "3"}
     assert "min_champion_gain" in versions["2"].tags["vigil.gate_reasons"]
+    assert "champion version 1" in versions["3"].tags["vigil.gate_reasons"]
 
 
 def test_decision_is_a_tag_of_the_pipeline_run(client: MlflowClient) -> None:
-    assert [run.data.tags["vigil.gate"] for run in pipeline_runs(client, "bolts")] == ["first", "refused"]
+    assert [run.data.tags["vigil.gate"] for run in pipeline_runs(client, "bolts")] == [
+        "first",
+        "refused",
+        "promoted",
+    ]
 
 
 def test_runs_of_a_line_say_what_they_are_about(client: MlflowClient) -> None:
-    first, second = pipeline_runs(client, "bolts")
-    assert [run.data.tags["vigil.seed"] for run in (first, second)] == ["0", "1"]
+    first, second, third = pipeline_runs(client, "bolts")
+    assert [run.data.tags["vigil.seed"] for run in (first, second, third)] == ["0", "1", "1"]
     assert first.data.tags["vigil.dataset_digest"] == second.data.tags["vigil.dataset_digest"]
-    assert first.data.params["generator_steps"] == second.data.params["generator_steps"] == "4"
+    assert [run.data.params["generator_steps"] for run in (first, second)] == [str(STEPS), str(LONG_STEPS)]
+    assert third.data.params["gate_min_champion_gain"] == "-0.01"
     assert "patchcore.generated.image_auroc" in first.data.metrics
 
 
@@ -221,7 +247,7 @@ def test_run_without_an_answer_is_recorded_by_the_next(client: MlflowClient) -> 
 def test_lines_do_not_mix(client: MlflowClient) -> None:
     lines: dict[str, Any] = {line: {run.data.tags["vigil.line"] for run in line_runs(client, line)} for line in LINES}
     assert lines == {line: {line} for line in LINES}
-    assert len(stage_runs(client, "bolts", "ingestion")) == 2
+    assert len(stage_runs(client, "bolts", "ingestion")) == 3
 
 
 LINES = ("bolts", "nuts")

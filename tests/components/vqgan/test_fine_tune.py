@@ -241,9 +241,11 @@ def test_killed_loop_goes_on_to_the_same_digits(
     arguments = (sets.reference, sets.augmented, tmp_path / "candidates", tmp_path / "generator", config)
     with pytest.raises(Killed):
         fine_tune(*arguments, killed_in_second_iteration)
-    told: list[tuple[int, float]] = []
-    fine_tune(*arguments, lambda step, total, scalars: told.append((step, scalars["total"])))
-    assert told == [(step, scalars["total"]) for step, _, scalars in whole.told[3:]]
+    told: Told = []
+    fine_tune(*arguments, lambda step, total, scalars: told.append((step, total, scalars)))
+    assert [(step, total) for step, total, _ in told] == [(step, total) for step, total, _ in whole.told]
+    assert figures(told) == figures(whole.told)
+    assert ["images_per_second" in scalars for *_, scalars in told] == [False] * 3 + [True] * 3
     assert digests(tmp_path) == digests(whole.root)
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
