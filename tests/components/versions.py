@@ -22,7 +22,7 @@ def add_version(line: str, auroc: float, digest: str = DIGEST) -> tuple[LineMode
     source = f"{run.info.artifact_uri}/detector"
     number = str(client.create_model_version(line, source, run.info.run_id).version)
     model.describe(number, measurement(auroc, digest), Limits(), "r1")
-    model.challenge(number)
+    model.challenge()
     return model, number
 
 
