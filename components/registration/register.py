@@ -24,6 +24,7 @@ from components.gate import Limits
 from components.nomination import Nomination, measurement_of, nominate
 from components.registration.config import Config
 from components.registration.export import export_detector
+from components.scoring import TestSplit
 from components.tracking import StageRun
 
 
@@ -48,21 +49,22 @@ def register_best(
         tracker: MLflow run of the stage.
 
     Returns:
-        Which detector it is, its metric, the registered version (empty where MLflow is off or silent), the parity of
-        its export, if there is one, and the decision.
+        Which detector it is, its metric, the registered version (empty where MLflow is off or silent), the parity and
+        the speed of its export, if there is one, and the decision.
     """
     record = best_record(read_json(Path(predictions) / RECORDS), config.metric, config.min_gain)
     evaluation = read_json(Path(predictions) / EVALUATION)
     with tempfile.TemporaryDirectory() as folder:
-        prepared, parity = _prepare(find_detector(detectors, record), Path(folder), reference, config)
+        prepared, export = _prepare(find_detector(detectors, record), Path(folder), reference, config)
+        split = {name: evaluation[name] for name in ("aupro_limit", "latency_images")}
+        served = TestSplit(reference, **split).export_speed(prepared) if export else {}
         by_defect = evaluation["defect_auroc"][trial_name(record)]
         nomination = Nomination(
             line=line,
             run_id=tracker.task.run_id,
-            measurement=measurement_of(prepared, record, by_defect, evaluation["digest"]),
+            measurement=measurement_of(prepared, {**record, **served}, by_defect, evaluation["digest"]),
             limits=Limits(**{field.name: getattr(config, field.name) for field in fields(Limits)}),
-            aupro_limit=evaluation["aupro_limit"],
-            latency_images=evaluation["latency_images"],
+            **split,
         )
         number, decision = nominate(nomination, reference, prepared, tracker)
         with new_directory(best) as directory:
@@ -70,7 +72,8 @@ def register_best(
             nomination.write(directory)
             write_json(directory / DECISION, decision.to_content())
             (directory / DECISION_PAGE).write_text(decision.to_markdown(), encoding="utf-8")
-    result = {"best": trial_name(record), config.metric: record[config.metric], "model_version": number, **parity}
+    export |= {f"export.{name}": value for name, value in served.items()}
+    result = {"best": trial_name(record), config.metric: record[config.metric], "model_version": number, **export}
     return {**result, "gate": decision.gate, "gate_reasons": decision.reasons}
 
 
