@@ -5,8 +5,6 @@ the detector.
 """
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +13,9 @@ from typing import Any
 from components.artifacts import CONFIG, NOMINATION, SUMMARY, WEIGHTS, ImageSet, encode_png, read_json, write_json
 from components.comparison import Record
 from components.detectors import Detector
-from components.errors import without_credentials
 from components.events import RUN_ID_TAG
 from components.gate import Decision, Limits, Measurement, decide
-from components.promotion import LineModel, is_outage, line_names
+from components.promotion import LineModel, line_names, one_line, outage_told, plain_errors
 from components.registry import register_detector
 from components.scoring import TestSplit
 from components.serving import ONNX, OPENVINO, TORCH, runtime_of
@@ -43,7 +40,7 @@ _RUNTIME_PACKAGES = {
     ),
 }
 _METADATA = ("image_size", "threshold")
-_MAX_ERROR = 300
+_LATER = "the detector is not registered yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +90,7 @@ def nominate(nomination: Nomination, reference: str | Path, detector: Path, run:
         RuntimeError: MLflow refuses.
     """
     if run.run_id:
-        with _outage_told(run):
+        with outage_told(run.task.stage, _LATER):
             number, model = _register(nomination, reference, detector, run)
             return number, _promote(nomination, number, model, reference)
     return "", decide(nomination.limits, nomination.line, ("", nomination.measurement), None)
@@ -113,33 +110,13 @@ def nominate_later(reference: str | Path, detector: Path, run: StageRun) -> None
     nomination = Nomination.read(detector)
     if not run.run_id:
         return
-    with _outage_told(run):
+    with outage_told(run.task.stage, _LATER):
         tags = _decided(nomination)
         if not tags:
             number, decision = nominate(nomination, reference, detector, run)
             tags = {"model_version": number, "gate": decision.gate, "gate_reasons": decision.reasons}
             run.log_file(decision.to_markdown().encode(), "decision.md")
         run.log_tags(tags)
-
-
-@contextmanager
-def _outage_told(run: StageRun) -> Iterator[None]:
-    """Go on behind the block where MLflow stops answering in it, and say so.
-
-    Raises:
-        RuntimeError: MLflow refuses; the message is one line without credentials.
-    """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        text = without_credentials(" ".join(str(error).split()) or type(error).__name__)
-        if not is_outage(error):
-            raise RuntimeError(f"MLflow: {text}") from None
-        shown = f"MLflow does not answer, the detector is not registered yet ({text[:_MAX_ERROR]})"
-        print(f"[vigil] {run.task.stage}: {shown}", flush=True)
 
 
 def _decided(nomination: Nomination) -> dict[str, str]:
@@ -253,14 +230,13 @@ def _load(model: LineModel, number: str, directory: Path) -> tuple[Path, Detecto
         _UnusableError: it is not there, or this version of VIGIL cannot load it.
         MlflowException: MLflow does not answer at all.
     """
-    from mlflow.exceptions import MlflowException
-
     try:
-        path = model.fetch_detector(number, directory)
+        with plain_errors():
+            path = model.fetch_detector(number, directory)
         return path, Detector(path)
-    except (MlflowException, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         model.aliases()
-        why = without_credentials(" ".join(str(error).split()))[:_MAX_ERROR]
+        why = one_line(error)
         raise _UnusableError(
             f"champion version {number} of {model.line} cannot be measured on the new test split ({why});"
             f" vigil registry promote {model.line} VERSION --force makes another version the champion"

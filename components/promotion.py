@@ -58,6 +58,7 @@ _MAX_PARAMETER = 6000
 _KEPT = 0.9
 _ATTEMPTS = 4
 _SERVER_ERROR = 500
+_MAX_ERROR = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -400,19 +401,6 @@ def description(measurement: Measurement, limits: Limits, run: str) -> dict[str,
     }
 
 
-def is_outage(error: Exception) -> bool:
-    """Whether an error of MLflow's client says that MLflow, or its store, did not answer, and not that it refused."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    if isinstance(error, MlflowException):
-        return bool(error.get_http_status_code() >= _SERVER_ERROR)
-    answer = getattr(error, "response", None)  # of the HTTP client's errors, which are `OSError`s
-    if answer is not None:
-        return bool(answer.status_code >= _SERVER_ERROR)
-    return isinstance(error, (SQLAlchemyError, OSError))
-
-
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Turn MLflow's errors, such as that of a server out of reach, into a `RuntimeError` of one line.
@@ -426,6 +414,43 @@ def plain_errors() -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         raise RuntimeError(f"MLflow: {without_credentials(str(error).splitlines()[0])}") from None
+
+
+@contextmanager
+def outage_told(stage: str, consequence: str) -> Iterator[None]:
+    """Go on behind the block where MLflow stops answering in it, and say so in a line of the stage.
+
+    Args:
+        stage: name of the stage that says it.
+        consequence: what is not done therefore.
+
+    Raises:
+        RuntimeError: MLflow refuses; the message is one line without credentials.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if not _is_outage(error):
+            raise RuntimeError(f"MLflow: {one_line(error)}") from None
+        print(f"[vigil] {stage}: MLflow does not answer, {consequence} ({one_line(error)})", flush=True)
+
+
+def one_line(error: Exception) -> str:
+    """The start of an error's message, without line ends and credentials."""
+    return without_credentials(" ".join(str(error).split()) or type(error).__name__)[:_MAX_ERROR]
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether an error of MLflow's client says that MLflow, or its store, did not answer, and not that it refused."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return bool(error.get_http_status_code() >= _SERVER_ERROR)
+    answer = getattr(error, "response", None)  # of the HTTP client's errors, which are `OSError`s
+    return answer is None or bool(answer.status_code >= _SERVER_ERROR)
 
 
 def _measurement_tag(digest: str) -> str:

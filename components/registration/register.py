@@ -15,12 +15,15 @@ from components.artifacts import (
     RECORDS,
     SUMMARY,
     UNSENT,
+    ImageSet,
     new_directory,
     read_json,
     write_json,
 )
 from components.comparison import Record, best_record, trial_name
+from components.detectors import Detector
 from components.gate import Limits
+from components.good_images import good_images
 from components.nomination import Nomination, measurement_of, nominate
 from components.registration.config import Config
 from components.registration.export import export_detector
@@ -38,6 +41,8 @@ def register_best(
     tracker: StageRun,
 ) -> dict[str, Any]:
     """Copy the best detector to its own artifact, register it where MLflow is on, and decide on its promotion.
+
+    The artifact also keeps what the good images looked like and scored, for later measurements of drift.
 
     Args:
         line: name of the registered model.
@@ -57,6 +62,7 @@ def register_best(
     with tempfile.TemporaryDirectory() as folder:
         prepared, export = _prepare(find_detector(detectors, record), Path(folder), reference, config)
         split = {name: evaluation[name] for name in ("aupro_limit", "latency_images")}
+        good_images(ImageSet(reference), Detector(prepared)).write(prepared)
         served = TestSplit(reference, **split).export_speed(prepared) if export else {}
         by_defect = evaluation["defect_auroc"][trial_name(record)]
         nomination = Nomination(

@@ -20,6 +20,7 @@ from components.artifacts import (
     SUMMARY,
     TREND,
     ImageSet,
+    encode_png,
     read_json,
     read_table,
 )
@@ -295,6 +296,34 @@ def test_registered_model_scores_as_the_detector_does(chain: Chain) -> None:
     with pytest.raises(mlflow.exceptions.MlflowException, match=r"^image 0: got shape \[64, 3\], expected \[height"):
         model.predict(batch[0])
     assert model.metadata.metadata["threshold"] == dataclasses.asdict(Detector(chain.root / "best").threshold)
+
+
+def test_registered_model_takes_paths_bytes_and_arrays(chain: Chain, tmp_path: Path) -> None:
+    """As `pipelines/README.md` says: whatever they are, the images are one array of objects."""
+    model = mlflow.pyfunc.load_model(f"models:/{LINE}/1")
+    reference = ImageSet(chain.root / "reference")
+    ids = reference.ids("test")[:3]
+    arrays = [reference.image(id) for id in ids]
+    files = [encode_png(array) for array in arrays]
+    paths = [tmp_path / f"{id}.png" for id in ids]
+    for path, content in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    expected = Detector(chain.root / "best").predict(reference.tensor(ids))[0].numpy()
+    for batch in (paths, files, arrays, [paths[0], files[1], arrays[2]]):
+        found = model.predict(np.fromiter(batch, dtype=object), params={"maps": False})
+        np.testing.assert_allclose(found["score"], expected, atol=1e-4)
+    other_sizes = model.predict(np.fromiter([arrays[0], arrays[1][:, :40], arrays[2][:40]], dtype=object))
+    np.testing.assert_allclose(other_sizes["score"][0], expected[0], atol=1e-4)
+    assert other_sizes["anomaly_map"].shape == (3, 64, 64)
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+    refused: list[tuple[object, str]] = [
+        (str(paths[0]), "image 0: not base64"),
+        (tmp_path / "missing.png", "image 0: no file at "),
+        (tmp_path / "notes.txt", "image 0: not an image"),
+    ]
+    for item, message in refused:
+        with pytest.raises(mlflow.exceptions.MlflowException, match=f"^{message}"):
+            model.predict(np.fromiter([item], dtype=object))
 
 
 def test_export_is_logged_with_the_model_and_its_parity_told(chain: Chain) -> None:
