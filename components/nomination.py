@@ -6,6 +6,7 @@ the detector.
 
 import tempfile
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -227,14 +228,16 @@ def _load(model: LineModel, number: str, directory: Path) -> tuple[Path, Detecto
     """Fetch a version's detector, which an earlier version of VIGIL may have written.
 
     Raises:
-        _UnusableError: it is not there, or this version of VIGIL cannot load it.
+        _UnusableError: it is not there, this version of VIGIL cannot load it, or the runtime that serves it is missing.
         MlflowException: MLflow does not answer at all.
     """
     try:
         with plain_errors():
             path = model.fetch_detector(number, directory)
+        if (runtime := runtime_of(path)) != TORCH:
+            import_module(_RUNTIME_PACKAGES[runtime][0])
         return path, Detector(path)
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         model.aliases()
         why = one_line(error)
         raise _UnusableError(

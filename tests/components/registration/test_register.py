@@ -1,12 +1,15 @@
 """Detectors that are really trained, registered in a real MLflow database, and compared there."""
 
 import shutil
+import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
@@ -42,6 +45,7 @@ from tests.components.versions import add_version
 from tests.conftest import NewDatabase
 
 LINE = "bolts"
+SLOW_SECONDS = 0.5
 
 
 class Run(NamedTuple):
@@ -373,3 +377,27 @@ def test_checkpoint_is_timed_where_the_export_does_not_serve(
     kept = register(run, tmp_path / "best", config, monkeypatch, "run-1")
     assert "export.latency_ms" not in kept.result
     assert Nomination.read(kept.best).measurement.record["latency_ms"] == record["latency_ms"]
+
+
+def test_champion_is_measured_again_by_the_runtime_that_serves_it(
+    run: Run, run_on_other_images: Run, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    register(run, tmp_path / "first", Config(export="onnx"), monkeypatch, "run-1", line="keys")
+    with monkeypatch.context() as lacking:
+        lacking.setitem(sys.modules, "onnxruntime", None)
+        kept = register(run_on_other_images, tmp_path / "second", Config(), lacking, "run-2", line="keys")
+    assert kept.result["gate"] == "refused"
+    assert "champion version 1 of keys cannot be measured" in kept.result["gate_reasons"]
+    assert "onnxruntime" in kept.result["gate_reasons"]
+    predict = Detector.predict
+
+    def slow(detector: Detector, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        threading.Event().wait(SLOW_SECONDS)
+        return predict(detector, images)
+
+    monkeypatch.setattr(Detector, "predict", slow)
+    kept = register(run_on_other_images, tmp_path / "third", Config(), monkeypatch, "run-3", line="keys")
+    assert kept.decision["champion_measured_again"] is True
+    (row,) = [row for row in kept.decision["criteria"] if row["name"] == "max_latency_ms"]
+    assert 0 < row["champion"] < 1000 * SLOW_SECONDS
