@@ -162,8 +162,21 @@ class LineModel:
         return next((version for version in self.versions() if run and version.tags.get(RUN_ID_TAG) == run), None)
 
     def describe(self, number: str, measurement: Measurement, limits: Limits, run: str) -> None:
-        """Keep with a version what `description` says."""
-        self.tag(number, description(measurement, limits, run))
+        """Keep with a version what a later comparison needs, and what a reader of the list wants to know."""
+        record = measurement.record
+        self.keep(number, measurement)
+        own = {field.name: getattr(limits, field.name) for field in fields(Limits)}
+        self.tag(
+            number,
+            {
+                "evaluation_digest": measurement.digest,
+                "limits": json.dumps(own, sort_keys=True),
+                "detector": record["detector"],
+                "training_set": record["training_set"],
+                "metric": f"{limits.metric}={record[limits.metric]:.4f}",
+                "run_id": run,
+            },
+        )
 
     def keep(self, number: str, measurement: Measurement) -> None:
         """Keep a measurement with a version; one tag per digest, so that it is there completely or not at all."""
@@ -384,21 +397,6 @@ def line_names() -> list[str]:
     """Registered models that are those of lines."""
     models = pages(tracking_client().search_registered_models)
     return sorted(model.name for model in models if _HISTORY_TAG in model.tags)
-
-
-def description(measurement: Measurement, limits: Limits, run: str) -> dict[str, str]:
-    """Tags of a version: what a later comparison needs, and what a reader of the list wants to know."""
-    record = measurement.record
-    own = {field.name: getattr(limits, field.name) for field in fields(Limits)}
-    return {
-        _measurement_tag(measurement.digest): measurement.to_json(),
-        "evaluation_digest": measurement.digest,
-        "limits": json.dumps(own, sort_keys=True),
-        "detector": record["detector"],
-        "training_set": record["training_set"],
-        "metric": f"{limits.metric}={record[limits.metric]:.4f}",
-        "run_id": run,
-    }
 
 
 @contextmanager
