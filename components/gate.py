@@ -43,7 +43,7 @@ class Limits:
     """Most that a single defect type may fall behind the champion, in image AUROC of all good test images against the
     bad ones of that type."""
     max_latency_ms: float = 0.0
-    """Most milliseconds to score an image, as measured by evaluation; 0 for no limit."""
+    """Most milliseconds to score an image on one core, by the runtime that the model is served by; 0 for no limit."""
     max_model_mb: float = 0.0
     """Most megabytes (10^6 bytes) of the detector's weights; 0 for no limit."""
 
@@ -68,7 +68,7 @@ class Measurement:
     digest: str
     """Digest of the test split and of the measuring code; figures of one digest can be compared."""
     record: Record
-    """The detector's record, as `components.comparison` describes it."""
+    """The detector's record, as `components.comparison` describes it, with the times of the runtime that serves it."""
     defect_auroc: dict[str, float]
     """Image AUROC of all good test images against the bad ones of a defect type, by type."""
     model_mb: float
@@ -91,7 +91,8 @@ class Criterion:
     """One line of a decision."""
 
     name: str
-    """Field of `Limits`, with the defect type in brackets where it is checked by type; or `export_parity`."""
+    """Field of `Limits`, with the defect type in brackets where it is checked by type; or `export_parity`, or
+    `champion_measured`."""
     limit: str
     """What must hold."""
     champion: float | None
@@ -123,7 +124,7 @@ class Decision:
     challenger_trial: str
     """`DETECTOR/TRAINING_SET` of the challenger."""
     champion_trial: str
-    """`DETECTOR/TRAINING_SET` of the champion; empty without one."""
+    """`DETECTOR/TRAINING_SET` of the champion; empty without one, or where it could not be measured."""
     digest: str
     """Test split and code that both were measured with."""
     champion_measured_again: bool
@@ -142,6 +143,8 @@ class Decision:
     @property
     def opponent(self) -> str:
         """Who the challenger was compared with."""
+        if self.champion and not self.champion_trial:
+            return f"champion version {self.champion}, which could not be measured"
         if self.champion:
             again = ", measured again on this test split" if self.champion_measured_again else ""
             return f"champion version {self.champion} ({self.champion_trial}){again}"
@@ -177,7 +180,7 @@ def decide(
     limits: Limits,
     line: str,
     challenger: tuple[str, Measurement],
-    champion: tuple[str, Measurement] | None,
+    champion: tuple[str, Measurement | str] | None,
     *,
     champion_measured_again: bool = False,
 ) -> Decision:
@@ -187,17 +190,21 @@ def decide(
         limits: what must hold.
         line: registered model.
         challenger: version (empty where MLflow is off) and measurement.
-        champion: version and measurement, None without one.
+        champion: version and measurement, or why it could not be measured, which refuses the challenger; None
+            without one.
         champion_measured_again: whether the champion's measurement was made for this decision.
 
     Raises:
         ValueError: the two were measured on different test splits.
     """
     version, measured = challenger
-    champion_version, opponent = champion or ("", None)
+    champion_version, known = champion or ("", None)
+    opponent = None if isinstance(known, str) else known
     if opponent is not None and opponent.digest != measured.digest:
         raise ValueError(f"champion: got digest {opponent.digest}, expected the challenger's, {measured.digest}")
     criteria = (*_absolute(limits, measured, opponent), *_relative(limits, measured, opponent))
+    if isinstance(known, str):
+        criteria = (*criteria, _champion_measured(known))
     passed = UNREGISTERED if not version else FIRST if opponent is None else PROMOTED
     return Decision(
         gate=passed if all(criterion.held for criterion in criteria) else REFUSED,
@@ -268,6 +275,12 @@ def _relative(limits: Limits, own: Measurement, champion: Measurement | None) ->
             )
         )
     return rows
+
+
+def _champion_measured(why_not: str) -> Criterion:
+    """The limit that a champion who could not be measured breaks."""
+    limit = f"the champion's figures on the same test split: {why_not}"
+    return Criterion(name="champion_measured", limit=limit, champion=None, challenger=None, held=False)
 
 
 def _value(champion: Measurement | None, name: str) -> float | None:

@@ -11,21 +11,26 @@ Limits. The alias follows its entry by some milliseconds. Where the process dies
 former champion until the next run of the line, or the next `vigil registry promote` or `rollback`, finishes the move.
 An alias that somebody moved by other means is taken over as an entry `outside` when it stands for `SETTLE_SECONDS`; a
 process that is suspended for longer, exactly before it sets the alias, can be mistaken for a person.
+
+The history survives what happens to runs: one that was deleted is restored, one that is gone for good is followed by a
+new history that starts with the alias, and an entry that cannot be read counts as a move to what the alias shows.
 """
 
 import json
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import InputError, check, without_credentials
+from components.events import RUN_ID_TAG
 from components.gate import REFUSED, Decision, GateRefusedError, Limits, Measurement, decide
-from components.mlflow_writer import tracking_client
+from components.mlflow_writer import experiment_id, tracking_client
 from components.registry import download_detector, pages
 
 if TYPE_CHECKING:
@@ -39,13 +44,21 @@ CHALLENGER = "challenger"
 FORCED = "forced"
 ROLLBACK = "rollback"
 OUTSIDE = "outside"
+UNREADABLE = "unreadable"
 SETTLE_SECONDS = 1.0
 
 _HISTORY_TAG = "vigil.history_run"
 _APPLIED_TAG = "vigil.history_applied"
 _KEY = "champion."
+_DIGEST_TAG = "vigil.evaluation_digest"
 _MAX_REASON = 2000
+_MAX_PERSON = 200
+_MAX_PARAMETER = 6000
+"""Characters of a parameter's value; MLflow cuts off what is beyond without a word."""
+_KEPT = 0.9
 _ATTEMPTS = 4
+_SERVER_ERROR = 500
+_MAX_ERROR = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +68,24 @@ class Entry:
     number: int
     """Counted from 1."""
     action: str
-    """`first`, `promoted`, `forced`, `rollback` or `outside`."""
+    """`first`, `promoted`, `forced`, `rollback`, `outside`, or `unreadable` for one whose text is damaged."""
     version: str
     """Champion from here on; empty for none."""
     by: str
     """Who moved it: a person, or a run."""
     why: str
-    """Reason, at most 2000 characters."""
+    """Reason, at most 2000 characters, and fewer where the text would become too long for MLflow."""
     at: str
     """UTC, ISO 8601."""
     token: str
     """Tells the writers of one entry from each other."""
+
+    def to_json(self) -> str:
+        """Text of a parameter, which MLflow stores whole."""
+        entry = self
+        while len(text := json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False)) > _MAX_PARAMETER:
+            entry = replace(entry, why=entry.why[: int(_KEPT * len(entry.why))])
+        return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +99,12 @@ class Standing:
     former: tuple[str, ...]
     """Earlier champions that a rollback goes back to, the latest last."""
 
+    def opponent_of(self, version: str) -> str:
+        """Whom a version is compared with: the champion, or, where it is the champion itself, the one before it."""
+        if version != self.champion:
+            return self.champion
+        return self.former[-1] if self.former else ""
+
 
 class LineModel:
     """The registered model of a line."""
@@ -91,6 +117,7 @@ class LineModel:
         """
         self.line = line
         self._client = tracking_client()
+        self._told: set[str] = set()
         self._history_run = _history_run(self._client, self._model())
 
     @classmethod
@@ -100,9 +127,7 @@ class LineModel:
 
         client = tracking_client()
         if _find_model(client, line) is None:
-            tags = {"mlflow.runName": f"{line}-champions", "vigil.stage": "champions", "vigil.line": line}
-            run = client.create_run(client.get_run(run_id).info.experiment_id, tags=tags).info.run_id
-            client.set_terminated(run, "FINISHED")
+            run = _new_history_run(client, line, client.get_run(run_id).info.experiment_id)
             try:
                 client.create_registered_model(line, tags={_HISTORY_TAG: run})
             except MlflowException as error:
@@ -131,6 +156,10 @@ class LineModel:
     def aliases(self) -> dict[str, str]:
         """Version of each alias."""
         return {alias: str(version) for alias, version in self._model().aliases.items()}
+
+    def version_of_run(self, run: str) -> "ModelVersion | None":
+        """The version that a pipeline run has registered; None where it has none, or the run has no id."""
+        return next((version for version in self.versions() if run and version.tags.get(RUN_ID_TAG) == run), None)
 
     def describe(self, number: str, measurement: Measurement, limits: Limits, run: str) -> None:
         """Keep with a version what a later comparison needs, and what a reader of the list wants to know."""
@@ -163,9 +192,18 @@ class LineModel:
         for name, value in values.items():
             _again(self._client.set_model_version_tag, self.line, number, f"vigil.{name}", value)
 
-    def challenge(self, number: str) -> None:
-        """Give a version the alias `challenger`."""
-        _again(self._client.set_registered_model_alias, self.line, CHALLENGER, number)
+    def challenge(self) -> None:
+        """Give the newest version that a run has registered the alias `challenger`.
+
+        Of two runs that do so at once, each looks again after it has set the alias, so that the newer version keeps it.
+        """
+        newest = ""
+        while (found := self._newest()) != newest:
+            _again(self._client.set_registered_model_alias, self.line, CHALLENGER, found)
+            newest = found
+
+    def _newest(self) -> str:
+        return next((str(version.version) for version in self.versions() if _DIGEST_TAG in version.tags), "")
 
     def fetch_detector(self, number: str, directory: Path) -> Path:
         """Download the detector artifact of a version below the directory, and return its path."""
@@ -174,8 +212,20 @@ class LineModel:
     def entries(self) -> list[Entry]:
         """The history, oldest first."""
         params = self._client.get_run(self._history_run).data.params
-        found = [Entry(**json.loads(value)) for key, value in params.items() if key.startswith(_KEY)]
+        found = [self._entry(key, value) for key, value in params.items() if key.startswith(_KEY)]
         return sorted(found, key=lambda entry: entry.number)
+
+    def _entry(self, key: str, text: str) -> Entry:
+        """An entry of the history, `unreadable` and without a version where its text is damaged, which is told once."""
+        try:
+            return Entry(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            why = f"entry {key} of the history of {self.line}'s champions cannot be read ({error})"
+        if key not in self._told:
+            print(f"[vigil] {why}; what the alias shows counts in its place", file=sys.stderr, flush=True)
+            self._told.add(key)
+        number = int(key.removeprefix(_KEY))
+        return Entry(number=number, action=UNREADABLE, version="", by="", why=why, at="", token="")
 
     def standing(self) -> Standing:
         """The champion and its predecessors, after finishing a move that was interrupted or made by other means."""
@@ -204,6 +254,9 @@ class LineModel:
     def carry_out(self, standing: Standing, decision: Decision, *, by: str, why: str = "") -> bool:
         """Do what was decided, unless the champion was moved after `standing` was read.
 
+        A challenger that is the champion already, because an earlier attempt ended before it could say so, is not
+        moved again.
+
         Returns:
             Whether the decision stands; if not, it has to be made again.
         """
@@ -211,9 +264,11 @@ class LineModel:
         if decision.gate == REFUSED:
             if len(self.entries()) != standing.number:
                 return False
-        elif not self.move(standing, decision.gate, decision.challenger, by=by, why=reasons):
+        elif decision.challenger != standing.champion and not self.move(
+            standing, decision.gate, decision.challenger, by=by, why=reasons
+        ):
             return False
-        self.tag(decision.challenger, {"gate": decision.gate, "gate_reasons": decision.reasons})
+        self.tag(decision.challenger, {"gate_reasons": decision.reasons, "gate": decision.gate})
         return True
 
     def promote(self, number: str, *, by: str, why: str, force: bool) -> str:
@@ -262,17 +317,21 @@ class LineModel:
             The version that was the champion, and the one that is now.
 
         Raises:
-            InputError: there is no previous champion.
+            InputError: there is no previous champion, or somebody else moved the champion meanwhile.
         """
-        while True:
-            standing = self.standing()
-            existing = {str(version.version) for version in self.versions()}
-            former = [version for version in standing.former if version in existing]
-            if not former:
-                now = f"version {standing.champion}" if standing.champion else "now"
-                raise InputError(f"line: {self.line} has no champion before {now}")
-            if self.move(standing, ROLLBACK, former[-1], by=by, why=why):
-                return standing.champion, former[-1]
+        standing = self.standing()
+        existing = {str(version.version) for version in self.versions()}
+        former = [version for version in standing.former if version in existing]
+        if not former:
+            now = f"version {standing.champion}" if standing.champion else "now"
+            raise InputError(f"line: {self.line} has no champion before {now}")
+        if not self.move(standing, ROLLBACK, former[-1], by=by, why=why):
+            now = self.entries()[-1].version
+            raise InputError(
+                f"line: the champion of {self.line} was moved to version {now} meanwhile; run it again if that is not"
+                " wanted"
+            )
+        return standing.champion, former[-1]
 
     def _model(self) -> "RegisteredModel":
         found = _find_model(self._client, self.line)
@@ -292,12 +351,12 @@ class LineModel:
             number=number + 1,
             action=action,
             version=version,
-            by=by,
-            why=why[:_MAX_REASON],
+            by=_text(by)[:_MAX_PERSON],
+            why=_text(why)[:_MAX_REASON],
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             token=secrets.token_hex(8),
         )
-        key, value = f"{_KEY}{entry.number:06d}", json.dumps(asdict(entry), sort_keys=True)
+        key, value = f"{_KEY}{entry.number:06d}", entry.to_json()
         try:
             self._client.log_param(self._history_run, key, value, synchronous=True)
         except MlflowException:
@@ -311,21 +370,25 @@ class LineModel:
         """Show the last entry by alias and tags, until it is still the last one afterwards."""
         while True:
             last = self.entries()[-1]
-            if last.version in {str(version.version) for version in self.versions()}:
-                _again(self._client.set_registered_model_alias, self.line, CHAMPION, last.version)
-                values = {"action": last.action, "by": last.by, "at": last.at, "why": last.why}
-                self.tag(last.version, {f"champion_{name}": value for name, value in values.items()})
-            else:
-                self._client.delete_registered_model_alias(self.line, CHAMPION)
+            if last.action != UNREADABLE:  # then the alias stays, and `standing` takes it over
+                self._show(last)
             _again(self._client.set_registered_model_tag, self.line, _APPLIED_TAG, str(last.number))
             if self.entries()[-1].number == last.number:
                 return
+
+    def _show(self, entry: Entry) -> None:
+        if entry.version in {str(version.version) for version in self.versions()}:
+            _again(self._client.set_registered_model_alias, self.line, CHAMPION, entry.version)
+            values = {"action": entry.action, "by": entry.by, "at": entry.at, "why": entry.why}
+            self.tag(entry.version, {f"champion_{name}": value for name, value in values.items()})
+        else:
+            self._client.delete_registered_model_alias(self.line, CHAMPION)
 
     def _take_over(self, number: int, version: str) -> None:
         """Record an alias that was moved by other means, if it still stands after a while."""
         time.sleep(SETTLE_SECONDS)
         if len(self.entries()) == number and self._champion(self._model()) == version:
-            why = "the alias was moved by other means than vigil"
+            why = "the alias was moved by other means than vigil, or the history before it cannot be read"
             if self._append(number, OUTSIDE, version, "unknown", why):
                 self._apply()
 
@@ -351,6 +414,43 @@ def plain_errors() -> Iterator[None]:
         raise RuntimeError(f"MLflow: {without_credentials(str(error).splitlines()[0])}") from None
 
 
+@contextmanager
+def outage_told(stage: str, consequence: str) -> Iterator[None]:
+    """Go on behind the block where MLflow stops answering in it, and say so in a line of the stage.
+
+    Args:
+        stage: name of the stage that says it.
+        consequence: what is not done therefore.
+
+    Raises:
+        RuntimeError: MLflow refuses; the message is one line without credentials.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if not _is_outage(error):
+            raise RuntimeError(f"MLflow: {one_line(error)}") from None
+        print(f"[vigil] {stage}: MLflow does not answer, {consequence} ({one_line(error)})", flush=True)
+
+
+def one_line(error: Exception) -> str:
+    """The start of an error's message, without line ends and credentials."""
+    return without_credentials(" ".join(str(error).split()) or type(error).__name__)[:_MAX_ERROR]
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether an error of MLflow's client says that MLflow, or its store, did not answer, and not that it refused."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return bool(error.get_http_status_code() >= _SERVER_ERROR)
+    answer = getattr(error, "response", None)  # of the HTTP client's errors, which are `OSError`s
+    return answer is None or bool(answer.status_code >= _SERVER_ERROR)
+
+
 def _measurement_tag(digest: str) -> str:
     return f"measurement.{digest[:16]}"
 
@@ -370,13 +470,49 @@ def _former(entries: list[Entry]) -> tuple[str, ...]:
 def _history_run(client: "MlflowClient", model: "RegisteredModel") -> str:
     """Run that holds the history; of a model that has none yet, the run of its oldest version, for all the same one."""
     if _HISTORY_TAG in model.tags:
-        return str(model.tags[_HISTORY_TAG])
+        return _kept_history_run(client, model.name, str(model.tags[_HISTORY_TAG]))
     versions = pages(client.search_model_versions, filter_string=f"name = '{model.name}'")
     runs = [version.run_id for version in sorted(versions, key=lambda version: int(version.version)) if version.run_id]
     if not runs:
         raise InputError(f"line: the registered model {model.name!r} was not made by vigil, expected another name")
     _again(client.set_registered_model_tag, model.name, _HISTORY_TAG, str(runs[0]))
     return str(runs[0])
+
+
+def _kept_history_run(client: "MlflowClient", line: str, run_id: str) -> str:
+    """The history's run, restored where it was deleted; a new one, which starts with the alias, where it is gone."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return _started_again(client, line)
+    if run.info.lifecycle_stage == "deleted":
+        client.restore_run(run_id)
+    return run_id
+
+
+def _started_again(client: "MlflowClient", line: str) -> str:
+    """Id of an empty history in the place of one that is gone."""
+    _again(client.set_registered_model_tag, line, _APPLIED_TAG, "0")
+    new = _new_history_run(client, line, experiment_id(client, line))
+    _again(client.set_registered_model_tag, line, _HISTORY_TAG, new)
+    time.sleep(SETTLE_SECONDS)  # of two processes that start one at once, both keep what was set last
+    return str(client.get_registered_model(line).tags[_HISTORY_TAG])
+
+
+def _new_history_run(client: "MlflowClient", line: str, experiment: str) -> str:
+    tags = {"mlflow.runName": f"{line}-champions", "vigil.stage": "champions", "vigil.line": line}
+    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _text(given: str) -> str:
+    """A text that UTF-8 can write: an argument of a command may hold bytes that are none."""
+    return given.encode("utf-8", "replace").decode("utf-8")
 
 
 def _find_model(client: "MlflowClient", line: str) -> "RegisteredModel | None":

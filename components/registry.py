@@ -20,6 +20,7 @@ def register_detector(
     example: bytes,
     packages: list[str],
     metadata: Mapping[str, Any],
+    tags: Mapping[str, str],
 ) -> str:
     """Log a model from code at a stage's nested run and register it.
 
@@ -31,6 +32,7 @@ def register_detector(
         example: content of an image file, the input example.
         packages: pinned requirements.
         metadata: what the model's description says of it.
+        tags: of the version, which never is without them.
 
     Returns:
         The new version; empty where MLflow is off.
@@ -55,6 +57,7 @@ def register_detector(
             pip_requirements=packages,
             metadata=dict(metadata),
             registered_model_name=name,
+            tags=dict(tags),
         )
     return str(info.registered_model_version)
 

@@ -6,7 +6,7 @@ Evaluation measures the detectors of a run by it, and the gate the champion that
 import hashlib
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import __version__
-from components.artifacts import ImageSet
+from components.artifacts import CONFIG, ImageSet, read_json
 from components.comparison import KINDS
 from components.detectors import Detector
+from components.serving import TORCH, export_runner, runtime_of
 from components.spro import area_under_spro
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class TestSplit:
         record |= {**by_kind("image_auroc", by_defect), **by_kind("spro", self._spro(maps))}
         threshold = detector.threshold.value
         record |= {"threshold": threshold, **threshold_metrics(scores.numpy(), self._labels, threshold)}
-        record |= speed(detector, images[: self._latency_images])
+        record |= speed(detector.predict, images[: self._latency_images])
         return Measured(
             record=record,
             defect_auroc=by_defect,
@@ -112,6 +113,20 @@ class TestSplit:
             scores=scores,
             maps=maps,
         )
+
+    def export_speed(self, path: Path) -> dict[str, float]:
+        """The `speed` of the export in a detector artifact; empty where its checkpoint is what is served."""
+        kind = runtime_of(path)
+        if kind == TORCH:
+            return {}
+        run = export_runner(path, kind, threads=1)
+        images = _resized(self._tensor[: self._latency_images], read_json(path / CONFIG)["image_size"])
+
+        def predict(batch: "Tensor") -> None:
+            for image in batch:
+                run(image.unsqueeze(0).numpy())
+
+        return speed(predict, images)
 
     def _spro(self, maps: "Tensor") -> dict[str, float]:
         """Area under sPRO of all good images and the bad ones of one kind, for the kinds whose regions are known."""
@@ -140,17 +155,17 @@ class TestSplit:
         return np.stack([empty if mask is None else mask for mask in masks])
 
 
-def speed(detector: Detector, images: "Tensor") -> dict[str, float]:
+def speed(predict: "Callable[[Tensor], object]", images: "Tensor") -> dict[str, float]:
     """Median milliseconds of single images, and images per second in batches, of images [n, 3, height, width].
 
     Both on one processor core (or on the GPU, where there is one), after one image that is not counted.
     """
     with one_core():
-        detector.predict(images[:1])
-        single = [_seconds(detector, image.unsqueeze(0)) for image in images]
+        predict(images[:1])
+        single = [_seconds(predict, image.unsqueeze(0)) for image in images]
         return {
             "latency_ms": 1000 * statistics.median(single),
-            "images_per_second": len(images) / _seconds(detector, images),
+            "images_per_second": len(images) / _seconds(predict, images),
         }
 
 
@@ -278,9 +293,9 @@ def _aupro(maps: "Scores", masks: "Labels", limit: float) -> float:
     return float(metric.compute())
 
 
-def _seconds(detector: Detector, images: "Tensor") -> float:
+def _seconds(predict: "Callable[[Tensor], object]", images: "Tensor") -> float:
     started = time.perf_counter()
-    detector.predict(images)
+    predict(images)
     return time.perf_counter() - started
 
 

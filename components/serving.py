@@ -55,9 +55,15 @@ def runtime_of(directory: Path) -> str:
     return found[0] if found and read_json(directory / SUMMARY).get("parity.passed") else TORCH
 
 
-def export_runner(directory: Path, kind: str) -> Runner:
-    """What runs the export in an artifact, by the runtime of its kind, on the CPU in full precision."""
-    return _openvino_runner(directory) if kind == OPENVINO else _onnx_runner(directory)
+def export_runner(directory: Path, kind: str, *, threads: int = 0) -> Runner:
+    """What runs the export in an artifact, by the runtime of its kind, on the CPU in full precision.
+
+    Args:
+        directory: artifact.
+        kind: `onnx` or `openvino`.
+        threads: that compute an image; 0 leaves it to the runtime.
+    """
+    return _openvino_runner(directory, threads) if kind == OPENVINO else _onnx_runner(directory, threads)
 
 
 def _by_torch(directory: Path) -> "Callable[[Sequence[UInt8Image]], Scores]":
@@ -85,17 +91,20 @@ def _by_export(directory: Path, kind: str) -> "Callable[[Sequence[UInt8Image]], 
     return score
 
 
-def _onnx_runner(directory: Path) -> Runner:
-    from onnxruntime import InferenceSession
+def _onnx_runner(directory: Path, threads: int) -> Runner:
+    from onnxruntime import InferenceSession, SessionOptions
 
-    session = InferenceSession(directory / ONNX_MODEL, providers=["CPUExecutionProvider"])
+    options = SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    session = InferenceSession(directory / ONNX_MODEL, options, providers=["CPUExecutionProvider"])
     return lambda image: session.run(list(EXPORT_OUTPUTS), {EXPORT_INPUT: image})
 
 
-def _openvino_runner(directory: Path) -> Runner:
+def _openvino_runner(directory: Path, threads: int) -> Runner:
     import openvino
 
-    model = openvino.Core().compile_model(directory / OPENVINO_MODEL, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    model = openvino.Core().compile_model(directory / OPENVINO_MODEL, "CPU", settings)
 
     def run(image: "Floats") -> Any:
         found = model([image])

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from components import __version__
 from components.artifacts import SUMMARY, UNSENT, write_json
-from components.errors import InputError
+from components.errors import InputError, without_credentials
 from components.events import RUN_ID
 from components.log_tail import LogTail
 from components.provenance import git_revision, run_url, versions
@@ -144,7 +144,7 @@ def _tell_failure(name: str, error: BaseException, log: LogTail, tracker: StageR
     say(f"{name}: {kind}: {message}")
     status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
     shown = "" if isinstance(error, InputError) else "".join(traceback.format_exception(error))
-    tracker.log_failure(status, message, log.text() + shown)
+    tracker.log_failure(status, message, without_credentials(log.text() + shown))
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def say(text: str) -> None:
 
 def _one_line(error: BaseException) -> str:
     text = str(error) if isinstance(error, (InputError, OSError)) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split()) or type(error).__name__
+    return without_credentials(" ".join(text.split())) or type(error).__name__
 
 
 def _peak_memory_mb() -> float:

@@ -1,4 +1,4 @@
-"""Measures the drift of a line on this machine: its data set as reference, a folder of new images, a detector."""
+"""Measures the drift of a line on this machine: a folder of new images against a detector's good images."""
 
 import dataclasses
 import tempfile
@@ -9,9 +9,11 @@ from pathlib import Path
 from components import storage
 from components.artifacts import file_sha256, new_image_set, require_directory
 from components.decode import decode_image
+from components.detectors import Detector
 from components.drift.config import Config
-from components.drift.measure import Measured, measure
+from components.drift.measure import Measured, measure, measure_against
 from components.errors import InputError
+from components.good_images import GoodImages
 from components.history import fetch_detector
 from components.ingestion.config import ALL_SHOTS
 from components.ingestion.ingest import ingest_dataset
@@ -20,10 +22,14 @@ from pipelines.line import Line
 
 CHAMPION = "champion"
 NO_DETECTOR = "none"
+TRAINING = "the run that trained the detector"
 
 
 def measure_line(line: Line, images: str, detector: str, config: Config) -> Measured:
-    """Compare new good images with the good images of a line's data set, as it is now.
+    """Compare new good images with those that a detector was trained and tested with, or that the data set has now.
+
+    The former are kept with a registered detector. Without a detector, or with one that does not keep them, or keeps
+    them by another backbone, the data set is read instead.
 
     Args:
         line: the production line.
@@ -37,11 +43,19 @@ def measure_line(line: Line, images: str, detector: str, config: Config) -> Meas
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        dataset = dataclasses.replace(line.configs["dataset"], shots=ALL_SHOTS)
-        write_images(images, root / "images", dataset.image_size)
         path = _detector(line.name, detector, root)
-        ingest_dataset(root / "reference", dataset)
-        return measure(root / "reference", root / "images", path, line.name, config)
+        known = None if path is None else GoodImages.read(path)
+        if path is None or known is None or known.backbone != config.backbone:
+            return _against_dataset(line, images, path, root, config)
+        write_images(images, root / "images", known.image_size)
+        return measure_against(known, root / "images", Detector(path), line.name, config, of=TRAINING)
+
+
+def _against_dataset(line: Line, images: str, detector: Path | None, root: Path, config: Config) -> Measured:
+    dataset = dataclasses.replace(line.configs["dataset"], shots=ALL_SHOTS)
+    write_images(images, root / "images", dataset.image_size)
+    ingest_dataset(root / "reference", dataset)
+    return measure(root / "reference", root / "images", detector, line.name, config)
 
 
 def write_images(uri: str, target: Path, size: int) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from components.backbones import BACKBONES
 from components.errors import check
+from components.good_images import BACKBONE, MAX_IMAGES
 from components.retraining import Limits
 
 
@@ -11,9 +12,9 @@ from components.retraining import Limits
 class Config(Limits):
     """What is measured, and what counts as drift."""
 
-    backbone: str = "efficientnet-lite0"
+    backbone: str = BACKBONE
     """ImageNet backbone whose averaged features are compared."""
-    max_images: int = 300
+    max_images: int = MAX_IMAGES
     """Most images of either set that are compared; more are drawn from by the seed."""
 
     def __post_init__(self) -> None:

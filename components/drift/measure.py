@@ -1,24 +1,19 @@
 """Compares new good images with the good images of a reference, by looks and by a detector's scores."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from components.artifacts import DRIFT, ImageSet, new_directory, write_json
 from components.detectors import Detector
 from components.drift.config import Config
 from components.drift.page import drift_html
 from components.errors import InputError
+from components.good_images import GoodImages, drawn, good_images, scores_of
 from components.retraining import Hint, Scores, retrain_hint
 from components.shift import looks_of
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-_HELD_OUT = ("calibration", "test")
+DATA_SET = "the data set"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +21,8 @@ class Measured:
     """Result of a measurement."""
 
     hint: Hint
+    of: str
+    """What the reference's images are the good images of."""
     new_scores: list[tuple[str, float]]
     """Source and anomaly score of each new image, the highest first; empty without a detector."""
     html: str
@@ -34,7 +31,7 @@ class Measured:
     def to_content(self) -> dict[str, Any]:
         """As JSON."""
         scores = [{"image": name, "score": score} for name, score in self.new_scores]
-        return {**self.hint.to_content(), "new_scores": scores}
+        return {**self.hint.to_content(), "reference": self.of, "new_scores": scores}
 
     def summary(self) -> dict[str, Any]:
         """Numbers for metrics, and the hint as texts."""
@@ -67,20 +64,42 @@ def measure(
     Raises:
         InputError: there are no new images, or the sizes differ.
     """
-    old, fresh = ImageSet(reference), ImageSet(images)
-    new_ids = _drawn(fresh.ids("train", "good"), config)
+    loaded = None if detector is None else Detector(detector)
+    old = ImageSet(reference)
+    known = good_images(old, loaded, backbone=config.backbone, max_images=config.max_images, seed=config.seed)
+    return measure_against(known, images, loaded, line, config, of=DATA_SET)
+
+
+def measure_against(
+    known: GoodImages, images: str | Path, detector: Detector | None, line: str, config: Config, *, of: str
+) -> Measured:
+    """Compare new good images with what is known of earlier ones.
+
+    Args:
+        known: earlier ones.
+        images: image set, whose good training images are the new ones; of the size of the earlier ones.
+        detector: the one that has scored the earlier ones; None compares looks only.
+        line: name of the production line.
+        config: settings; its backbone is that of `known`.
+        of: what the earlier ones are the good images of.
+
+    Raises:
+        InputError: there are no new images, or the sizes differ.
+    """
+    fresh = ImageSet(images)
+    new_ids = drawn(fresh.ids("train", "good"), config.max_images, config.seed)
     if not new_ids:
         raise InputError("images: there is none, expected good images of the line")
-    _check_size(old, fresh)
-    splits = ("train", *_HELD_OUT)
-    known = _drawn([id for split in splits for id in old.ids(split, "good")], config)
+    _check_size(known, fresh)
     new = fresh.tensor(new_ids)
-    scores = _scores(old, new, Path(detector), config) if detector is not None else None
-    hint = retrain_hint(looks_of(old.tensor(known), config.backbone), looks_of(new, config.backbone), config, scores)
+    scores = None
+    if detector is not None and known.scores is not None:
+        scores = Scores(reference=known.scores, new=scores_of(detector, new), threshold=detector.threshold.value)
+    hint = retrain_hint(known.looks, looks_of(new, config.backbone), config, scores)
     sources = dict(zip(fresh.manifest["id"], fresh.manifest["source"], strict=True))
     named = [] if scores is None else [(str(sources[id]), float(s)) for id, s in zip(new_ids, scores.new, strict=True)]
     ranked = sorted(named, key=lambda item: -item[1])
-    return Measured(hint=hint, new_scores=ranked, html=drift_html(line, hint, scores, ranked))
+    return Measured(hint=hint, of=of, new_scores=ranked, html=drift_html(line, hint, of, scores, ranked))
 
 
 def write_drift(measured: Measured, drift: str | Path, html: str | Path) -> None:
@@ -90,27 +109,7 @@ def write_drift(measured: Measured, drift: str | Path, html: str | Path) -> None
     Path(html).write_text(measured.html, encoding="utf-8")
 
 
-def _drawn(ids: Sequence[str], config: Config) -> list[str]:
-    """The ids, or as many as are compared, drawn by the seed and in their order."""
-    if len(ids) <= config.max_images:
-        return list(ids)
-    chosen = np.random.default_rng(config.seed).choice(len(ids), config.max_images, replace=False)
-    return [ids[index] for index in sorted(chosen)]
-
-
-def _check_size(old: ImageSet, fresh: ImageSet) -> None:
-    expected, got = (int(images.manifest["width"].iloc[0]) for images in (old, fresh))
-    if got != expected:
-        raise InputError(f"images: got {got} pixels, expected {expected} as in the reference")
-
-
-def _scores(old: ImageSet, new: "Tensor", path: Path, config: Config) -> Scores | None:
-    """None where the reference has no held-out good image."""
-    held_out = _drawn([id for split in _HELD_OUT for id in old.ids(split, "good")], config)
-    if not held_out:
-        return None
-    detector = Detector(path)
-    if detector.image_size != new.shape[-1]:
-        raise InputError(f"detector: takes {detector.image_size} pixels, expected {new.shape[-1]} as in the data set")
-    reference, fresh = (detector.predict(images)[0].double().numpy() for images in (old.tensor(held_out), new))
-    return Scores(reference=reference, new=fresh, threshold=detector.threshold.value)
+def _check_size(known: GoodImages, fresh: ImageSet) -> None:
+    got = int(fresh.manifest["width"].iloc[0])
+    if got != known.image_size:
+        raise InputError(f"images: got {got} pixels, expected {known.image_size} as in the reference")

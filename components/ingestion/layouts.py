@@ -13,7 +13,7 @@ from pathlib import Path
 
 from components.artifacts import require_directory
 from components.errors import InputError
-from components.good_images import drawn_for_test
+from components.good_folders import drawn_for_test
 from components.ingestion.config import Config
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}

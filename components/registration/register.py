@@ -15,15 +15,19 @@ from components.artifacts import (
     RECORDS,
     SUMMARY,
     UNSENT,
+    ImageSet,
     new_directory,
     read_json,
     write_json,
 )
 from components.comparison import Record, best_record, trial_name
+from components.detectors import Detector
 from components.gate import Limits
+from components.good_images import good_images
 from components.nomination import Nomination, measurement_of, nominate
 from components.registration.config import Config
 from components.registration.export import export_detector
+from components.scoring import TestSplit
 from components.tracking import StageRun
 
 
@@ -38,6 +42,8 @@ def register_best(
 ) -> dict[str, Any]:
     """Copy the best detector to its own artifact, register it where MLflow is on, and decide on its promotion.
 
+    The artifact also keeps what the good images looked like and scored, for later measurements of drift.
+
     Args:
         line: name of the registered model.
         reference: image set; its first given image is the input example, its test split measures the champion.
@@ -48,21 +54,23 @@ def register_best(
         tracker: MLflow run of the stage.
 
     Returns:
-        Which detector it is, its metric, the registered version (empty where MLflow is off or silent), the parity of
-        its export, if there is one, and the decision.
+        Which detector it is, its metric, the registered version (empty where MLflow is off or silent), the parity and
+        the speed of its export, if there is one, and the decision.
     """
     record = best_record(read_json(Path(predictions) / RECORDS), config.metric, config.min_gain)
     evaluation = read_json(Path(predictions) / EVALUATION)
     with tempfile.TemporaryDirectory() as folder:
-        prepared, parity = _prepare(find_detector(detectors, record), Path(folder), reference, config)
+        prepared, export = _prepare(find_detector(detectors, record), Path(folder), reference, config)
+        split = {name: evaluation[name] for name in ("aupro_limit", "latency_images")}
+        good_images(ImageSet(reference), Detector(prepared)).write(prepared)
+        served = TestSplit(reference, **split).export_speed(prepared) if export else {}
         by_defect = evaluation["defect_auroc"][trial_name(record)]
         nomination = Nomination(
             line=line,
             run_id=tracker.task.run_id,
-            measurement=measurement_of(prepared, record, by_defect, evaluation["digest"]),
+            measurement=measurement_of(prepared, {**record, **served}, by_defect, evaluation["digest"]),
             limits=Limits(**{field.name: getattr(config, field.name) for field in fields(Limits)}),
-            aupro_limit=evaluation["aupro_limit"],
-            latency_images=evaluation["latency_images"],
+            **split,
         )
         number, decision = nominate(nomination, reference, prepared, tracker)
         with new_directory(best) as directory:
@@ -70,7 +78,8 @@ def register_best(
             nomination.write(directory)
             write_json(directory / DECISION, decision.to_content())
             (directory / DECISION_PAGE).write_text(decision.to_markdown(), encoding="utf-8")
-    result = {"best": trial_name(record), config.metric: record[config.metric], "model_version": number, **parity}
+    export |= {f"export.{name}": value for name, value in served.items()}
+    result = {"best": trial_name(record), config.metric: record[config.metric], "model_version": number, **export}
     return {**result, "gate": decision.gate, "gate_reasons": decision.reasons}
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components import pictures
-from components.artifacts import PROMPTS, RECORDS, SUMMARY, UNSENT, read_json, read_table
+from components.artifacts import DECISION_PAGE, PROMPTS, RECORDS, SUMMARY, UNSENT, read_json, read_table
 from components.comparison import flat_metrics, gain_metrics
 from components.events import RUN_ID
-from components.nomination import is_registered, nominate_later
+from components.nomination import is_registered, nominate_later, registration_tags
 from components.reporting import figures
 from components.reporting.errors import worst_errors
 from components.reporting.sheets import contact_sheets
@@ -43,6 +43,7 @@ def conclude_run(sources: Sources, detectors: Sequence[str | Path], html: str | 
     _record_report(Path(html), run)
     for name, content in _files(sources):
         run.log_file(content, name)
+    run.log_parent_tags(registration_tags(sources.best))
     run.wait()
     if not is_registered(sources.best):
         nominate_later(sources.reference, Path(sources.best), run)
@@ -78,6 +79,8 @@ def _files(sources: Sources) -> Iterator[tuple[str, bytes]]:
     yield "curves/roc.png", _png(roc)
     recall = figures.curve_picture(precision_recall_curves(sources), "recall", "precision")
     yield "curves/precision_recall.png", _png(recall)
+    if is_registered(sources.best):
+        yield "decision.md", (Path(sources.best) / DECISION_PAGE).read_bytes()
     errors = worst_errors(sources)
     for kind in ("good", "bad"):
         for index, tile in enumerate(errors[kind]):

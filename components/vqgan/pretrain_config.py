@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from components.errors import check, check_keys, check_seed
-from components.good_images import GOOD_FOLDERS
+from components.good_folders import GOOD_FOLDERS
 from components.storage import is_s3, split_uri
 from components.vqgan.config import PERCEPTUALS
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from components.artifacts import file_sha256, require_directory
 from components.decode import decode_shrunk
 from components.errors import check
-from components.good_images import FOLDER, GOOD_FOLDERS, drawn_for_test
+from components.good_folders import FOLDER, GOOD_FOLDERS, drawn_for_test
 from components.storage import is_s3, list_objects, local_folder
 from components.vqgan.pretrain_config import PretrainConfig
 

@@ -36,7 +36,7 @@ def drift(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Page to write, .html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Compare new good images with a line's data set, and say whether the line should be trained again."""
+    """Compare new good images with those that the champion knew, and say whether the line should be trained again."""
     from components.drift.config import Config
     from pipelines.drift import CHAMPION, measure_line
     from pipelines.line import load_line
@@ -54,7 +54,7 @@ def drift(
     if as_json:
         typer.echo(json.dumps(measured.to_content(), indent=2, allow_nan=False))
         return
-    _print(loaded.name, measured.hint)
+    _print(loaded.name, measured.hint, measured.of)
     if output is not None:
         console.print(f"page: {output}", soft_wrap=True)
 
@@ -65,24 +65,24 @@ def _record(line: str, measured: "Measured", images: str, detector: str) -> None
 
     summary = measured.summary()
     with stage_run(line, "drift") as run:
-        run.log_params({"images": images, "detector": detector})
+        run.log_params({"images": images, "detector": detector, "reference": measured.of})
         run.log_metrics({name: value for name, value in summary.items() if not isinstance(value, str)})
         run.log_tags({name: value for name, value in summary.items() if isinstance(value, str)})
         run.log_file(measured.html.encode(), "drift.html")
 
 
-def _print(line: str, hint: "Hint") -> None:
-    console.print(_table(line, hint))
+def _print(line: str, hint: "Hint", of: str) -> None:
+    console.print(_table(line, hint, of))
     colour = {"yes": "red", "no": "green"}.get(hint.retrain, "yellow")
     console.print(f"train again: [bold {colour}]{hint.retrain}[/]")
     for reason in hint.reasons:
         console.print(f"  {escape(reason)}", soft_wrap=True)
 
 
-def _table(line: str, hint: "Hint") -> "Table":
+def _table(line: str, hint: "Hint", of: str) -> "Table":
     from rich.table import Table
 
-    title = f"{line}: {hint.new_images} new good images against {hint.reference_images} of the data set"
+    title = f"{line}: {hint.new_images} new good images against {hint.reference_images} of {of}"
     table = Table("", "reference", "new", "difference", "p", title=escape(title))
     if hint.embedding is not None:
         table.add_row("features", "", "", f"{hint.embedding.distance:.2f} sd", f"{hint.embedding.p_value:.4f}")

@@ -1,5 +1,6 @@
 """What needs a person's attention in a line: weighed reasons, so that many lines can be sorted by them."""
 
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from components.history import FINISHED, RUNNING, LineHistory, PastRun
 from components.seeds import Gain
 
 REFUSED = "refused"
+_NO_BETTER = re.compile(r"min_champion_gain: ([\d.]+), champion ([\d.]+), wanted a gain in (\w+) [^;]*")
 _LONG_RUN = timedelta(hours=24)
 _LEAST_FALL = 0.02
 _MAX_FAILURE = 200
@@ -65,10 +67,21 @@ def _last_run(runs: Sequence[PastRun], now: datetime) -> Iterator[Reason]:
 
 
 def _refused(history: LineHistory) -> Iterator[Reason]:
+    """A version that is as good as the champion, but no better, is what retraining a healthy line usually gives."""
     newest = next(iter(history.versions), None)
     if newest is not None and newest.gate == REFUSED:
         why = f": {newest.gate_reasons}" if newest.gate_reasons else ""
-        yield Reason(weight=3, text=f"gate refused version {newest.number}{why}")
+        weight = 1 if _is_as_good(newest.gate_reasons, history.runs) else 3
+        yield Reason(weight=weight, text=f"gate refused version {newest.number}{why}")
+
+
+def _is_as_good(reasons: str, runs: Sequence[PastRun]) -> bool:
+    """Whether a version was refused for its gain alone, and is not behind the champion by more than the noise."""
+    found = _NO_BETTER.fullmatch(reasons)
+    if found is None:
+        return False
+    value, champion, metric = float(found[1]), float(found[2]), found[3]
+    return champion - value <= _noise([earlier for _, earlier in _comparable(runs, metric)[1:]])
 
 
 def _drift(history: LineHistory) -> Iterator[Reason]:
@@ -83,25 +96,34 @@ def _drift(history: LineHistory) -> Iterator[Reason]:
 
 def _fall(runs: Sequence[PastRun], metric: str) -> Iterator[Reason]:
     """The last run's best figure against earlier runs with as many shots and the same profile."""
-    measured = [(run, value) for run in runs if run.status == FINISHED for value in _best_value(run, metric)]
-    if not measured:
+    measured = _comparable(runs, metric)
+    if not measured[1:]:
         return
-    last, value = measured[0]
-    earlier = [
-        (run, other)
-        for run, other in measured[1:]
-        if (run.conditions.shots, run.conditions.profile) == (last.conditions.shots, last.conditions.profile)
-    ][:_COMPARED_RUNS]
-    if not earlier:
-        return
+    (last, value), *earlier = measured
     values = [other for _, other in earlier]
     usual = statistics.median(values)
-    noise = 2 * statistics.stdev(values) if len(values) >= _LEAST_FOR_SPREAD else 0.0
-    if usual - value > max(_LEAST_FALL, noise):
+    if usual - value > max(_LEAST_FALL, _noise(values)):
         changed = _changes(last, [run for run, _ in earlier])
         compared = f"{len(values)} earlier run{'s' if len(values) > 1 else ''}"
         text = f"{metric} fell to {value:.4f} from {usual:.4f} (median of {compared}{changed})"
         yield Reason(weight=2, text=text)
+
+
+def _comparable(runs: Sequence[PastRun], metric: str) -> list[tuple[PastRun, float]]:
+    """The last measured run and those before it with as many shots and the same profile, and each one's best figure."""
+    measured = [(run, value) for run in runs if run.status == FINISHED for value in _best_value(run, metric)]
+    alike = [
+        (run, value)
+        for run, value in measured
+        if (run.conditions.shots, run.conditions.profile)
+        == (measured[0][0].conditions.shots, measured[0][0].conditions.profile)
+    ]
+    return alike[: 1 + _COMPARED_RUNS]
+
+
+def _noise(values: Sequence[float]) -> float:
+    """Two standard deviations of the figures of earlier runs; 0 where there are too few to tell."""
+    return 2 * statistics.stdev(values) if len(values) >= _LEAST_FOR_SPREAD else 0.0
 
 
 def _best_value(run: PastRun, metric: str) -> Iterator[float]:

@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 from kfp.dsl import HTML, Dataset, Metrics, Model
 
-from components.artifacts import ONNX_MODEL, RECALL, RECORDS, SUMMARY, TREND, UNSENT, ImageSet, read_json, read_table
+from components.artifacts import (
+    DECISION_PAGE,
+    ONNX_MODEL,
+    RECALL,
+    RECORDS,
+    SUMMARY,
+    TREND,
+    UNSENT,
+    ImageSet,
+    encode_png,
+    read_json,
+    read_table,
+)
 from components.augmentation.component import augment
 from components.comparison import KIND_METRICS, SPRO_METRICS
 from components.detection.component import train
@@ -40,6 +52,8 @@ class Chain:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.conclusion: dict[str, Any] = {}
+        """Arguments of the last component."""
 
     def output(self, kind: Callable[..., Any], name: str) -> Any:
         return kind(name=name, uri=str(self.root / name))
@@ -145,7 +159,8 @@ def detect_and_report(chain: Chain, images: dict[str, Any], settings: str, diges
     html = chain.output(HTML, "report.html")
     chain.call(report, settings=settings, **shown, html=html, metrics=chain.metrics("html"))
     source = {"dataset_uri": json.loads(settings)["dataset_uri"], "dataset_digest": digest}
-    chain.call(conclude, settings=settings, **source, **shown, detectors=detectors, html=html)
+    chain.conclusion = {"settings": settings, **source, **shown, "detectors": detectors, "html": html}
+    chain.call(conclude, **chain.conclusion)
 
 
 def test_ingestion_draws_the_shots_and_keeps_the_test_split(chain: Chain) -> None:
@@ -244,10 +259,24 @@ def test_what_a_person_looks_at_are_files_of_the_pipeline_run(chain: Chain) -> N
     def files(folder: str = "") -> set[str]:
         return {file.path.rpartition("/")[2] for file in client.list_artifacts(parent, folder) if not file.is_dir}
 
-    assert files() == {"report.html", "prompts.json"}
+    assert files() == {"report.html", "prompts.json", "decision.md"}
+    decision = Path(mlflow.artifacts.download_artifacts(run_id=parent, artifact_path="decision.md"))
+    assert decision.read_text("utf-8") == (chain.root / "best" / DECISION_PAGE).read_text("utf-8")
+    assert decision.read_text("utf-8").startswith(f"# {LINE}: first")
     assert files("contact_sheets") == {f"{name}.jpg" for name in ("given", "augmented", "best", "worst")}
     assert files("curves") == {"roc.png", "precision_recall.png"}
     assert files("worst_errors") == {f"{kind}-{index:02d}.jpg" for kind in ("good", "bad") for index in range(3)}
+
+
+def test_run_that_came_from_the_cache_says_what_was_registered(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, line = mlflow.MlflowClient(), "screws-again"
+    monkeypatch.setenv("VIGIL_RUN_ID", "r2")
+    conclude.python_func(line=line, **chain.conclusion)
+    cached, computed = pipeline_run(client, line), pipeline_run(client, LINE)
+    for name in ("best", "model_version", "gate", "gate_reasons"):
+        assert cached.data.tags[f"vigil.{name}"] == computed.data.tags[f"vigil.{name}"]
+    assert (cached.data.tags["vigil.gate"], cached.data.tags["vigil.model_version"]) == ("first", "1")
+    assert "decision.md" in {file.path for file in client.list_artifacts(cached.info.run_id)}
 
 
 @pytest.mark.parametrize(("stage", "name", "steps"), [("vqgan", "total", 4), ("selection", "cosine", 2)])
@@ -270,6 +299,34 @@ def test_registered_model_scores_as_the_detector_does(chain: Chain) -> None:
     with pytest.raises(mlflow.exceptions.MlflowException, match=r"^image 0: got shape \[64, 3\], expected \[height"):
         model.predict(batch[0])
     assert model.metadata.metadata["threshold"] == dataclasses.asdict(Detector(chain.root / "best").threshold)
+
+
+def test_registered_model_takes_paths_bytes_and_arrays(chain: Chain, tmp_path: Path) -> None:
+    """As `pipelines/README.md` says: whatever they are, the images are one array of objects."""
+    model = mlflow.pyfunc.load_model(f"models:/{LINE}/1")
+    reference = ImageSet(chain.root / "reference")
+    ids = reference.ids("test")[:3]
+    arrays = [reference.image(id) for id in ids]
+    files = [encode_png(array) for array in arrays]
+    paths = [tmp_path / f"{id}.png" for id in ids]
+    for path, content in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    expected = Detector(chain.root / "best").predict(reference.tensor(ids))[0].numpy()
+    for batch in (paths, files, arrays, [paths[0], files[1], arrays[2]]):
+        found = model.predict(np.fromiter(batch, dtype=object), params={"maps": False})
+        np.testing.assert_allclose(found["score"], expected, atol=1e-4)
+    other_sizes = model.predict(np.fromiter([arrays[0], arrays[1][:, :40], arrays[2][:40]], dtype=object))
+    np.testing.assert_allclose(other_sizes["score"][0], expected[0], atol=1e-4)
+    assert other_sizes["anomaly_map"].shape == (3, 64, 64)
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+    refused: list[tuple[object, str]] = [
+        (str(paths[0]), "image 0: not base64"),
+        (tmp_path / "missing.png", "image 0: no file at "),
+        (tmp_path / "notes.txt", "image 0: not an image"),
+    ]
+    for item, message in refused:
+        with pytest.raises(mlflow.exceptions.MlflowException, match=f"^{message}"):
+            model.predict(np.fromiter([item], dtype=object))
 
 
 def test_export_is_logged_with_the_model_and_its_parity_told(chain: Chain) -> None:

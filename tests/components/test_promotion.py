@@ -174,6 +174,101 @@ def test_versions_from_before_the_history_get_one(client: MlflowClient, line: st
     assert client.get_registered_model(line).tags["vigil.history_run"] == run.info.run_id
 
 
+def test_long_reasons_are_cut_until_mlflow_stores_them_whole(client: MlflowClient, line: str) -> None:
+    """Characters that JSON escapes, that UTF-8 cannot write, and a long name of a person."""
+    run_line(line, 0.7)
+    model, number = add_version(line, 0.9)
+    for why in ("störung " * 1000, '"\\\n' * 1000, "\x01" * 3000, "\udcff reason"):
+        champion = model.standing().champion
+        other = number if champion == "1" else "1"
+        assert model.move(model.standing(), "forced", other, by="ä" * 5000, why=why)
+        entry = model.entries()[-1]
+        assert (entry.version, entry.action) == (other, "forced")
+        assert 0 < len(entry.why) <= 2000
+    assert [entry.why[:8] for entry in model.entries()[1:]] == ["störung ", '"\\\n"\\\n"\\', "\x01" * 8, "? reason"]
+    assert model.rollback(by="ann", why="") == ("1", "2")
+
+
+def test_unreadable_entry_is_told_and_the_alias_counts(
+    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for auroc in (0.7, 0.8):
+        run_line(line, auroc)
+    history = client.get_registered_model(line).tags["vigil.history_run"]
+    client.log_param(history, "champion.000003", '{"action": "promoted", "by": "run 3", "why": "\\u00')
+    model = LineModel(line)
+    assert model.standing().champion == "2"
+    assert [(entry.action, entry.version) for entry in model.entries()[2:]] == [("unreadable", ""), ("outside", "2")]
+    told = [text for text in capsys.readouterr().err.splitlines() if "cannot be read" in text]
+    assert len(told) == 1
+    assert told[0].startswith(f"[vigil] entry champion.000003 of the history of {line}'s champions cannot be read")
+    assert run_line(line, 0.9) == "promoted"
+    assert model.rollback(by="ann", why="") == ("3", "2")
+    assert model.rollback(by="ann", why="") == ("2", "1")
+    assert aliases(client, line)[CHAMPION] == "1"
+
+
+def test_deleted_history_is_restored(client: MlflowClient, line: str) -> None:
+    for auroc in (0.7, 0.8):
+        run_line(line, auroc)
+    history = client.get_registered_model(line).tags["vigil.history_run"]
+    client.delete_run(history)
+    assert LineModel(line).rollback(by="ann", why="") == ("2", "1")
+    assert client.get_run(history).info.lifecycle_stage == "active"
+
+
+def test_history_that_is_gone_starts_again_with_the_alias(client: MlflowClient, line: str) -> None:
+    for auroc in (0.7, 0.8):
+        run_line(line, auroc)
+    client.set_registered_model_tag(line, "vigil.history_run", "0" * 32)
+    assert run_line(line, 0.75) == "refused"
+    model = LineModel(line)
+    assert [(entry.number, entry.action, entry.version) for entry in model.entries()] == [(1, "outside", "2")]
+    assert run_line(line, 0.9) == "promoted"
+    assert LineModel(line).rollback(by="ann", why="") == ("4", "2")
+
+
+def test_rollback_that_comes_second_moves_nothing(
+    client: MlflowClient, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have read the same champion; the second must not go back twice."""
+    for auroc in (0.7, 0.8, 0.9):
+        run_line(line, auroc)
+    slower, faster = LineModel(line), LineModel(line)
+    outdated = slower.standing()
+    assert faster.rollback(by="ann", why="") == ("3", "2")
+    monkeypatch.setattr(slower, "standing", lambda: outdated)
+    with pytest.raises(InputError, match=rf"champion of {line} was moved to version 2 meanwhile; run it again"):
+        slower.rollback(by="bob", why="")
+    assert aliases(client, line)[CHAMPION] == "2"
+
+
+def test_challenger_never_goes_back_to_an_older_version(client: MlflowClient, line: str) -> None:
+    older, _ = add_version(line, 0.7)
+    add_version(line, 0.8)
+    older.challenge()
+    assert aliases(client, line)[CHALLENGER] == "2"
+
+
+def test_challenger_that_was_registered_meanwhile_keeps_the_alias(
+    client: MlflowClient, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slower run sets the alias after the faster one, for the older version, and looks again."""
+    slower, _ = add_version(line, 0.7)
+    newest, seen = slower._newest, []
+
+    def read_too_early() -> str:
+        seen.append(newest())
+        if len(seen) == 1:
+            add_version(line, 0.8)
+        return seen[-1]
+
+    monkeypatch.setattr(slower, "_newest", read_too_early)
+    slower.challenge()
+    assert seen == ["1", "2", "2"]
+    assert aliases(client, line)[CHALLENGER] == "2"
+
+
 def test_one_line_that_names_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

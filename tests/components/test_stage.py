@@ -93,6 +93,7 @@ def test_configure_returns_the_config() -> None:
         (OSError(28, "No space left on device"), "failure: [Errno 28] No space left on device"),
         (ValueError("three\nlines\n\nof text"), "failure: ValueError: three lines of text"),
         (RuntimeError(), "failure: RuntimeError:"),
+        (RuntimeError("GET http://ann:secret@mlflow:5000/api"), "failure: RuntimeError: GET http://mlflow:5000/api"),
         (OSError(), "failure: OSError"),
         (KeyboardInterrupt(), "failure: KeyboardInterrupt:"),
     ],
@@ -133,6 +134,23 @@ def test_failed_stage_ends_the_pipeline_run_with_its_last_lines(
     assert (failure["stage"], failure["status"], failure["message"]) == ("vqgan", "FAILED", "RuntimeError: no luck")
     assert "the last step\n" in failure["log"]
     assert "Traceback" in failure["log"]
+
+
+def test_failure_keeps_no_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail_with_an_address() -> None:
+        with spooled_stage(tmp_path, monkeypatch):
+            print("connecting to http://ann:secret@mlflow:5000")
+            raise RuntimeError("postgresql://ann:secret@database/mlflow is locked")
+
+    with pytest.raises(RuntimeError):
+        fail_with_an_address()
+    failure = only_failure(tmp_path)
+    assert failure["message"] == "RuntimeError: postgresql://database/mlflow is locked"
+    assert "connecting to http://mlflow:5000\n" in failure["log"]
+    assert "secret@" not in json.dumps(failure)
+    assert "secret@database" not in capsys.readouterr().out
 
 
 def test_bad_input_is_told_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

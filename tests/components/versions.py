@@ -1,5 +1,7 @@
 """Registered versions with known figures, without the cost of a trained detector."""
 
+from collections.abc import Callable
+
 from mlflow import MlflowClient
 
 from components.gate import Decision, Limits, Measurement, decide
@@ -22,7 +24,7 @@ def add_version(line: str, auroc: float, digest: str = DIGEST) -> tuple[LineMode
     source = f"{run.info.artifact_uri}/detector"
     number = str(client.create_model_version(line, source, run.info.run_id).version)
     model.describe(number, measurement(auroc, digest), Limits(), "r1")
-    model.challenge(number)
+    model.challenge()
     return model, number
 
 
@@ -31,11 +33,18 @@ def decide_and_carry_out(model: LineModel, number: str, auroc: float) -> Decisio
     return decide_again_and_again(model, number, auroc)[0]
 
 
-def decide_again_and_again(model: LineModel, number: str, auroc: float) -> tuple[Decision, int]:
-    """As `decide_and_carry_out`, with the number of decisions that came too late."""
+def decide_again_and_again(
+    model: LineModel, number: str, auroc: float, read: Callable[[], object] = lambda: None
+) -> tuple[Decision, int]:
+    """As `decide_and_carry_out`, with the number of decisions that came too late.
+
+    `read` is called once, between reading the standing and carrying out the decision on it.
+    """
     outdated = 0
     while True:
         standing = model.standing()
+        if not outdated:
+            read()
         champion = None
         if standing.champion:
             found = model.measurement(standing.champion, DIGEST)

@@ -7,12 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from components.artifacts import DRIFT, new_image_set, read_json, to_tensor
+from components.artifacts import DRIFT, ImageSet, new_image_set, read_json, to_tensor
 from components.detection.train import train_detector
 from components.detectors import Config as DetectorConfig
+from components.detectors import Detector
 from components.drift.config import Config
-from components.drift.measure import measure, write_drift
+from components.drift.measure import measure, measure_against, write_drift
 from components.errors import InputError
+from components.good_images import GoodImages, good_images
 from components.retraining import Limits, retrain_hint
 from components.shift import Looks, looks_of
 from tests.components.image_sets import part, write_added, write_reference
@@ -132,6 +134,42 @@ def test_result_is_written_and_repeats(reference: Path, detector: Path, tmp_path
     assert "&lt;b&gt;bolts" in html
     assert "<b>bolts" not in html
     assert first.new_scores[0][0].replace("<", "&lt;").replace(">", "&gt;") in html
+
+
+def test_what_was_kept_with_the_detector_gives_what_its_images_give(
+    reference: Path, detector: Path, tmp_path: Path
+) -> None:
+    new, loaded = write_new(tmp_path / "new", brighter), Detector(detector)
+    good_images(ImageSet(reference), loaded).write(tmp_path)
+    known = GoodImages.read(tmp_path)
+    assert known is not None
+    assert (len(known.looks), known.image_size, known.backbone) == (22, 64, CONFIG.backbone)
+    kept = measure_against(known, new, loaded, "bolts", CONFIG, of="earlier images")
+    read = measure(reference, new, detector, "bolts", CONFIG)
+    assert (read.of, kept.of) == ("the data set", "earlier images")
+    assert "22 good images of earlier images" in kept.html
+    assert kept.hint.scores == read.hint.scores
+    assert kept.hint.statistics == read.hint.statistics
+    assert kept.hint.embedding is not None
+    assert read.hint.embedding is not None
+    assert kept.hint.embedding.distance == pytest.approx(read.hint.embedding.distance, rel=1e-4)
+    assert kept.hint.embedding.p_value == pytest.approx(read.hint.embedding.p_value, abs=0.01)
+
+
+def test_detector_without_kept_images_has_none(detector: Path) -> None:
+    assert GoodImages.read(detector) is None
+
+
+def test_no_held_out_images_leave_no_scores(detector: Path, tmp_path: Path) -> None:
+    with new_image_set(tmp_path / "given") as (writer, _):
+        for index in range(2):
+            writer.add(part(150, index), id=f"given-{index}", source="given")
+    good_images(ImageSet(tmp_path / "given"), Detector(detector)).write(tmp_path)
+    known = GoodImages.read(tmp_path)
+    assert known is not None
+    assert known.scores is None
+    new = write_new(tmp_path / "new", unchanged)
+    assert measure_against(known, new, Detector(detector), "bolts", CONFIG, of="x").hint.scores is None
 
 
 def test_many_images_are_drawn_from(reference: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tests of `vigil drift` on tiny images."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,16 @@ import yaml
 from mlflow import MlflowClient
 from PIL import Image, ImageEnhance
 
+from components.detection.train import train_detector
+from components.detectors import Config as DetectorConfig
+from components.evaluation.config import Config as EvaluationConfig
+from components.evaluation.evaluate import evaluate_detectors
 from components.history import read_history
+from components.ingestion.ingest import ingest_dataset
+from components.registration.config import Config
+from components.registration.register import register_best
+from components.tracking import stage_run
+from pipelines.line import load_line
 from tests.conftest import MvtecTree, NewDatabase
 from tests.pipelines.vigil import Vigil, assert_refused
 
@@ -72,6 +82,64 @@ def test_drift_is_recorded(vigil: Vigil, line: Path, uri: str, tmp_path: Path) -
     assert run.info.status == "FINISHED"
     assert run.data.metrics["brightness.new"] < run.data.metrics["brightness.reference"]
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["drift.html"]
+
+
+def test_champion_is_compared_with_the_images_that_it_was_trained_and_tested_with(
+    vigil: Vigil, line: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images that the data set has got since then do not hide a change."""
+    register_champion(line, uri, tmp_path, monkeypatch)
+    darker = darkened(line, tmp_path / "new", 0.6)
+    grown = grown_line(line, darker, tmp_path)
+    kept = vigil("drift", grown, "--images", darker, "--tracking-uri", uri, "--json")
+    content = json.loads(kept.out)
+    assert (content["retrain"], content["reference_images"]) == ("yes", 9)
+    assert content["reference"] == "the run that trained the detector"
+    assert content["scores"]["threshold"] is not None
+    shown = vigil("drift", grown, "--images", darker, "--tracking-uri", uri)
+    assert "12 new good images against 9 of the run that trained the detector" in " ".join(shown.out.split())
+    now = json.loads(vigil("drift", grown, "--images", darker, "--detector", "none", "--json").out)
+    assert (now["retrain"], now["reference_images"], now["reference"]) == ("no", 120 + 20, "the data set")
+
+
+def test_detector_that_keeps_no_images_is_compared_with_the_data_set(vigil: Vigil, line: Path, tmp_path: Path) -> None:
+    detector = train_on(line, tmp_path)[1]
+    images = line.parent / "part" / "train" / "good"
+    content = json.loads(vigil("drift", line, "--images", images, "--detector", detector, "--json").out)
+    assert (content["reference"], content["reference_images"]) == ("the data set", 20)
+    assert content["scores"]["threshold"] is not None
+
+
+def train_on(line: Path, root: Path) -> tuple[Path, Path]:
+    """The image set of a line, and a detector."""
+    reference, detector = root / "reference", root / "detector"
+    ingest_dataset(reference, load_line(line).configs["dataset"])
+    train_detector(reference, reference, reference, detector, DetectorConfig())
+    return reference, detector
+
+
+def register_champion(line: Path, uri: str, root: Path, environment: pytest.MonkeyPatch) -> None:
+    """Train a detector on the images of the tests' line, and register it as the champion of the line `trained`."""
+    (reference, detector), predictions = train_on(line, root), root / "predictions"
+    evaluate_detectors(reference, [detector], predictions, EvaluationConfig(latency_images=1))
+    environment.setenv("MLFLOW_TRACKING_URI", uri)
+    environment.setenv("VIGIL_RUN_ID", "r1")
+    with stage_run("trained", "registration") as run:
+        register_best("trained", reference, [detector], predictions, root / "best", Config(), run)
+
+
+def grown_line(line: Path, added: Path, root: Path) -> Path:
+    """The line whose data set has ten copies more of each added image."""
+    tree = Path(shutil.copytree(line.parent / "part", root / "part"))
+    for path in added.iterdir():
+        for index in range(10):
+            shutil.copy(path, tree / "train" / "good" / f"added-{index}-{path.name}")
+    content = yaml.safe_load(line.read_text(encoding="utf-8"))
+    content["name"] = "trained"
+    content["dataset"]["uri"] = str(tree)
+    grown = root / "grown.yaml"
+    grown.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return grown
 
 
 def test_missing_champion(vigil: Vigil, line: Path, uri: str, tmp_path: Path) -> None:

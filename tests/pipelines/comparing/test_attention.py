@@ -56,6 +56,39 @@ def test_refused_version() -> None:
     assert reasons(history(past_run("a"), versions=(version(10, gate="passed"), newest))) == []
 
 
+@pytest.mark.parametrize(
+    ("gate_reasons", "weight"),
+    [
+        ("min_champion_gain: 0.9, champion 0.9, wanted a gain in image_auroc above 0", 1),
+        ("min_champion_gain: 0.85, champion 0.9, wanted a gain in image_auroc above 0", 1),
+        ("min_champion_gain: 0.91, champion 0.9, wanted a gain in image_auroc of at least 0.02", 1),
+        ("min_champion_gain: 0.6, champion 0.9, wanted a gain in image_auroc above 0", 3),
+        ("min_champion_gain: 0.85, champion 0.9, wanted a gain in aupro above 0", 3),
+        (
+            "min_champion_gain: 0.9, champion 0.9, wanted a gain in image_auroc above 0;"
+            " max_defect_drop[hole]: 0.5, champion 0.9, wanted image AUROC at most 0.1 below the champion's",
+            3,
+        ),
+        ("export_parity: 0, wanted passed where an export was made", 3),
+        ("", 3),
+    ],
+    ids=["tie", "within-the-noise", "small-gain", "loss", "loss-without-noise", "defect-too", "parity", "unknown"],
+)
+def test_refused_version_that_is_as_good_weighs_little(gate_reasons: str, weight: int) -> None:
+    earlier = [past_run(f"a{i}", days_ago=2 + i, seed=i, aurocs={"none": 0.8 + 0.05 * i}) for i in range(3)]
+    newest = version(9, gate="refused", gate_reasons=gate_reasons)
+    given = history(past_run("b", seed=9, aurocs={"none": 0.85}), *earlier, versions=(newest,))
+    (found,) = compare_line(given, "image_auroc", NOW, 30).reasons
+    assert found.weight == weight
+    assert found.text.startswith("gate refused version 9")
+
+
+def test_loss_is_not_excused_without_earlier_runs() -> None:
+    reasons_given = "min_champion_gain: 0.85, champion 0.9, wanted a gain in image_auroc above 0"
+    given = history(past_run("a"), versions=(version(9, gate="refused", gate_reasons=reasons_given),))
+    assert [reason.weight for reason in compare_line(given, "image_auroc", NOW, 30).reasons] == [3]
+
+
 @pytest.mark.parametrize(("days_ago", "expected"), [(1.0, []), (3.0, ["drift on 2026-10-30: brightness"])])
 def test_drift_until_the_line_is_trained_again(days_ago: float, expected: list[str]) -> None:
     check = DriftCheck(started=NOW - timedelta(days=2), retrain=True, reasons="brightness")
