@@ -1,9 +1,10 @@
 """Plotly figures of the experiments' pages: the paper's figures, made again."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.pages import COLOURS, empty_figure
+from components.tabulation.gather import COMPARED_PROMPTS
 from components.tabulation.statistics import ALL_CLASSES, Line, correlation
 
 if TYPE_CHECKING:
@@ -73,26 +74,36 @@ def trend(rows: "pd.DataFrame") -> "Figure":
     return figure
 
 
-def prompt_distances(rows: "pd.DataFrame") -> "Figure":
-    """L2 distance and cosine of every candidate prompt to the given image, best and worst marked (paper Fig. 8)."""
+def prompt_similarities(rows: "pd.DataFrame") -> "Figure":
+    """Cosine of the candidate prompts to the object's name, and below to the given images (paper Fig. 8).
+
+    They are in the order of the latter; marked are the best and the worst one, the word alone and the naive prompt.
+    """
     table = rows.pivot_table(index=["item", "note"], columns="measure", values="value", sort=False).reset_index()
-    dropped = table["note"].str.contains("dropped")
-    figure = empty_figure("L2 distance to the given image", "cosine to the given image")
-    for name, own, colour in (("kept", table[~dropped], COLOURS[1]), ("dropped", table[dropped], COLOURS[0])):
-        marker = {"color": colour, "size": 7, "opacity": 0.7}
-        figure.add_scatter(x=own["l2"], y=own["cosine"], text=own["item"], name=name, mode="markers", marker=marker)
-    kept = table[~dropped]
-    for name, found, colour in _ends(kept, table):
-        marker = {"color": colour, "size": 13, "symbol": "star"}
-        figure.add_scatter(
-            x=[found["l2"]], y=[found["cosine"]], mode="markers", marker=marker, name=f"{name}: {found['item']}"
-        )
+    table = table.sort_values("cosine", ascending=False, ignore_index=True)
+    table["place"] = table.index + 1
+    figure = empty_figure("", "to the word", height=560).set_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.06)
+    figure.update_xaxes(title="place by the cosine to the given images", row=2)
+    figure.update_yaxes(title="to the given images", row=2)
+    for row, measure in enumerate(("text_cosine", "cosine"), start=1):
+        for name, own, marker in _prompt_groups(table):
+            shown = {"x": own["place"], "y": own[measure], "text": own["item"], "mode": "markers", "marker": marker}
+            figure.add_scatter(**shown, name=name, legendgroup=name, showlegend=row == 1, row=row, col=1)
     return figure
 
 
-def _ends(kept: "pd.DataFrame", table: "pd.DataFrame") -> "Iterator[tuple[str, pd.Series[float], str]]":
-    yield "best", kept.iloc[int(kept["cosine"].argmax())], COLOURS[5]
-    yield "worst", table.iloc[int(table["cosine"].argmin())], COLOURS[6]
+def _prompt_groups(table: "pd.DataFrame") -> "Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]":
+    """Name, prompts and marker of each group; the marked prompts come last, over the others."""
+    candidates, dropped = ~table["note"].isin(list(COMPARED_PROMPTS.values())), table["note"].str.contains("dropped")
+    kept = table[candidates & ~dropped]
+    for name, own, colour in (("kept", kept, COLOURS[1]), ("dropped", table[candidates & dropped], COLOURS[0])):
+        yield name, own, {"color": colour, "size": 7, "opacity": 0.6}
+    ends = {"best": kept["cosine"].idxmax(), "worst": table[candidates]["cosine"].idxmin()}
+    for name, index, colour in zip(ends, ends.values(), (COLOURS[5], COLOURS[6]), strict=True):
+        found = table.loc[[index]]
+        yield f"{name}: {found['item'].iloc[0]}", found, {"color": colour, "size": 13, "symbol": "star"}
+    for note, colour in zip(COMPARED_PROMPTS.values(), (COLOURS[4], COLOURS[3]), strict=True):
+        yield note, table[table["note"] == note], {"color": colour, "size": 11, "symbol": "diamond"}
 
 
 def _pattern(index: int) -> str:

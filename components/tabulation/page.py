@@ -10,6 +10,7 @@ from components.pages import figure_html, page_template, write_html
 from components.seeds import Spread
 from components.tabulation import figures, statistics
 from components.tabulation.descriptions import DESCRIPTIONS, OURS
+from components.tabulation.gather import COMPARED_PROMPTS, IMAGES, PROMPT_MEASURES
 from components.tabulation.statistics import ALL_CLASSES, Line
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ def write_page(name: str, results: "pd.DataFrame", settings: dict[str, str], pat
 
 def _figures(name: str, results: "pd.DataFrame") -> "Iterator[tuple[str, Figure]]":
     """Title and figure: what the paper draws first, then the detectors' figures."""
-    trend = results[(results["measure"] == "cosine") & results["item"].str.fullmatch(r"\d+")]
-    prompts = results[results["measure"].isin(["l2", "cosine"]) & ~results["item"].str.fullmatch(r"\d+")]
+    trend = results[(results["measure"] == "cosine") & (results["note"] == "")]
+    prompts = results[results["measure"].isin(PROMPT_MEASURES) & (results["note"] != "")]
     for found, own in trend.groupby("class_name", sort=False):
         yield f"{found}: similarity over iterations", figures.trend(own)
     for (class_name, seed), own in prompts.groupby(["class_name", "seed"], sort=False):
-        yield f"{class_name}, seed {seed}: candidate prompts", figures.prompt_distances(own)
+        yield f"{class_name}, seed {seed}: candidate prompts", figures.prompt_similarities(own)
     if name == "fig2":
         for measure, title in {
             "embedding_similarity": "similarity to the given images",
@@ -112,7 +113,8 @@ def _table(head: str, lines: Sequence[Line]) -> dict[str, Any]:
 
 def _quality(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
     """Measures of image sets, one table each."""
-    measures = results[(results["detector"] == "") & (results["item"] == "") & (results["measure"] != "picture")]
+    others = ["picture", IMAGES]
+    measures = results[(results["detector"] == "") & (results["item"] == "") & ~results["measure"].isin(others)]
     for measure in dict.fromkeys(measures["measure"]):
         lines = statistics.lines(results, measure)
         if lines:
@@ -135,7 +137,7 @@ def _pictures(results: "pd.DataFrame") -> Iterator[tuple[str, str]]:
 
 def _prompts(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
     """Best and worst prompt of each class and seed."""
-    chosen = results[(results["measure"] == "cosine") & ~results["item"].str.fullmatch(r"\d+")]
+    chosen = results[(results["measure"] == "cosine") & ~results["note"].isin(["", *COMPARED_PROMPTS.values()])]
     for (class_name, seed), own in chosen.groupby(["class_name", "seed"], sort=False):
         kept = own[~own["note"].str.contains("dropped")]
         best, worst = kept.iloc[int(kept["value"].argmax())], own.iloc[int(own["value"].argmin())]

@@ -49,9 +49,26 @@ def test_trend_marks_the_best_iteration_of_each_seed() -> None:
     assert [list(trace.x) for trace in best] == [[1], [0]]
 
 
-def test_best_prompt_is_a_kept_one_and_the_worst_any() -> None:
-    names = [trace.name for trace in figures.prompt_distances(prompt_rows()).data]
-    assert names == ["kept", "dropped", "best: a bolt with a head", "worst: a bolt with mirth"]
+def test_prompts_are_marked_in_both_panels() -> None:
+    figure = figures.prompt_similarities(prompt_rows())
+    marked = ["best: a bolt with a head", "worst: a bolt with mirth", "only word", "naive prompt"]
+    names = [trace.name for trace in figure.data]
+    assert names == ["kept", "dropped", *marked] * 2
+    to_word, to_image = ({trace.name: trace for trace in figure.data if trace.yaxis == axis} for axis in ("y", "y2"))
+    assert [float(to_word[name].y[0]) for name in marked] == [0.8, 0.5, 1.0, 0.9]
+    assert [float(to_image[name].y[0]) for name in marked] == [0.4, 0.1, 0.3, 0.5]
+    assert [int(to_image[name].x[0]) for name in marked] == [2, 4, 3, 1]
+    assert [len(to_word[name].x) for name in ("kept", "dropped")] == [1, 1]
+
+
+def test_prompts_that_are_no_candidates_are_not_counted(tmp_path: Path) -> None:
+    html = page(tmp_path, "fig8", full_table())
+    assert '<td>bolt</td><td class="number">0</td><td class="number">2</td><td>a bolt with a head</td>' in html
+
+
+def test_an_object_named_by_a_number_is_no_iteration(tmp_path: Path) -> None:
+    table = prompt_rows().replace({"item": {"bolt": "01"}})
+    assert "similarity over iterations" not in page(tmp_path, "fig8", table)
 
 
 def test_bars_show_means_and_deviations() -> None:

@@ -18,6 +18,7 @@ from pipelines.experiments.catalogue import cells
 from pipelines.experiments.local import run_experiment, store_of
 from pipelines.experiments.nodes import in_order
 from pipelines.experiments.request import Request
+from pipelines.experiments.running import run_node
 from pipelines.workdir import STATE
 from tests.pipelines.experiments.conftest import TINY
 
@@ -73,6 +74,17 @@ def test_a_folder_of_something_else_is_left_alone(ask: Ask, tmp_path: Path) -> N
     (tmp_path / STATE).write_text('{"line": "bolt", "run_id": "1", "status": "FINISHED"}')
     with pytest.raises(InputError, match="holds runs of line 'bolt'"):
         run(ask("fig9"), tmp_path)
+
+
+def test_data_that_changed_after_the_plan_is_no_result(ask: Ask, data: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(data, tmp_path / "data"))
+    found = in_order(cells("fig9", ask("fig9", data=str(changed)).study(for_cluster=False)))
+    (changed / "brick" / "more.txt").write_text("1", encoding="utf-8")
+    store = store_of(tmp_path, 1)
+    with pytest.raises(RuntimeError, match="the data set changed after the run began"):
+        run_node(found[0], store)
+    assert not store.finished(found[0])
+    assert not store.output(found[0]).exists()
 
 
 def command(data: Path, workdir: Path, *options: str) -> list[str]:
