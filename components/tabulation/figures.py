@@ -23,7 +23,7 @@ def bars(lines: Sequence[Line], title: str, groups: Sequence[str]) -> "Figure":
             x=[name for name, _ in shown],
             y=[found.mean for _, found in shown],
             error_y={"type": "data", "array": [found.sd or 0 for _, found in shown], "thickness": 1, "width": 3},
-            name=line.method,
+            name=line.label,
             marker={"color": COLOURS[index % len(COLOURS)], "pattern": {"shape": _pattern(index)}},
         )
     return _from_the_lowest(figure, [found.mean for line in lines for found in line.cells.values() if found])

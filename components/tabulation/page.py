@@ -104,7 +104,7 @@ def _table(head: str, lines: Sequence[Line]) -> dict[str, Any]:
     if len(columns) > 1:
         columns = [*columns, ALL_CLASSES]
     rows = [
-        {"names": [line.detector, shots_text(line.shots), line.method], "ours": line.method == OURS,
+        {"names": [line.detector, shots_text(line.shots), line.label], "ours": line.method == OURS,
          "cells": [spread_text(line.cells.get(name)) for name in columns]}
         for line in lines
     ]  # fmt: skip

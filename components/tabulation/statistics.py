@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.comparison import GENERATED
 from components.seeds import Gain, Spread, paired_gain, spread
+from components.tabulation.gather import IMAGES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,8 @@ class Line:
     detector: str
     shots: int
     method: str
+    label: str
+    """The method, with the number of its images where the table has it."""
     cells: Mapping[str, Spread | None]
     """By class, and `ALL_CLASSES`: of that mean, `sd` is over the seeds that all classes have."""
 
@@ -32,13 +35,24 @@ def lines(results: "pd.DataFrame", measure: str, item: str = "") -> list[Line]:
     """Rows of the table of one measure: the baselines of each detector first, the rest in the order of the cells."""
     chosen = _values(results, measure, item)
     names = ["detector", "shots", "method"]
+    images = _values(results, IMAGES)
     found = []
     for detector, shots, method in sorted(chosen[names].drop_duplicates().itertuples(index=False), key=_order):
         own = chosen[(chosen["detector"] == detector) & (chosen["shots"] == shots) & (chosen["method"] == method)]
         classes = {str(name): spread(list(part["value"])) for name, part in own.groupby("class_name", sort=False)}
         cells = {**classes, ALL_CLASSES: _over_classes(own)}
-        found.append(Line(detector=str(detector), shots=int(shots), method=str(method), cells=cells))
+        label = _label(str(method), images[(images["shots"] == shots) & (images["method"] == method)]["value"])
+        found.append(Line(detector=str(detector), shots=int(shots), method=str(method), label=label, cells=cells))
     return found
+
+
+def _label(method: str, images: "pd.Series[float]") -> str:
+    """`METHOD, 16 images`; `METHOD, 3 to 7 images` where classes have other numbers."""
+    if images.empty:
+        return method
+    least, most = int(images.min()), int(images.max())
+    count = str(most) if least == most else f"{least} to {most}"
+    return f"{method}, {count} image{'' if count == '1' else 's'}"
 
 
 def gains(results: "pd.DataFrame", method: str, measure: str = "image_auroc") -> dict[tuple[str, int, str], Gain]:

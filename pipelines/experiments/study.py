@@ -95,6 +95,11 @@ class Group:
         inputs = {"prompts": self.prompts, "candidates": candidates}
         return Node(stage="selection", config=self.config("selection", **changes), inputs=inputs)
 
+    @property
+    def generated_images(self) -> int:
+        """Images of the selected set."""
+        return int(self.config("selection").images or self.config("generator").images)
+
     def from_text(self, prompt: str) -> Node:
         """Images made from a prompt alone, by VQGAN-CLIP."""
         generator, selection = self.config("generator"), self.config("selection")

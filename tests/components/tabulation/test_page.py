@@ -10,7 +10,7 @@ from components.tabulation import figures
 from components.tabulation.descriptions import DESCRIPTIONS
 from components.tabulation.page import shots_text, spread_text, write_page
 from components.tabulation.statistics import ALL_CLASSES, lines
-from tests.components.tabulation.tables import detector_table, full_table, prompt_rows, trend_rows
+from tests.components.tabulation.tables import detector_table, full_table, prompt_rows, row, trend_rows
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
@@ -35,6 +35,14 @@ def test_it_says_whether_the_generated_images_help(tmp_path: Path) -> None:
     html = page(tmp_path, "fig5", detector_table())
     assert "bolt, patchcore, 1 shot: generated images +0.130 image AUROC against rotations" in html
     assert "n = 2: too small for an interval" in html
+
+
+def test_rows_tell_how_many_images_they_add(tmp_path: Path) -> None:
+    counts = [row(class_name=name, method="generated", measure="images", value=16) for name in ("bolt", "nut")]
+    html = page(tmp_path, "table1", pd.concat([detector_table(), pd.DataFrame(counts)]))
+    assert '<tr class="best"><td>patchcore</td><td>1 shot</td><td>generated, 16 images</td>' in html
+    assert "<td>none</td>" in html
+    assert "<h3>images</h3>" not in html
 
 
 def test_values_are_escaped(tmp_path: Path) -> None:

@@ -29,6 +29,15 @@ def test_baselines_come_first_whatever_the_order_of_the_cells() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("counts", "label"), [((1, 1), "generated, 1 image"), ((3, 7), "generated, 3 to 7 images"), ((), "generated")]
+)
+def test_a_line_tells_the_number_of_its_images(counts: tuple[int, ...], label: str) -> None:
+    images = [row(class_name="bolt", method="generated", measure="images", value=value) for value in counts]
+    found = lines(pd.concat([detector_table(), pd.DataFrame(images)]), "image_auroc")
+    assert [line.label for line in found] == ["none", "rotations", "augmented", label]
+
+
 def test_mean_over_classes_needs_a_seed_that_all_have() -> None:
     table = detector_table()
     table = table[~((table["class_name"] == "nut") & (table["seed"] == 1))]
