@@ -47,15 +47,22 @@ def by_shots(lines: Sequence[Line], title: str) -> "Figure":
 
 
 def scatter(pairs: "pd.DataFrame", title: str) -> "Figure":
-    """Gain of each set against a measure of it, a colour for each class, with Pearson's r (paper Fig. 2)."""
-    r = correlation(list(pairs["value"]), list(pairs["gain"]))
-    shown = "no correlation can be told" if r is None else f"Pearson's r = {r:.2f} over {len(pairs)} sets"
-    figure = empty_figure(f"{title} ({shown})", "gain in image AUROC over no added images")
-    for index, (name, own) in enumerate(pairs.groupby("class_name", sort=False)):
+    """Gain of each set against a measure of it, a colour for each class and detector, with Pearson's r (paper Fig. 2).
+
+    Every r is that within classes, shots, seeds and detectors; see `correlation`.
+    """
+    figure = empty_figure(f"{title} (within classes {_r(pairs)})", "gain in image AUROC over no added images")
+    for index, ((name, detector), own) in enumerate(pairs.groupby(["class_name", "detector"], sort=False)):
         marker = {"color": COLOURS[index % len(COLOURS)], "symbol": _SYMBOLS[index % len(_SYMBOLS)], "size": 8}
         texts = [f"seed {seed}, {method}" for seed, method in zip(own["seed"], own["method"], strict=True)]
-        figure.add_scatter(x=own["value"], y=own["gain"], text=texts, name=str(name), mode="markers", marker=marker)
+        label = f"{name}, {detector}: {_r(own)}"
+        figure.add_scatter(x=own["value"], y=own["gain"], text=texts, name=label, mode="markers", marker=marker)
     return figure
+
+
+def _r(pairs: "pd.DataFrame") -> str:
+    r = correlation(pairs)
+    return "no r can be told" if r is None else f"r = {round(r, 2) + 0.0:.2f}, {len(pairs)} sets"
 
 
 def trend(rows: "pd.DataFrame") -> "Figure":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.comparison import EXTRA_HEADS, KIND_METRICS
 from components.pages import figure_html, page_template, write_html
-from components.seeds import Spread
+from components.seeds import Gain, Spread
 from components.tabulation import figures, statistics
 from components.tabulation.descriptions import DESCRIPTIONS, OURS
 from components.tabulation.gather import COMPARED_PROMPTS, IMAGES, PROMPT_MEASURES
@@ -122,11 +122,21 @@ def _quality(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
 
 
 def _statements(results: "pd.DataFrame") -> Iterator[str]:
-    for (detector, shots, class_name), gain in statistics.gains(results, OURS).items():
-        yield (
-            f"{class_name}, {detector}, {shots_text(shots)}: generated images {gain.mean:+.3f} image AUROC against "
-            f"{gain.baseline}, the best baseline; {gain.statement}."
-        )
+    """Gain of the generated set over the best baseline, and over no added images, each with what may be said of it."""
+    over_none = statistics.gains(results, OURS, against=("none",))
+    for key, gain in statistics.gains(results, OURS).items():
+        yield _statement(key, gain, ", the best baseline")
+        if gain.baseline != "none" and key in over_none:
+            yield _statement(key, over_none[key], ", no added images")
+
+
+def _statement(key: tuple[str, int, str], gain: Gain, what: str) -> str:
+    detector, shots, class_name = key
+    name = "mean over the classes" if class_name == ALL_CLASSES else class_name
+    return (
+        f"{name}, {detector}, {shots_text(shots)}: generated images {gain.mean:+.3f} image AUROC against "
+        f"{gain.baseline}{what}; {gain.statement}."
+    )
 
 
 def _pictures(results: "pd.DataFrame") -> Iterator[tuple[str, str]]:

@@ -18,7 +18,9 @@ def is_final(node: Node, output: Path) -> bool:
         return True
     from components.quality.networks import NOT_TO_BE_HAD
 
-    return not any((figure["reason"] or "").startswith(NOT_TO_BE_HAD) for figure in read_json(output / QUALITY).values())
+    return not any(
+        (figure["reason"] or "").startswith(NOT_TO_BE_HAD) for figure in read_json(output / QUALITY).values()
+    )
 
 
 def _ingest(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:

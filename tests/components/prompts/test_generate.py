@@ -103,7 +103,9 @@ def test_the_default_rule_never_changes_the_best_prompt() -> None:
 def test_template_is_filled_in() -> None:
     config = Config(object="nut", outlier_rule="none", templates=("photograph of {word} on a {object} thread",))
 
-    (prompt,) = rank_prompts(config, PlaneEmbedder({"thread": 0.0, "nut": 0.0}), _IMAGE_VECTOR, _given("rust"))["prompt"]
+    (prompt,) = rank_prompts(config, PlaneEmbedder({"thread": 0.0, "nut": 0.0}), _IMAGE_VECTOR, _given("rust"))[
+        "prompt"
+    ]
 
     assert prompt == "photograph of rust on a nut thread"
 

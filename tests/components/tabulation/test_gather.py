@@ -4,7 +4,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from components.artifacts import EVALUATION, PROMPTS, QUALITY, RECORDS, REFERENCE_PROMPTS, TREND, write_json, write_table
+from components.artifacts import (
+    EVALUATION,
+    PROMPTS,
+    QUALITY,
+    RECORDS,
+    REFERENCE_PROMPTS,
+    TREND,
+    write_json,
+    write_table,
+)
 from components.comparison import EXTRA_HEADS, METRICS
 from components.tabulation.gather import gather, merge, read_results
 from tests.components.image_sets import write_added

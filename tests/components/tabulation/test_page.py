@@ -34,7 +34,18 @@ def test_every_experiment_has_a_page_with_its_tables(tmp_path: Path, name: str) 
 def test_it_says_whether_the_generated_images_help(tmp_path: Path) -> None:
     html = page(tmp_path, "fig5", detector_table())
     assert "bolt, patchcore, 1 shot: generated images +0.130 image AUROC against rotations" in html
+    assert "bolt, patchcore, 1 shot: generated images +0.230 image AUROC against none, no added images; n = 2" in html
+    assert "mean over the classes, patchcore, 1 shot: generated images +0.115 image AUROC against none" in html
     assert "n = 2: too small for an interval" in html
+
+
+def test_the_gain_over_no_added_images_is_told_once_with_its_interval(tmp_path: Path) -> None:
+    third = detector_table().query("seed == 0").assign(seed=2)
+    html = page(tmp_path, "fig5", pd.concat([detector_table(), third]))
+    own = [part for part in html.split("<li>") if part.startswith("nut, patchcore")]
+    assert len(own) == 1
+    assert "against none, the best baseline; 95% t-interval -0.3202 to +0.2535" in own[0]
+    assert "bolt, patchcore, 1 shot: generated images +0.253 image AUROC against none, no added images; 95% t-" in html
 
 
 def test_rows_tell_how_many_images_they_add(tmp_path: Path) -> None:
@@ -55,6 +66,23 @@ def test_trend_marks_the_best_iteration_of_each_seed() -> None:
     figure = figures.trend(trend_rows())
     best = [trace for trace in figure.data if trace.name == "best"]
     assert [list(trace.x) for trace in best] == [[1], [0]]
+
+
+def test_every_class_and_detector_has_its_own_r() -> None:
+    names = {"shots": 1, "seed": 0, "method": "x"}
+    sets = [
+        {"class_name": name, "detector": detector, **names, "value": base + step, "gain": base + sign * step}
+        for name, base in {"bolt": 0.0, "nut": 5.0}.items()
+        for detector, sign in {"patchcore": -1, "padim": 1}.items()
+        for step in range(3)
+    ]
+    figure = figures.scatter(pd.DataFrame(sets), "similarity")
+    assert figure.layout.xaxis.title.text == "similarity (within classes r = 0.00, 12 sets)"
+    assert [trace.name for trace in figure.data] == [
+        f"{name}, {detector}: r = {r}, 3 sets"
+        for name in ("bolt", "nut")
+        for detector, r in {"patchcore": "-1.00", "padim": "1.00"}.items()
+    ]
 
 
 def test_prompts_are_marked_in_both_panels() -> None:
