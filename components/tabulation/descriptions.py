@@ -78,7 +78,7 @@ DESCRIPTIONS: Mapping[str, Description] = {
         source="Fig. 8",
         question="How near are the candidate prompts to the object's name and to the image, and what do the best and "
         "the worst one select?",
-        paper="Cosines to the image from 0.17 (worst) to 0.33 (best), by CLIP; the worst is also far from the name.",
+        paper="Cosines to the image from 0.17 (worst) to 0.33 (best), by CLIP; to the name, best and worst differ too.",
         differs="L2 distances are left out of the figure: those of unit vectors follow from the cosines.",
     ),
     "fig9": Description(

@@ -51,7 +51,8 @@ def scatter(pairs: "pd.DataFrame", title: str) -> "Figure":
 
     Every r is that within classes, shots, seeds and detectors; see `correlation`.
     """
-    figure = empty_figure(f"{title} (within classes {_r(pairs)})", "gain in image AUROC over no added images")
+    x_title = f"{title}<br>within classes {_r(pairs)}"
+    figure = empty_figure(x_title, "gain in image AUROC over none", margin={"l": 60, "r": 20, "t": 20, "b": 75})
     for index, ((name, detector), own) in enumerate(pairs.groupby(["class_name", "detector"], sort=False)):
         marker = {"color": COLOURS[index % len(COLOURS)], "symbol": _SYMBOLS[index % len(_SYMBOLS)], "size": 8}
         texts = [f"seed {seed}, {method}" for seed, method in zip(own["seed"], own["method"], strict=True)]
@@ -89,9 +90,10 @@ def prompt_similarities(rows: "pd.DataFrame") -> "Figure":
     table = rows.pivot_table(index=["item", "note"], columns="measure", values="value", sort=False).reset_index()
     table = table.sort_values("cosine", ascending=False, ignore_index=True)
     table["place"] = table.index + 1
-    figure = empty_figure("", "to the word", height=560).set_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.06)
+    figure = empty_figure("", "cosine to the word", height=560)
+    figure.set_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.06)
     figure.update_xaxes(title="place by the cosine to the given images", row=2)
-    figure.update_yaxes(title="to the given images", row=2)
+    figure.update_yaxes(title="cosine to the images", row=2)
     for row, measure in enumerate(("text_cosine", "cosine"), start=1):
         for name, own, marker in _prompt_groups(table):
             shown = {"x": own["place"], "y": own[measure], "text": own["item"], "mode": "markers", "marker": marker}

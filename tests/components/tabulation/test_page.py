@@ -77,7 +77,7 @@ def test_every_class_and_detector_has_its_own_r() -> None:
         for step in range(3)
     ]
     figure = figures.scatter(pd.DataFrame(sets), "similarity")
-    assert figure.layout.xaxis.title.text == "similarity (within classes r = 0.00, 12 sets)"
+    assert figure.layout.xaxis.title.text == "similarity<br>within classes r = 0.00, 12 sets"
     assert [trace.name for trace in figure.data] == [
         f"{name}, {detector}: r = {r}, 3 sets"
         for name in ("bolt", "nut")
