@@ -20,7 +20,9 @@ Classes = Annotated[list[str], typer.Option("--classes", help="Paths of classes 
 Folder = Annotated[Path, typer.Option("--workdir", help="Folder of tables, pages and finished tasks.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="A setting, as in a line's YAML; may be repeated."),
+    typer.Option(
+        "--set", metavar="SECTION.FIELD=VALUE", help="A setting, as in a line's YAML, or of quality or text_guided."
+    ),
 ]
 Objects = Annotated[
     list[str] | None,
