@@ -83,7 +83,8 @@ def test_row_finds_the_defect_and_is_loaded_with_equal_scores(sets: Path, tmp_pa
 @pytest.mark.parametrize("name", ["padim", "cflow", "reverse_distillation", "efficientad"])
 def test_training_repeats_its_digits_and_another_seed_gives_others(sets: Path, name: str) -> None:
     images = ImageSet(sets / "reference")
-    given, steps = images.tensor(images.ids("train")), dict[str, Any].fromkeys(STEPS[name], 2)
+    given = images.tensor(images.ids("train"))
+    steps: dict[str, Any] = dict.fromkeys(STEPS[name], 2)
     first, again, other = (fit(given, Config(detector=name, seed=seed, **steps)).state_dict() for seed in (0, 0, 1))
     assert first.keys() == again.keys() == other.keys()
     assert [key for key in first if not torch.equal(first[key], again[key])] == []
