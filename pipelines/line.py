@@ -20,7 +20,7 @@ from components.storage import is_s3
 from components.vqgan.config import UNTRAINED
 from components.weights import pinned
 from pipelines.cron import check_cron
-from pipelines.parameters import SECTIONS, SHARED
+from pipelines.parameters import SECTIONS, SHARED, Section
 from pipelines.task_settings import Cluster, parse_cluster
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
@@ -262,6 +262,21 @@ def _config(prefix: str, content: Mapping[str, Any], shared: Mapping[str, Any], 
     values = {**_profile_values(prefix, given, profile), **given}
     if prefix == "dataset":
         values = _dataset(values, folder)
+    return section_config(prefix, section, values, shared)
+
+
+def section_config(prefix: str, section: Section, values: Mapping[str, Any], shared: Mapping[str, Any]) -> Any:
+    """Config of a section.
+
+    Args:
+        prefix: the section's name, for messages.
+        section: its fields.
+        values: those of known fields, as YAML has them.
+        shared: values of fields that several sections have; a section takes those that are its own.
+
+    Raises:
+        InputError: a value is wrong.
+    """
     for name, value in values.items():
         default = section.fields[name].default
         _check_type(f"{prefix}.{name}", value, type(default) if name != "uri" else str)

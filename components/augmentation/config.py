@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from components.errors import check, check_seed
 
+AUTOAUGMENT = "autoaugment"
 ROTATIONS = "rotations"
-POLICIES = ("photometric", "autoaugment", "randaugment", ROTATIONS)
+POLICIES = ("photometric", AUTOAUGMENT, "randaugment", ROTATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,8 @@ class Config:
     images: int = 16
     """N, spread evenly over the given images; raised to two for each where it is fewer."""
     strength: float = 1.0
-    """Scale of the photometric jitter; 0 copies the image."""
+    """Scale of the photometric jitter, 0 copies the image; with `randaugment`, of its magnitude, 9 of 30 at 1.
+    `rotations` ignores it, and `autoaugment` has fixed magnitudes and takes 1 alone."""
     orientation_free: bool = False
     """States that a good part may lie in any direction (a nut, a nozzle; not a transistor in its socket)."""
     seed: int = 0
@@ -36,4 +38,6 @@ class Config:
         check(self.policy != ROTATIONS or self.orientation_free, "augmentation.policy", self.policy, expected)
         check(1 <= self.images <= 1000, "augmentation.images", self.images, "1 to 1000")
         check(0 <= self.strength <= 3, "augmentation.strength", self.strength, "0 to 3")
+        expected = f"1: the magnitudes of {AUTOAUGMENT} are fixed"
+        check(self.policy != AUTOAUGMENT or self.strength == 1, "augmentation.strength", self.strength, expected)
         check_seed(self.seed)

@@ -93,5 +93,5 @@ def import_images(
 
     with stage("import", line) as run:
         config = run.configure(Config(uri=uri, image_size=image_size))
-        counts = import_images(images.path, config)
+        counts = import_images(images.path, config, dataset_digest)
         run.finish(images.path, {"dataset_digest": dataset_digest, **counts}, metrics)

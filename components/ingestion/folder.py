@@ -7,6 +7,7 @@ from typing import Any
 from components.artifacts import ImageSet, file_sha256, new_image_set
 from components.decode import decode_image
 from components.errors import InputError, check
+from components.ingestion.ingest import require_unchanged
 from components.ingestion.layouts import IMAGE_SUFFIXES
 from components.storage import local_folder
 
@@ -30,24 +31,27 @@ class Config:
         check(64 <= self.image_size <= 1024, "image_size", self.image_size, "64 to 1024 pixels")
 
 
-def import_images(destination: str | Path, config: Config) -> dict[str, Any]:
+def import_images(destination: str | Path, config: Config, expected_digest: str = "") -> dict[str, Any]:
     """Write the image set.
 
     Args:
         destination: artifact to write.
         config: settings.
+        expected_digest: digest that the folder must still have, or empty.
 
     Returns:
         Number of images, and the digest of the set.
 
     Raises:
         InputError: the folder is missing, holds no image, or one is damaged.
+        RuntimeError: the folder has changed since the expected digest was taken.
     """
-    with local_folder(config.uri, "images") as folder, new_image_set(destination) as (writer, _):
+    with local_folder(config.uri, "images", expected_digest) as folder, new_image_set(destination) as (writer, _):
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
             raise InputError(f"{config.uri}: no images, expected {' '.join(sorted(IMAGE_SUFFIXES))}")
         for index, path in enumerate(paths):
             image, _size = decode_image(path, config.image_size, f"image {path}")
             writer.add(image, id=f"image-{index:03d}", source=path.name, sha256=file_sha256(path))
+        require_unchanged(config.uri, expected_digest)
     return {"images": len(paths), "imported_digest": ImageSet(destination).digest}

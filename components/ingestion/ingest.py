@@ -38,8 +38,8 @@ def ingest_dataset(reference: str | Path, config: Config, expected_digest: str =
     Args:
         reference: artifact to write.
         config: settings.
-        expected_digest: digest that a data set in an object store must still have, or empty: the artifact is kept
-            for later runs under this digest.
+        expected_digest: digest that the data set must still have, or empty: the artifact is kept for later runs under
+            this digest.
 
     Returns:
         Counts per split and label, and the digest of the set.
@@ -53,7 +53,18 @@ def ingest_dataset(reference: str | Path, config: Config, expected_digest: str =
         defect_types = read_defect_types(root) if config.layout == LOCO else {}
         for source in draw_shots(sources, config):
             _add(writer, source, root, defect_types, config.image_size)
+        require_unchanged(config.uri, expected_digest)
     return _counts(ImageSet(reference))
+
+
+def require_unchanged(uri: str, expected_digest: str) -> None:
+    """Check the digest of a local folder that has been read; what comes from an object store is checked when fetched.
+
+    Raises:
+        RuntimeError: it is not the expected one.
+    """
+    if expected_digest and not storage.is_s3(uri) and dataset_digest(uri) != expected_digest:
+        raise RuntimeError(f"{uri}: the data set changed after the run began; run again")
 
 
 def draw_shots(sources: list[SourceImage], config: Config) -> list[SourceImage]:

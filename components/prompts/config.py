@@ -30,7 +30,8 @@ class Config:
     depth: int = 2
     """Steps followed along hypernyms and hyponyms."""
     outlier_rule: str = "quantile"
-    """`quantile` drops the farthest candidates, `paper` keeps d > `outlier_distance` as printed, `none` keeps all."""
+    """`quantile` drops the farthest candidates, `paper` keeps d > `outlier_distance` as printed, `none` keeps all.
+    The farthest have the lowest cosine, so `quantile` never changes the best prompt; see `kept_by_rule`."""
     outlier_quantile: float = 0.9
     """Candidates with an L2 distance above this quantile of all are dropped by the rule `quantile`."""
     outlier_distance: float = 0.5

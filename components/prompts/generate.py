@@ -59,7 +59,7 @@ def mean_image_vector(embedder: Embedder, images: "Tensor") -> "Tensor":
 def rank_prompts(
     config: Config, embedder: Embedder, image_vector: "Tensor", words: Sequence[RelatedWord]
 ) -> "pd.DataFrame":
-    """Candidate prompts with distances to the image, best first; dropped candidates follow the kept ones.
+    """Candidate prompts with distances to the image and the word, best first; dropped ones follow the kept ones.
 
     Args:
         config: templates and outlier rule.
@@ -76,7 +76,7 @@ def rank_prompts(
     prompts = [template.format(object=config.object, word=word.word) for template, word in pairs]
     table = pd.DataFrame([asdict(word) for _, word in pairs])
     table.insert(0, "prompt", prompts)
-    table = table.assign(**_distances(prompts, embedder, image_vector))
+    table = table.assign(**_distances(prompts, config.object, embedder, image_vector))
     table["kept"] = kept_by_rule(table["l2"], config)
     if not table["kept"].any():
         raise InputError(f"prompts.outlier_rule: {config.outlier_rule!r} dropped all {len(table)} candidates")
@@ -86,7 +86,7 @@ def rank_prompts(
 
 
 def reference_table(ranking: "pd.DataFrame", object: str, embedder: Embedder, image_vector: "Tensor") -> "pd.DataFrame":
-    """The prompts that the paper compares (Table 2, Fig. 8), with the columns kind, prompt, l2 and cosine.
+    """The prompts that the paper compares (Table 2, Fig. 8): columns kind, prompt, l2, cosine and text_cosine.
 
     Args:
         ranking: result of `rank_prompts`.
@@ -98,15 +98,16 @@ def reference_table(ranking: "pd.DataFrame", object: str, embedder: Embedder, im
 
     prompts = reference_prompts(ranking, object)
     table = pd.DataFrame({"kind": list(prompts), "prompt": list(prompts.values())})
-    return table.assign(**_distances(list(prompts.values()), embedder, image_vector))
+    return table.assign(**_distances(list(prompts.values()), object, embedder, image_vector))
 
 
-def _distances(prompts: Sequence[str], embedder: Embedder, image_vector: "Tensor") -> dict[str, Any]:
-    """L2 distance and cosine of texts to the image vector."""
-    vectors = embedder.embed_texts(prompts)
+def _distances(prompts: Sequence[str], object: str, embedder: Embedder, image_vector: "Tensor") -> dict[str, Any]:
+    """L2 distance and cosine of texts to the image vector, and cosine to the object's name (paper Fig. 8)."""
+    vectors, word = embedder.embed_texts(prompts), embedder.embed_texts([object])[0]
     return {
         "l2": (vectors - image_vector).norm(dim=1).double().numpy(),
         "cosine": (vectors @ image_vector).double().numpy(),
+        "text_cosine": (vectors @ word).double().numpy(),
     }
 
 
@@ -114,7 +115,9 @@ def kept_by_rule(distances: "pd.Series[float]", config: Config) -> "pd.Series[bo
     """Which candidates the outlier rule keeps, by their L2 distances to the image.
 
     `paper` is S^p = {S_j : d(S_j, I^o) > 0.5} as printed in section 4.1.1. Unit vectors of unlike things are
-    farther apart than that, so it removes nothing; `quantile` removes the farthest candidates.
+    farther apart than that, so it removes nothing. `quantile` removes the farthest candidates. For unit vectors
+    d^2 = 2 - 2 cos, so these are the ones with the lowest cosine: the rule marks outliers in the ranking, and never
+    changes the best prompt, which has the highest. Only `paper` could, for a text nearer than its distance.
     """
     if config.outlier_rule == "paper":
         return distances > config.outlier_distance

@@ -15,6 +15,9 @@ from components.quality.scores import FeatureNetwork
 
 Network = TypeVar("Network")
 
+NOT_TO_BE_HAD = "not to be had"
+"""Start of the reason where named weights could not be fetched, which another time they may be."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
@@ -59,7 +62,7 @@ def _network(build: Callable[[str], Network], reference: str, field: str) -> Net
     try:
         weights.fetch(reference)
     except (InputError, OSError) as error:
-        return Missing(reason=f"not to be had: {' '.join(str(error).split())}")
+        return Missing(reason=f"{NOT_TO_BE_HAD}: {' '.join(str(error).split())}")
     return build(reference)
 
 

@@ -29,7 +29,9 @@ DESCRIPTIONS: Mapping[str, Description] = {
         question="Which added images help a detector: pictures of the web, images of text alone, or the generated set?",
         paper="Hazelnut, one given image, PatchCore, image / pixel AUROC: original 88.3 / 94.3, web image 84.8 / 93.1, "
         "VQGAN-CLIP 64.8 to 81.4, generated 93.3 / 94.6.",
-        differs="VQGAN-CLIP is guided by the line's embedder, and by the best prompt in place of GPT-4's caption.",
+        differs="VQGAN-CLIP is guided by the line's embedder, and by the best prompt in place of GPT-4's caption. "
+        "The rows add unequal numbers of images, as in the paper: each tells its own, rotations add 7 turned copies of "
+        "each given image by default, and a further row has as many generated images as VQGAN-CLIP has.",
     ),
     "table2": Description(
         title="Image quality by prompt",
@@ -53,7 +55,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         question="Do sets help more when they are nearer to the given image, or more varied?",
         paper="Both correlate with the gain.",
         differs="The sets are those of all iterations of each loop; similarity is the cosine of the embedder's image "
-        "vectors, variance the mean standard deviation of a pixel over the set.",
+        "vectors, variance the mean standard deviation of a pixel over the set. Pearson's r is that of differences "
+        "from the mean of each class, number of given images, seed and detector: no difference between these makes it.",
     ),
     "fig5": Description(
         title="Detectors and shots",
@@ -73,8 +76,10 @@ DESCRIPTIONS: Mapping[str, Description] = {
     "fig8": Description(
         title="Prompts",
         source="Fig. 8",
-        question="How far are the candidate prompts from the image, and what do the best and the worst one select?",
-        paper="Cosines from 0.17 (worst) to 0.33 (best), by CLIP.",
+        question="How near are the candidate prompts to the object's name and to the image, and what do the best and "
+        "the worst one select?",
+        paper="Cosines to the image from 0.17 (worst) to 0.33 (best), by CLIP; to the name, best and worst differ too.",
+        differs="L2 distances are left out of the figure: those of unit vectors follow from the cosines.",
     ),
     "fig9": Description(
         title="Similarity over iterations",

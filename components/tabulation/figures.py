@@ -1,9 +1,10 @@
 """Plotly figures of the experiments' pages: the paper's figures, made again."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.pages import COLOURS, empty_figure
+from components.tabulation.gather import COMPARED_PROMPTS
 from components.tabulation.statistics import ALL_CLASSES, Line, correlation
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def bars(lines: Sequence[Line], title: str, groups: Sequence[str]) -> "Figure":
             x=[name for name, _ in shown],
             y=[found.mean for _, found in shown],
             error_y={"type": "data", "array": [found.sd or 0 for _, found in shown], "thickness": 1, "width": 3},
-            name=line.method,
+            name=line.label,
             marker={"color": COLOURS[index % len(COLOURS)], "pattern": {"shape": _pattern(index)}},
         )
     return _from_the_lowest(figure, [found.mean for line in lines for found in line.cells.values() if found])
@@ -46,15 +47,23 @@ def by_shots(lines: Sequence[Line], title: str) -> "Figure":
 
 
 def scatter(pairs: "pd.DataFrame", title: str) -> "Figure":
-    """Gain of each set against a measure of it, a colour for each class, with Pearson's r (paper Fig. 2)."""
-    r = correlation(list(pairs["value"]), list(pairs["gain"]))
-    shown = "no correlation can be told" if r is None else f"Pearson's r = {r:.2f} over {len(pairs)} sets"
-    figure = empty_figure(f"{title} ({shown})", "gain in image AUROC over no added images")
-    for index, (name, own) in enumerate(pairs.groupby("class_name", sort=False)):
+    """Gain of each set against a measure of it, a colour for each class and detector, with Pearson's r (paper Fig. 2).
+
+    Every r is that within classes, shots, seeds and detectors; see `correlation`.
+    """
+    x_title = f"{title}<br>within classes {_r(pairs)}"
+    figure = empty_figure(x_title, "gain in image AUROC over none", margin={"l": 60, "r": 20, "t": 20, "b": 75})
+    for index, ((name, detector), own) in enumerate(pairs.groupby(["class_name", "detector"], sort=False)):
         marker = {"color": COLOURS[index % len(COLOURS)], "symbol": _SYMBOLS[index % len(_SYMBOLS)], "size": 8}
         texts = [f"seed {seed}, {method}" for seed, method in zip(own["seed"], own["method"], strict=True)]
-        figure.add_scatter(x=own["value"], y=own["gain"], text=texts, name=str(name), mode="markers", marker=marker)
+        label = f"{name}, {detector}: {_r(own)}"
+        figure.add_scatter(x=own["value"], y=own["gain"], text=texts, name=label, mode="markers", marker=marker)
     return figure
+
+
+def _r(pairs: "pd.DataFrame") -> str:
+    r = correlation(pairs)
+    return "no r can be told" if r is None else f"r = {round(r, 2) + 0.0:.2f}, {len(pairs)} sets"
 
 
 def trend(rows: "pd.DataFrame") -> "Figure":
@@ -73,26 +82,37 @@ def trend(rows: "pd.DataFrame") -> "Figure":
     return figure
 
 
-def prompt_distances(rows: "pd.DataFrame") -> "Figure":
-    """L2 distance and cosine of every candidate prompt to the given image, best and worst marked (paper Fig. 8)."""
+def prompt_similarities(rows: "pd.DataFrame") -> "Figure":
+    """Cosine of the candidate prompts to the object's name, and below to the given images (paper Fig. 8).
+
+    They are in the order of the latter; marked are the best and the worst one, the word alone and the naive prompt.
+    """
     table = rows.pivot_table(index=["item", "note"], columns="measure", values="value", sort=False).reset_index()
-    dropped = table["note"].str.contains("dropped")
-    figure = empty_figure("L2 distance to the given image", "cosine to the given image")
-    for name, own, colour in (("kept", table[~dropped], COLOURS[1]), ("dropped", table[dropped], COLOURS[0])):
-        marker = {"color": colour, "size": 7, "opacity": 0.7}
-        figure.add_scatter(x=own["l2"], y=own["cosine"], text=own["item"], name=name, mode="markers", marker=marker)
-    kept = table[~dropped]
-    for name, found, colour in _ends(kept, table):
-        marker = {"color": colour, "size": 13, "symbol": "star"}
-        figure.add_scatter(
-            x=[found["l2"]], y=[found["cosine"]], mode="markers", marker=marker, name=f"{name}: {found['item']}"
-        )
+    table = table.sort_values("cosine", ascending=False, ignore_index=True)
+    table["place"] = table.index + 1
+    figure = empty_figure("", "cosine to the word", height=560)
+    figure.set_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.06)
+    figure.update_xaxes(title="place by the cosine to the given images", row=2)
+    figure.update_yaxes(title="cosine to the images", row=2)
+    for row, measure in enumerate(("text_cosine", "cosine"), start=1):
+        for name, own, marker in _prompt_groups(table):
+            shown = {"x": own["place"], "y": own[measure], "text": own["item"], "mode": "markers", "marker": marker}
+            figure.add_scatter(**shown, name=name, legendgroup=name, showlegend=row == 1, row=row, col=1)
     return figure
 
 
-def _ends(kept: "pd.DataFrame", table: "pd.DataFrame") -> "Iterator[tuple[str, pd.Series[float], str]]":
-    yield "best", kept.iloc[int(kept["cosine"].argmax())], COLOURS[5]
-    yield "worst", table.iloc[int(table["cosine"].argmin())], COLOURS[6]
+def _prompt_groups(table: "pd.DataFrame") -> "Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]":
+    """Name, prompts and marker of each group; the marked prompts come last, over the others."""
+    candidates, dropped = ~table["note"].isin(list(COMPARED_PROMPTS.values())), table["note"].str.contains("dropped")
+    kept = table[candidates & ~dropped]
+    for name, own, colour in (("kept", kept, COLOURS[1]), ("dropped", table[candidates & dropped], COLOURS[0])):
+        yield name, own, {"color": colour, "size": 7, "opacity": 0.6}
+    ends = {"best": kept["cosine"].idxmax(), "worst": table[candidates]["cosine"].idxmin()}
+    for name, index, colour in zip(ends, ends.values(), (COLOURS[5], COLOURS[6]), strict=True):
+        found = table.loc[[index]]
+        yield f"{name}: {found['item'].iloc[0]}", found, {"color": colour, "size": 13, "symbol": "star"}
+    for note, colour in zip(COMPARED_PROMPTS.values(), (COLOURS[4], COLOURS[3]), strict=True):
+        yield note, table[table["note"] == note], {"color": colour, "size": 11, "symbol": "diamond"}
 
 
 def _pattern(index: int) -> str:

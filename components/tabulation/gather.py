@@ -9,6 +9,7 @@ from components.artifacts import (
     PROMPTS,
     QUALITY,
     RECORDS,
+    REFERENCE_PROMPTS,
     TREND,
     ImageSet,
     new_directory,
@@ -26,6 +27,14 @@ RESULTS = "results.parquet"
 COLUMNS = ("class_name", "shots", "seed", "detector", "method", "measure", "item", "value", "note", "picture")
 """Columns of the table: the cell's names, the measure, what it is of where there are several (a defect type, an
 iteration, a prompt), its value or the reason why there is none, and a data URI for a picture."""
+
+PROMPT_MEASURES = ("l2", "cosine", "text_cosine")
+"""Measures of a prompt: L2 distance and cosine to the given images, and cosine to the object's name."""
+COMPARED_PROMPTS = {"word": "only word", "naive": "naive prompt"}
+"""Notes, by their kind, of the prompts that are no candidates; a candidate's note is its relation."""
+
+IMAGES = "images"
+"""Measure of an image set: the number of its images."""
 
 _SHOWN = 8
 
@@ -107,15 +116,23 @@ def _trend(path: Path) -> Iterable[Row]:
 
 def _prompts(path: Path) -> Iterable[Row]:
     for row in read_table(path / PROMPTS).itertuples():
-        note = f"{row.relation}{'' if row.kept else ', dropped'}"
-        for measure in ("l2", "cosine"):
-            yield {"measure": measure, "item": row.prompt, "value": getattr(row, measure), "note": note}
+        yield from _distances(row, f"{row.relation}{'' if row.kept else ', dropped'}")
+    for row in read_table(path / REFERENCE_PROMPTS).itertuples():
+        if row.kind in COMPARED_PROMPTS:
+            yield from _distances(row, COMPARED_PROMPTS[str(row.kind)])
+
+
+def _distances(row: Any, note: str) -> Iterable[Row]:
+    for measure in PROMPT_MEASURES:
+        yield {"measure": measure, "item": row.prompt, "value": getattr(row, measure), "note": note}
 
 
 def _pictures(path: Path) -> Iterable[Row]:
+    """A contact sheet of the set's first images, and how many there are."""
     images = ImageSet(path)
-    shown = [images.image(id) for id in images.ids("train", "good")[:_SHOWN]]
-    yield {"measure": "picture", "picture": contact_sheet(shown)}
+    ids = images.ids("train", "good")
+    yield {"measure": "picture", "picture": contact_sheet([images.image(id) for id in ids[:_SHOWN]])}
+    yield {"measure": IMAGES, "value": float(len(ids))}
 
 
 READERS: Mapping[str, Callable[[Path], Iterable[Row]]] = {

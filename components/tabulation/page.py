@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from components.comparison import EXTRA_HEADS, KIND_METRICS
 from components.pages import figure_html, page_template, write_html
-from components.seeds import Spread
+from components.seeds import Gain, Spread
 from components.tabulation import figures, statistics
 from components.tabulation.descriptions import DESCRIPTIONS, OURS
+from components.tabulation.gather import COMPARED_PROMPTS, IMAGES, PROMPT_MEASURES
 from components.tabulation.statistics import ALL_CLASSES, Line
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ def write_page(name: str, results: "pd.DataFrame", settings: dict[str, str], pat
 
 def _figures(name: str, results: "pd.DataFrame") -> "Iterator[tuple[str, Figure]]":
     """Title and figure: what the paper draws first, then the detectors' figures."""
-    trend = results[(results["measure"] == "cosine") & results["item"].str.fullmatch(r"\d+")]
-    prompts = results[results["measure"].isin(["l2", "cosine"]) & ~results["item"].str.fullmatch(r"\d+")]
+    trend = results[(results["measure"] == "cosine") & (results["note"] == "")]
+    prompts = results[results["measure"].isin(PROMPT_MEASURES) & (results["note"] != "")]
     for found, own in trend.groupby("class_name", sort=False):
         yield f"{found}: similarity over iterations", figures.trend(own)
     for (class_name, seed), own in prompts.groupby(["class_name", "seed"], sort=False):
-        yield f"{class_name}, seed {seed}: candidate prompts", figures.prompt_distances(own)
+        yield f"{class_name}, seed {seed}: candidate prompts", figures.prompt_similarities(own)
     if name == "fig2":
         for measure, title in {
             "embedding_similarity": "similarity to the given images",
@@ -103,7 +104,7 @@ def _table(head: str, lines: Sequence[Line]) -> dict[str, Any]:
     if len(columns) > 1:
         columns = [*columns, ALL_CLASSES]
     rows = [
-        {"names": [line.detector, shots_text(line.shots), line.method], "ours": line.method == OURS,
+        {"names": [line.detector, shots_text(line.shots), line.label], "ours": line.method == OURS,
          "cells": [spread_text(line.cells.get(name)) for name in columns]}
         for line in lines
     ]  # fmt: skip
@@ -112,7 +113,8 @@ def _table(head: str, lines: Sequence[Line]) -> dict[str, Any]:
 
 def _quality(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
     """Measures of image sets, one table each."""
-    measures = results[(results["detector"] == "") & (results["item"] == "") & (results["measure"] != "picture")]
+    others = ["picture", IMAGES]
+    measures = results[(results["detector"] == "") & (results["item"] == "") & ~results["measure"].isin(others)]
     for measure in dict.fromkeys(measures["measure"]):
         lines = statistics.lines(results, measure)
         if lines:
@@ -120,11 +122,21 @@ def _quality(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
 
 
 def _statements(results: "pd.DataFrame") -> Iterator[str]:
-    for (detector, shots, class_name), gain in statistics.gains(results, OURS).items():
-        yield (
-            f"{class_name}, {detector}, {shots_text(shots)}: generated images {gain.mean:+.3f} image AUROC against "
-            f"{gain.baseline}, the best baseline; {gain.statement}."
-        )
+    """Gain of the generated set over the best baseline, and over no added images, each with what may be said of it."""
+    over_none = statistics.gains(results, OURS, against=("none",))
+    for key, gain in statistics.gains(results, OURS).items():
+        yield _statement(key, gain, ", the best baseline")
+        if gain.baseline != "none" and key in over_none:
+            yield _statement(key, over_none[key], ", no added images")
+
+
+def _statement(key: tuple[str, int, str], gain: Gain, what: str) -> str:
+    detector, shots, class_name = key
+    name = "mean over the classes" if class_name == ALL_CLASSES else class_name
+    return (
+        f"{name}, {detector}, {shots_text(shots)}: generated images {gain.mean:+.3f} image AUROC against "
+        f"{gain.baseline}{what}; {gain.statement}."
+    )
 
 
 def _pictures(results: "pd.DataFrame") -> Iterator[tuple[str, str]]:
@@ -135,7 +147,7 @@ def _pictures(results: "pd.DataFrame") -> Iterator[tuple[str, str]]:
 
 def _prompts(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
     """Best and worst prompt of each class and seed."""
-    chosen = results[(results["measure"] == "cosine") & ~results["item"].str.fullmatch(r"\d+")]
+    chosen = results[(results["measure"] == "cosine") & ~results["note"].isin(["", *COMPARED_PROMPTS.values()])]
     for (class_name, seed), own in chosen.groupby(["class_name", "seed"], sort=False):
         kept = own[~own["note"].str.contains("dropped")]
         best, worst = kept.iloc[int(kept["value"].argmax())], own.iloc[int(own["value"].argmin())]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.comparison import GENERATED
 from components.seeds import Gain, Spread, paired_gain, spread
+from components.tabulation.gather import IMAGES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,9 @@ BASELINES = ("none", "rotations", "augmented")
 ALL_CLASSES = "mean"
 """Column of the mean over the classes."""
 
+_GROUP = ["class_name", "shots", "seed", "detector"]
+_DIGITS = 12
+
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -24,6 +28,8 @@ class Line:
     detector: str
     shots: int
     method: str
+    label: str
+    """The method, with the number of its images where the table has it."""
     cells: Mapping[str, Spread | None]
     """By class, and `ALL_CLASSES`: of that mean, `sd` is over the seeds that all classes have."""
 
@@ -32,29 +38,59 @@ def lines(results: "pd.DataFrame", measure: str, item: str = "") -> list[Line]:
     """Rows of the table of one measure: the baselines of each detector first, the rest in the order of the cells."""
     chosen = _values(results, measure, item)
     names = ["detector", "shots", "method"]
+    images = _values(results, IMAGES)
     found = []
     for detector, shots, method in sorted(chosen[names].drop_duplicates().itertuples(index=False), key=_order):
         own = chosen[(chosen["detector"] == detector) & (chosen["shots"] == shots) & (chosen["method"] == method)]
         classes = {str(name): spread(list(part["value"])) for name, part in own.groupby("class_name", sort=False)}
         cells = {**classes, ALL_CLASSES: _over_classes(own)}
-        found.append(Line(detector=str(detector), shots=int(shots), method=str(method), cells=cells))
+        label = _label(str(method), images[(images["shots"] == shots) & (images["method"] == method)]["value"])
+        found.append(Line(detector=str(detector), shots=int(shots), method=str(method), label=label, cells=cells))
     return found
 
 
-def gains(results: "pd.DataFrame", method: str, measure: str = "image_auroc") -> dict[tuple[str, int, str], Gain]:
-    """Gain of a method over the best baseline, paired by seed, by detector, shots and class."""
+def _label(method: str, images: "pd.Series[float]") -> str:
+    """`METHOD, 16 images`; `METHOD, 3 to 7 images` where classes have other numbers."""
+    if images.empty:
+        return method
+    least, most = int(images.min()), int(images.max())
+    count = str(most) if least == most else f"{least} to {most}"
+    return f"{method}, {count} image{'' if count == '1' else 's'}"
+
+
+def gains(
+    results: "pd.DataFrame", method: str, measure: str = "image_auroc", against: Sequence[str] = BASELINES
+) -> dict[tuple[str, int, str], Gain]:
+    """Gain of a method over the best of some baselines, paired by seed, by detector, shots and class.
+
+    Where there are several classes, `ALL_CLASSES` is one more: the mean over them, for the seeds that all have.
+    """
     chosen = _values(results, measure)
+    chosen = chosen[chosen["method"].isin([method, *against])]
     found = {}
-    for (detector, shots, class_name), own in chosen.groupby(["detector", "shots", "class_name"], sort=False):
-        by_method = {
-            GENERATED if name == method else str(name): dict(zip(part["seed"], part["value"], strict=True))
-            for name, part in own.groupby("method", sort=False)
-            if name == method or name in BASELINES
-        }
-        gain = paired_gain(by_method)
-        if gain is not None:
-            found[str(detector), int(str(shots)), str(class_name)] = gain
+    for (detector, shots), own in chosen.groupby(["detector", "shots"], sort=False):
+        parts = {str(name): part for name, part in own.groupby("class_name", sort=False)}
+        if len(parts) > 1:
+            parts[ALL_CLASSES] = _means(own)
+        for class_name, part in parts.items():
+            gain = paired_gain(_by_seed(part, method))
+            if gain is not None:
+                found[str(detector), int(str(shots)), class_name] = gain
     return found
+
+
+def _by_seed(own: "pd.DataFrame", method: str) -> dict[str, dict[int, float]]:
+    """Values by seed of each method; the one whose gain is asked for is called generated."""
+    return {
+        GENERATED if name == method else str(name): dict(zip(part["seed"], part["value"], strict=True))
+        for name, part in own.groupby("method", sort=False)
+    }
+
+
+def _means(own: "pd.DataFrame") -> "pd.DataFrame":
+    """Mean over the classes of each method and seed that all of them have."""
+    table: Any = own.pivot_table(index=["method", "seed"], columns="class_name", values="value", sort=False).dropna()
+    return table.mean(axis=1).rename("value").reset_index()  # type: ignore[no-any-return]
 
 
 def missing(results: "pd.DataFrame") -> list[tuple[str, str]]:
@@ -63,29 +99,40 @@ def missing(results: "pd.DataFrame") -> list[tuple[str, str]]:
     return list(dict.fromkeys(zip(empty["measure"], empty["note"], strict=True)))
 
 
-def correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Pearson's r, or None for fewer than three pairs or where one does not vary."""
+def correlation(pairs: "pd.DataFrame") -> float | None:
+    """Pearson's r of `value` and `gain`, each less its mean over the sets of one class, shots, seed and detector.
+
+    Without that, classes that are easier and have other values make a correlation of their own, of any sign.
+
+    Args:
+        pairs: rows of `paired`.
+
+    Returns:
+        None where fewer than two differences within the groups are left, or one of both does not vary in them.
+    """
     import numpy as np
 
-    if len(first) < 3 or np.std(first) == 0 or np.std(second) == 0:
+    groups = pairs.groupby(_GROUP)[["value", "gain"]]
+    # Rounding leaves of a group of equal values what is no zero, and would correlate with anything.
+    centred = (pairs[["value", "gain"]] - groups.transform("mean")).round(_DIGITS)
+    if len(pairs) - groups.ngroups < 2 or (centred.std() == 0).any():
         return None
-    return float(np.corrcoef(first, second)[0, 1])
+    return float(np.corrcoef(centred["value"], centred["gain"])[0, 1])
 
 
 def paired(results: "pd.DataFrame", measure: str) -> "pd.DataFrame":
     """Each generated set's gain in image AUROC over no added images beside a measure of its quality.
 
     Returns:
-        Columns `class_name`, `detector`, `seed`, `method`, `gain`, `value`.
+        Columns `class_name`, `shots`, `seed`, `detector`, `method`, `gain`, `value`.
     """
-    keys = ["class_name", "shots", "seed", "detector"]
     auroc = _values(results, "image_auroc")
-    plain = auroc[auroc["method"] == "none"][[*keys, "value"]].rename(columns={"value": "plain"})
-    table = auroc[~auroc["method"].isin(BASELINES)].merge(plain, on=keys)
+    plain = auroc[auroc["method"] == "none"][[*_GROUP, "value"]].rename(columns={"value": "plain"})
+    table = auroc[~auroc["method"].isin(BASELINES)].merge(plain, on=_GROUP)
     table["gain"] = table["value"] - table["plain"]
     quality = _values(results, measure)[["class_name", "shots", "seed", "method", "value"]]
     joined = table.drop(columns=["value", "plain"]).merge(quality, on=["class_name", "shots", "seed", "method"])
-    return joined[["class_name", "detector", "seed", "method", "gain", "value"]]
+    return joined[[*_GROUP, "method", "gain", "value"]]
 
 
 def _order(names: tuple[str, int, str]) -> tuple[str, float, int]:
@@ -100,5 +147,5 @@ def _values(results: "pd.DataFrame", measure: str, item: str = "") -> "pd.DataFr
 
 def _over_classes(own: "pd.DataFrame") -> Spread | None:
     """Spread, over the seeds that every class has, of the mean over classes; None where no seed is in all."""
-    table: Any = own.pivot_table(index="seed", columns="class_name", values="value").dropna()
-    return spread(list(table.mean(axis=1))) if len(table) else None
+    means = list(_means(own)["value"])
+    return spread(means) if means else None

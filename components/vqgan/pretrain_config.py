@@ -54,7 +54,7 @@ class PretrainConfig:
     image_side: int = 1024
     """Longest side in pixels at which images are kept in memory; larger ones are scaled down when read."""
     colour_jitter: float = 0.2
-    """Largest relative change of brightness, contrast and saturation; a third of it for the hue."""
+    """Largest relative change of contrast, of saturation, and of each colour channel's brightness."""
     held_out: float = 0.1
     """Share of the images that are not trained on and give the figures; at least one."""
     perceptual: str = "efficientnet"

@@ -20,7 +20,9 @@ Classes = Annotated[list[str], typer.Option("--classes", help="Paths of classes 
 Folder = Annotated[Path, typer.Option("--workdir", help="Folder of tables, pages and finished tasks.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="A setting, as in a line's YAML; may be repeated."),
+    typer.Option(
+        "--set", metavar="SECTION.FIELD=VALUE", help="A setting, as in a line's YAML, or of quality or text_guided."
+    ),
 ]
 Objects = Annotated[
     list[str] | None,
@@ -85,16 +87,16 @@ def experiment(
         write_package(package, name, found, request.summary(), cluster_defaults)
         console.print(str(package), soft_wrap=True)
     elif plan:
-        _print_plan(found, workdir)
+        _print_plan(found, workdir, jobs)
     else:
         _run(name, found, request.summary(), workdir, jobs)
 
 
-def _print_plan(cells: "Sequence[Cell]", workdir: Path) -> None:
+def _print_plan(cells: "Sequence[Cell]", workdir: Path, jobs: int) -> None:
     from pipelines.experiments.local import store_of
     from pipelines.experiments.nodes import in_order
 
-    store = store_of(workdir)
+    store = store_of(workdir, jobs)
     table = Table("class", "given", "seed", "method", "what", "state", title=f"{len(cells)} cells")
     for cell in cells:
         state = "finished" if store.finished(cell.node) else "to do"

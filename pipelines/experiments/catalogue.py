@@ -38,15 +38,24 @@ def _compared(group: Group) -> Iterator[Cell]:
 
 
 def _table1(group: Group) -> Iterator[Cell]:
-    yield from _compared(group)
+    yield group.baselines()
+    yield group.cell(group.augmented, "pictures", "augmented")
     for name in group.study.extra:
-        yield group.generated(group.further(name), name)
-        yield group.cell(group.further(name), "pictures", name)
+        yield from _shown(group, group.further(name), name)
     for kind in ("word", "naive", "best"):
         method = f"VQGAN-CLIP ({_PROMPT_METHODS[kind] if kind != 'best' else 'best prompt'})"
-        yield group.generated(group.from_text(kind), method)
-        yield group.cell(group.from_text(kind), "pictures", method)
-    yield group.cell(_ours(group), "pictures", OURS)
+        yield from _shown(group, group.from_text(kind), method)
+    count = group.study.text_guided.images
+    if count != group.generated_images:
+        candidates = group.candidates(images=max(count, group.config("generator").images))
+        yield from _shown(group, group.selected(candidates, images=count), f"{OURS}, as many as VQGAN-CLIP")
+    yield from _shown(group, _ours(group), OURS)
+
+
+def _shown(group: Group, images: Node, method: str) -> Iterator[Cell]:
+    """Detectors on an image set, and the set itself, by which its images are counted too."""
+    yield group.generated(images, method)
+    yield group.cell(images, "pictures", method)
 
 
 def _table2(group: Group) -> Iterator[Cell]:

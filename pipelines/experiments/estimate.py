@@ -62,6 +62,8 @@ def work(node: Node) -> float:
     if node.stage == "generator":
         images = 2 * config.steps * config.batch_size * config.accumulate + config.images
         return float(scale * config.iterations * images)
+    if node.stage == "text_guided":
+        return float(scale * config.images * config.steps)
     if node.stage == "selection":
         loop = node.inputs["candidates"].config
         return float(loop.iterations * (config.images or loop.images))

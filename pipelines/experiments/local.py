@@ -13,7 +13,7 @@ from components.tabulation.page import write_page
 from components.vqgan.checkpoint import CHECKPOINTS
 from pipelines.experiments.estimate import family
 from pipelines.experiments.nodes import Cell, Node, in_order
-from pipelines.experiments.running import Store, run_nodes
+from pipelines.experiments.running import Store, run_nodes, threads_of_task
 from pipelines.workdir import FINISHED, open_workdir
 
 _OWNER = "experiments"
@@ -31,9 +31,9 @@ class Result:
     page: Path
 
 
-def store_of(workdir: Path) -> Store:
-    """Finished tasks below a working folder."""
-    return Store(root=workdir.resolve() / "tasks")
+def store_of(workdir: Path, jobs: int) -> Store:
+    """Finished tasks below a working folder that computed on as many threads as each of `jobs` tasks at once does."""
+    return Store(root=workdir.resolve() / "tasks", threads=threads_of_task(jobs))
 
 
 def run_experiment(
@@ -55,8 +55,8 @@ def run_experiment(
         KeyboardInterrupt: the run was interrupted; the same call goes on.
     """
     nodes = in_order(cells)
-    store = store_of(workdir)
-    with open_workdir(workdir, _OWNER) as folder, _checkpoints(folder.checkpoints):
+    store = store_of(workdir, jobs)
+    with open_workdir(workdir, _OWNER) as folder, _checkpoints(folder.checkpoints, store.threads):
         run_id = folder.begin(_OWNER)
         done = [node.key for node in nodes if store.finished(node)]
 
@@ -80,12 +80,14 @@ def _write(name: str, cells: Sequence[Cell], settings: dict[str, str], store: St
 
 
 @contextmanager
-def _checkpoints(folder: Path) -> Iterator[None]:
-    """Keep the state of loops below the working folder, unless another place is set."""
+def _checkpoints(folder: Path, threads: int) -> Iterator[None]:
+    """Keep the state of loops below the working folder, unless another place is set, apart by the number of threads."""
     before = os.environ.get(CHECKPOINTS)
-    os.environ[CHECKPOINTS] = before or str(folder)
+    os.environ[CHECKPOINTS] = f"{(before or str(folder)).rstrip('/')}/threads-{threads}"
     try:
         yield
     finally:
         if before is None:
             del os.environ[CHECKPOINTS]
+        else:
+            os.environ[CHECKPOINTS] = before

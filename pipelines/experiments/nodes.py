@@ -11,7 +11,7 @@ from components import __version__
 from components.weights import resolve
 from pipelines.line_weights import stage_weights
 
-_PLACES = ("uri",)
+_PLACES = ("uri", "imagenet_dir")
 """Fields of configs that tell where data lies; the digest of the data counts in their place."""
 
 
@@ -32,7 +32,10 @@ class Node:
 
     @cached_property
     def key(self) -> str:
-        """Digest of everything that the task's result depends on: settings, data, weights, inputs and version."""
+        """Digest of everything that the task's result depends on: settings, data, weights, inputs and version.
+
+        But for the number of threads that it computes on, which is the `Store`'s.
+        """
         settings = {name: value for name, value in asdict(self.config).items() if name not in _PLACES}
         inputs = {name: node.key for name, node in self.inputs.items()}
         content = {

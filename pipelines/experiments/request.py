@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from components.errors import InputError, check
 from components.storage import is_s3
+from pipelines.experiments.sections import SECTIONS, section_configs
 from pipelines.experiments.study import Study
 from pipelines.line import Line, parse_line
 
@@ -38,7 +40,7 @@ class Request:
     extra: Sequence[str] = ()
     """`NAME=ROOT`: further images of each class for Table 1."""
     settings: Sequence[str] = ()
-    """`SECTION.FIELD=VALUE`, as in a line's YAML."""
+    """`SECTION.FIELD=VALUE`, as in a line's YAML; `quality` and `text_guided` are sections of experiments alone."""
 
     @property
     def line(self) -> Line:
@@ -54,11 +56,11 @@ class Request:
             "detectors": _split(self.detectors),
             "dataset": {"uri": self.data, "layout": self.layout},
         }
-        for text in self.settings:
-            path, value = _pair("--set", text)
-            section, separator, field = path.partition(".")
-            check(bool(separator and field), "--set", text, "SECTION.FIELD=VALUE")
-            content.setdefault(section, {})[field] = yaml.safe_load(value)
+        for section, values in self._given().items():
+            if section not in SECTIONS:
+                own = content.setdefault(section, {})
+                check(isinstance(own, dict), "--set", section, "a section of a line, quality or text_guided")
+                own.update(values)
         return parse_line(content, Path.cwd())
 
     def study(self, *, for_cluster: bool) -> Study:
@@ -75,13 +77,14 @@ class Request:
         line = self.line
         return Study(
             line=line,
+            **section_configs(self._given(), line),
             root=line.configs["dataset"].uri,
             classes=self._objects(),
             shots=[0 if text == _ALL else _number("--shots", text) for text in _split(self.shots)],
             seeds=[_number("--seeds", text, least=0) for text in _split(self.seeds)],
             copies=[_number("--copies", text) for text in _split(self.copies)],
             extra={name: _resolved(root) for name, root in (_pair("--extra", text) for text in self.extra)},
-            digest=str if for_cluster else dataset_digest,
+            digest=str if for_cluster else cache(dataset_digest),
         )
 
     def summary(self) -> dict[str, str]:
@@ -96,6 +99,16 @@ class Request:
             "settings": ", ".join(self.settings) or "defaults",
         }
         return values | ({"copies": self.copies} if self.name == "table3" else {})
+
+    def _given(self) -> dict[str, dict[str, Any]]:
+        """Values that were set, by section and field."""
+        found: dict[str, dict[str, Any]] = {}
+        for text in self.settings:
+            path, value = _pair("--set", text)
+            section, separator, field = path.partition(".")
+            check(bool(separator and field), "--set", text, "SECTION.FIELD=VALUE")
+            found.setdefault(section, {})[field] = _yaml(text, value)
+        return found
 
     def _objects(self) -> Mapping[str, str]:
         """Object's name by class: the folder's name, unless another one is given."""
@@ -127,6 +140,13 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     check(bool(name and separator and value), option, text, "NAME=VALUE")
     return name, value
+
+
+def _yaml(text: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set: got {text!r}, expected a value in YAML") from error
 
 
 def _number(option: str, text: str, least: int = 1) -> int:

@@ -15,7 +15,7 @@ from threading import RLock, Thread
 
 from components.artifacts import read_json, write_json
 from pipelines.experiments.nodes import Node
-from pipelines.experiments.stages import STAGES
+from pipelines.experiments.stages import STAGES, is_final
 from pipelines.processes import interruptible
 
 OnTask = Callable[[Node, float], None]
@@ -26,13 +26,15 @@ _OUTPUT, _FACTS = "output", "task.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Artifacts of finished tasks, by the tasks' keys."""
+    """Artifacts of finished tasks, by the tasks' keys and the number of threads, on which digits depend too."""
 
     root: Path
+    threads: int
+    """On which each task computes; see `threads_of_task`."""
 
     def place(self, node: Node) -> Path:
         """Folder of a task."""
-        return self.root / node.stage / node.key[:24]
+        return self.root / node.stage / f"{node.key[:24]}-{self.threads}"
 
     def output(self, node: Node) -> Path:
         """Artifact of a task."""
@@ -51,13 +53,20 @@ class Store:
         write_json(self.place(node) / _FACTS, {"key": node.key, "stage": node.stage, "seconds": seconds})
 
 
+def threads_of_task(jobs: int) -> int:
+    """Threads of each of some tasks that run at once: its share of the cores, and no more than torch would take."""
+    import torch
+
+    return max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs))
+
+
 def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task: OnTask) -> None:
     """Run the tasks that are not finished, parents first.
 
     Args:
         nodes: all tasks, with their parents among them.
         store: where artifacts are and will be.
-        jobs: tasks at once, each in a process with its share of the processor's cores.
+        jobs: tasks at once, each in a process.
         log: file to which everything is added that the tasks' libraries print.
         on_task: told every finished task.
 
@@ -69,7 +78,7 @@ def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task
     graph = {key: {parent.key for parent in node.parents if parent.key in missing} for key, node in missing.items()}
     sorter, running = TopologicalSorter(graph), dict[Future[float], str]()
     sorter.prepare()
-    with interruptible(), _workers(jobs, log) as pool:
+    with interruptible(), _workers(jobs, store.threads, log) as pool:
         while sorter.is_active():
             running |= {pool.submit(run_node, missing[key], store): key for key in sorter.get_ready()}
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -79,15 +88,16 @@ def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task
 
 
 def run_node(node: Node, store: Store) -> float:
-    """Run one task whose parents are finished, and return its seconds."""
+    """Run one task whose parents are finished, and return its seconds; it is kept unless another run may give more."""
     started = time.perf_counter()
     output = store.output(node)
     output.parent.mkdir(parents=True, exist_ok=True)
     inputs = {name: store.output(parent) for name, parent in node.inputs.items()}
     detectors = [store.output(parent) for parent in node.detectors]
-    STAGES[node.stage](inputs, detectors, output, node.config)
+    STAGES[node.stage](inputs, detectors, output, node)
     seconds = time.perf_counter() - started
-    store.finish(node, seconds)
+    if is_final(node, output):
+        store.finish(node, seconds)
     return seconds
 
 
@@ -100,9 +110,9 @@ def _seconds(future: Future[float], node: Node, log: Path) -> float:
 
 
 @contextmanager
-def _workers(jobs: int, log: Path) -> Iterator[ProcessPoolExecutor]:
+def _workers(jobs: int, threads: int, log: Path) -> Iterator[ProcessPoolExecutor]:
     """Processes that end at once when the block fails: what they had not finished is run again another time."""
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (jobs, log))
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (threads, log))
     try:
         yield pool
     except BaseException:
@@ -113,8 +123,8 @@ def _workers(jobs: int, log: Path) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _begin(jobs: int, log: Path) -> None:
-    """Let a worker's tensors use its share of the cores, and write what its libraries print into the log.
+def _begin(threads: int, log: Path) -> None:
+    """Let a worker's tensors use so many threads, and write what its libraries print into the log.
 
     Progress bars get a lock of the worker's own: theirs would be reported as leaked when the worker is killed.
     """
@@ -126,7 +136,7 @@ def _begin(jobs: int, log: Path) -> None:
     from tqdm import tqdm
 
     tqdm.set_lock(RLock())
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs)))
+    torch.set_num_threads(threads)
 
 
 def _end_with_parent() -> None:

@@ -2,73 +2,85 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from components.artifacts import QUALITY, read_json
 from components.progress import untold
+from pipelines.experiments.nodes import Node
 
 Inputs = Mapping[str, Path]
-Run = Callable[[Inputs, Sequence[Path], Path, Any], Any]
-"""Takes input artifacts by name, the detectors of an evaluation, the artifact to write, and the config."""
+Run = Callable[[Inputs, Sequence[Path], Path, Node], None]
+"""Takes input artifacts by name, the detectors of an evaluation, the artifact to write, and the task."""
 
 
-def _ingest(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def is_final(node: Node, output: Path) -> bool:
+    """Whether another run would give the same artifact: not where weights could not be fetched for a figure."""
+    if node.stage != "quality":
+        return True
+    from components.quality.networks import NOT_TO_BE_HAD
+
+    return not any(
+        (figure["reason"] or "").startswith(NOT_TO_BE_HAD) for figure in read_json(output / QUALITY).values()
+    )
+
+
+def _ingest(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.ingestion.ingest import ingest_dataset
 
-    ingest_dataset(output, config)
+    ingest_dataset(output, node.config, node.data)
 
 
-def _import(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def _import(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.ingestion.folder import import_images
 
-    import_images(output, config)
+    import_images(output, node.config, node.data)
 
 
-def _find_prompts(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def _find_prompts(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.prompts.generate import generate_prompts
 
-    generate_prompts(inputs["reference"], output, config)
+    generate_prompts(inputs["reference"], output, node.config)
 
 
-def _augment(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def _augment(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.augmentation.augment import augment_images
 
-    augment_images(inputs["reference"], output, config)
+    augment_images(inputs["reference"], output, node.config)
 
 
-def _generate(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def _generate(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.vqgan.fine_tune import fine_tune
 
-    fine_tune(inputs["reference"], inputs["augmented"], output, output.with_name("generator"), config, untold)
+    fine_tune(inputs["reference"], inputs["augmented"], output, output.with_name("generator"), node.config, untold)
 
 
-def _select(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def _select(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.selection.integrate import select_images
 
-    select_images(inputs["prompts"], inputs["candidates"], output, config)
+    select_images(inputs["prompts"], inputs["candidates"], output, node.config)
 
 
-def _generate_from_text(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def _generate_from_text(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.vqgan.text_guided import generate_from_text
 
-    generate_from_text(inputs["reference"], inputs["prompts"], output, config, untold)
+    generate_from_text(inputs["reference"], inputs["prompts"], output, node.config, untold)
 
 
-def _train(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def _train(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.detection.train import train_detector
 
-    train_detector(inputs["reference"], inputs["augmented"], inputs["selected"], output, config)
+    train_detector(inputs["reference"], inputs["augmented"], inputs["selected"], output, node.config)
 
 
-def _evaluate(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def _evaluate(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.evaluation.evaluate import evaluate_detectors
 
-    evaluate_detectors(inputs["reference"], detectors, output, config)
+    evaluate_detectors(inputs["reference"], detectors, output, node.config)
 
 
-def _measure_quality(inputs: Inputs, detectors: Sequence[Path], output: Path, config: Any) -> None:
+def _measure_quality(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.quality.measure import measure_quality
 
-    measure_quality(inputs["reference"], inputs["images"], output, config)
+    measure_quality(inputs["reference"], inputs["images"], output, node.config)
 
 
 STAGES: Mapping[str, Run] = {

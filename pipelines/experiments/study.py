@@ -22,6 +22,11 @@ class Study:
 
     line: Line
     """Settings of all stages; its data set gives the layout and the image size."""
+    quality: QualityConfig
+    """What is measured of image sets, and with which networks; the line's embedder and each group's seed replace its
+    own."""
+    text_guided: TextGuidedConfig
+    """How VQGAN-CLIP paints; the line's generator and embedder, and each group's object and seed, replace its own."""
     root: str
     """Folder, or `s3://BUCKET/PREFIX`, below which the classes are."""
     classes: Mapping[str, str]
@@ -90,10 +95,16 @@ class Group:
         inputs = {"prompts": self.prompts, "candidates": candidates}
         return Node(stage="selection", config=self.config("selection", **changes), inputs=inputs)
 
+    @property
+    def generated_images(self) -> int:
+        """Images of the selected set."""
+        return int(self.config("selection").images or self.config("generator").images)
+
     def from_text(self, prompt: str) -> Node:
         """Images made from a prompt alone, by VQGAN-CLIP."""
         generator, selection = self.config("generator"), self.config("selection")
-        config = TextGuidedConfig(
+        config = replace(
+            self.study.text_guided,
             object=self.object,
             prompt=prompt,
             architecture=generator.architecture,
@@ -124,7 +135,12 @@ class Group:
     def quality(self, images: Node, method: str) -> Cell:
         """Quality of an image set."""
         selection = self.config("selection")
-        config = QualityConfig(embedder=selection.embedder, embedder_weights=selection.embedder_weights)
+        config = replace(
+            self.study.quality,
+            embedder=selection.embedder,
+            embedder_weights=selection.embedder_weights,
+            seed=self.seed,
+        )
         return self.cell(self._node("quality", config, images=images), "quality", method)
 
     def cell(self, node: Node, kind: str, method: str) -> Cell:
@@ -138,7 +154,10 @@ class Group:
     def _detector(self, detector: str, training_set: str, selected: Node) -> Node:
         """A detector; training sets without generated images do not read what is given as `selected`."""
         config = self.config("detection", detector=detector, training_set=training_set)
-        return self._node("detection", config, augmented=self.augmented, selected=selected)
+        inputs = {"reference": self.reference, "augmented": self.augmented, "selected": selected}
+        outside = config.imagenet_dir if detector == "efficientad" else ""
+        data = self.study.digest(outside) if outside else ""
+        return Node(stage="detection", config=config, inputs=inputs, data=data)
 
     def _measured(self, detectors: Sequence[Node], method: str) -> Cell:
         inputs = {"reference": self.reference}

@@ -119,6 +119,14 @@ def test_each_given_image_is_augmented_twice_at_least(tmp_path: Path) -> None:
     assert list(images.manifest["source"]) == ["given-0", "given-1", "given-2"] * 2
 
 
+def test_autoaugment_has_one_strength() -> None:
+    assert Config(policy="autoaugment").strength == 1
+    expected = "augmentation.strength: got 0.5, expected 1: the magnitudes of autoaugment are fixed"
+    with pytest.raises(InputError, match=expected):
+        Config(policy="autoaugment", strength=0.5)
+    assert Config(policy="randaugment", strength=0.5).strength == 0.5
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [

@@ -12,6 +12,8 @@ from components import decode
 from components.artifacts import ImageSet, file_sha256
 from components.errors import InputError
 from components.ingestion.config import ALL_SHOTS, Config
+from components.ingestion.folder import Config as FolderConfig
+from components.ingestion.folder import import_images
 from components.ingestion.ingest import dataset_digest, ingest_dataset
 from tests.components.trees import SIDE, marked, noise, save, write_btad, write_folder, write_loco, write_mvtec
 
@@ -97,6 +99,30 @@ def test_all_shots_take_every_good_training_image(tmp_path: Path) -> None:
     ingest_dataset(tmp_path / "reference", _config(root, shots=ALL_SHOTS))
 
     assert sorted(ImageSet(tmp_path / "reference").ids("train")) == [f"train-good-{index:03d}" for index in range(6)]
+
+
+def test_local_data_that_changed_since_its_digest_is_not_ingested(tmp_path: Path) -> None:
+    root = write_mvtec(tmp_path / "part", train=3)
+    digest = dataset_digest(str(root))
+    ingest_dataset(tmp_path / "before", _config(root), digest)
+
+    (root / "more.txt").write_text("1", encoding="utf-8")
+
+    with pytest.raises(RuntimeError, match=r"part: the data set changed after the run began; run again"):
+        ingest_dataset(tmp_path / "after", _config(root), digest)
+    assert not (tmp_path / "after").exists()
+
+
+def test_folder_that_changed_since_its_digest_is_not_imported(tmp_path: Path) -> None:
+    folder = write_mvtec(tmp_path / "part", train=3) / "train" / "good"
+    config, digest = FolderConfig(uri=str(folder), image_size=64), dataset_digest(str(folder))
+    assert import_images(tmp_path / "before", config, digest)["images"] == 3
+
+    next(folder.iterdir()).unlink()
+
+    with pytest.raises(RuntimeError, match="the data set changed after the run began"):
+        import_images(tmp_path / "after", config, digest)
+    assert not (tmp_path / "after").exists()
 
 
 @pytest.mark.parametrize("shots", [2, ALL_SHOTS])

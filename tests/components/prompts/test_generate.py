@@ -56,7 +56,7 @@ def _given(*words: str) -> list[RelatedWord]:
 
 
 def _rank(degrees: Mapping[str, float], config: Config) -> pd.DataFrame:
-    return rank_prompts(config, PlaneEmbedder(degrees), _IMAGE_VECTOR, _given(*degrees))
+    return rank_prompts(config, PlaneEmbedder({config.object: 90.0, **degrees}), _IMAGE_VECTOR, _given(*degrees))
 
 
 def _keep_all() -> Config:
@@ -81,13 +81,31 @@ def test_l2_and_cosine_of_unit_vectors_say_the_same() -> None:
 def test_table_has_the_columns_of_the_artifact() -> None:
     table = _rank({"lead": 10.0}, _keep_all())
 
-    assert list(table.columns) == ["prompt", "word", "relation", "synset", "gloss", "l2", "cosine", "kept", "rank"]
+    distances = ["l2", "cosine", "text_cosine"]
+    assert list(table.columns) == ["prompt", "word", "relation", "synset", "gloss", *distances, "kept", "rank"]
+
+
+def test_prompts_have_their_cosine_to_the_word_too() -> None:
+    table = _rank({"near": 0.0, "middle": 60.0, "far": 120.0}, _keep_all())
+
+    assert list(table["text_cosine"]) == pytest.approx([0.0, math.sqrt(0.75), math.sqrt(0.75)], abs=1e-6)
+
+
+def test_the_default_rule_never_changes_the_best_prompt() -> None:
+    angles = {str(angle): float(angle) for angle in np.random.default_rng(0).permutation(180)[:40]}
+    rules = [Config(object="nut", outlier_rule="quantile", outlier_quantile=share) for share in (0.01, 0.5, 0.9)]
+
+    best = {_rank(angles, config)["prompt"].iloc[0] for config in (*rules, Config(object="nut", outlier_rule="none"))}
+
+    assert len(best) == 1
 
 
 def test_template_is_filled_in() -> None:
     config = Config(object="nut", outlier_rule="none", templates=("photograph of {word} on a {object} thread",))
 
-    (prompt,) = rank_prompts(config, PlaneEmbedder({"thread": 0.0}), _IMAGE_VECTOR, _given("rust"))["prompt"]
+    (prompt,) = rank_prompts(config, PlaneEmbedder({"thread": 0.0, "nut": 0.0}), _IMAGE_VECTOR, _given("rust"))[
+        "prompt"
+    ]
 
     assert prompt == "photograph of rust on a nut thread"
 
@@ -101,6 +119,7 @@ def test_reference_prompts_have_their_distances() -> None:
     assert list(found["kind"]) == ["best", "worst", "word", "naive"]
     assert list(found["prompt"]) == ["a nut with near", "a nut with far", "nut", "a photo of a nut"]
     assert list(found["cosine"]) == pytest.approx([1.0, -0.5, 0.5, 0.5], abs=1e-6)
+    assert list(found["text_cosine"]) == pytest.approx([0.5, 0.5, 1.0, 1.0], abs=1e-6)
 
 
 def test_every_word_is_put_into_each_template() -> None:

@@ -4,7 +4,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from components.artifacts import EVALUATION, PROMPTS, QUALITY, RECORDS, TREND, write_json, write_table
+from components.artifacts import (
+    EVALUATION,
+    PROMPTS,
+    QUALITY,
+    RECORDS,
+    REFERENCE_PROMPTS,
+    TREND,
+    write_json,
+    write_table,
+)
 from components.comparison import EXTRA_HEADS, METRICS
 from components.tabulation.gather import gather, merge, read_results
 from tests.components.image_sets import write_added
@@ -73,18 +82,24 @@ def test_trend_and_prompts_have_a_row_for_each_item(tmp_path: Path) -> None:
     trend.mkdir()
     prompts.mkdir()
     write_table(trend / TREND, [{"iteration": 0, "cosine": 0.1}, {"iteration": 1, "cosine": 0.2}])
-    write_table(
-        prompts / PROMPTS, [{"prompt": "a bolt", "relation": "synonym", "kept": False, "l2": 1.2, "cosine": 0.3}]
-    )
+    measures = {"l2": 1.2, "cosine": 0.3, "text_cosine": 0.7}
+    write_table(prompts / PROMPTS, [{"prompt": "a bolt", "relation": "synonym", "kept": False, **measures}])
+    kinds = {"best": "a bolt", "word": "bolt"}
+    references = [{"kind": kind, "prompt": prompt, **measures} for kind, prompt in kinds.items()]
+    write_table(prompts / REFERENCE_PROMPTS, references)
     assert gathered(tmp_path, "trend", trend)["item"].tolist() == ["0", "1"]
     table = gathered(tmp_path, "prompts", prompts)
-    assert dict(zip(table["measure"], table["value"], strict=True)) == {"l2": 1.2, "cosine": 0.3}
-    assert set(table["note"]) == {"synonym, dropped"}
+    own = table[table["item"] == "a bolt"]
+    assert dict(zip(own["measure"], own["value"], strict=True)) == measures
+    assert set(own["note"]) == {"synonym, dropped"}
+    assert set(table[table["item"] == "bolt"]["note"]) == {"only word"}
 
 
-def test_pictures_are_contact_sheets(tmp_path: Path) -> None:
+def test_pictures_are_contact_sheets_and_counted(tmp_path: Path) -> None:
     path = write_added(tmp_path / "images", 3, ["train-good-0"])
-    assert gathered(tmp_path, "pictures", path)["picture"].iloc[0].startswith("data:image/jpeg;base64,")
+    table = gathered(tmp_path, "pictures", path).set_index("measure")
+    assert str(table.loc["picture", "picture"]).startswith("data:image/jpeg;base64,")
+    assert table.loc["images", "value"] == 3
 
 
 def test_merged_parts_hold_the_rows_of_all(tmp_path: Path, predictions: Path) -> None:

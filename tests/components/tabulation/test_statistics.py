@@ -1,3 +1,5 @@
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -29,6 +31,15 @@ def test_baselines_come_first_whatever_the_order_of_the_cells() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("counts", "label"), [((1, 1), "generated, 1 image"), ((3, 7), "generated, 3 to 7 images"), ((), "generated")]
+)
+def test_a_line_tells_the_number_of_its_images(counts: tuple[int, ...], label: str) -> None:
+    images = [row(class_name="bolt", method="generated", measure="images", value=value) for value in counts]
+    found = lines(pd.concat([detector_table(), pd.DataFrame(images)]), "image_auroc")
+    assert [line.label for line in found] == ["none", "rotations", "augmented", label]
+
+
 def test_mean_over_classes_needs_a_seed_that_all_have() -> None:
     table = detector_table()
     table = table[~((table["class_name"] == "nut") & (table["seed"] == 1))]
@@ -47,6 +58,21 @@ def test_gain_is_paired_against_the_best_baseline_of_the_class() -> None:
     assert (bolt.mean, nut.mean) == pytest.approx((0.13, 0.0))
 
 
+def test_gain_of_the_mean_over_classes_is_paired_too() -> None:
+    gain = gains(detector_table(), "generated")["patchcore", 1, ALL_CLASSES]
+    assert gain.baseline == "none"
+    assert dict(gain.differences) == pytest.approx({0: 0.10, 1: 0.13})
+
+
+def test_gain_over_no_added_images_has_that_one_baseline() -> None:
+    found = gains(detector_table(), "generated", against=("none",))
+    assert {key[2]: (gain.baseline, round(gain.mean, 6)) for key, gain in found.items()} == {
+        "bolt": ("none", 0.23),
+        "nut": ("none", 0.0),
+        ALL_CLASSES: ("none", 0.115),
+    }
+
+
 def test_other_methods_are_no_baselines() -> None:
     table = detector_table()
     table.loc[table["method"] == "rotations", "method"] = "5 copies"
@@ -58,11 +84,40 @@ def test_what_was_not_computed_is_told_once() -> None:
     assert missing(pd.DataFrame([*rows, row(measure="ssim", value=0.5)])) == [("fid", "no weights")]
 
 
+def pairs(**groups: list[tuple[float, float]]) -> pd.DataFrame:
+    """Value and gain of the sets of each class."""
+    names = {"shots": 1, "seed": 0, "detector": "patchcore"}
+    return pd.DataFrame(
+        [
+            {"class_name": name, **names, "value": value, "gain": gain}
+            for name, own in groups.items()
+            for value, gain in own
+        ]
+    )
+
+
 def test_correlation_is_pearsons() -> None:
-    assert correlation([1, 2, 3], [2, 4, 6]) == pytest.approx(1.0)
-    assert correlation([1, 2, 3], [1, 0, 1]) == pytest.approx(0.0)
-    assert correlation([1, 2], [1, 2]) is None
-    assert correlation([1, 1, 1], [1, 2, 3]) is None
+    assert correlation(pairs(a=[(1, 2), (2, 4), (3, 6)])) == pytest.approx(1.0)
+    assert correlation(pairs(a=[(1, 1), (2, 0), (3, 1)])) == pytest.approx(0.0)
+    assert correlation(pairs(a=[(1, 2), (2, 4), (3, 5)])) == pytest.approx(3 / (2 * 4.6666667) ** 0.5)
+
+
+def test_correlation_that_cannot_be_told() -> None:
+    assert correlation(pairs(a=[(1, 1), (2, 2)])) is None
+    assert correlation(pairs(a=[(0.1, 1), (0.1, 2), (0.1, 3)])) is None
+    assert correlation(pairs(a=[(0.1, 1)], b=[(0.7, 2)], c=[(0.3, 3)])) is None
+
+
+def test_correlation_is_not_that_between_the_classes() -> None:
+    table = pairs(hard=[(1, 3), (2, 2), (3, 1)], easy=[(11, 13), (12, 12), (13, 11)])
+    assert table["value"].corr(table["gain"]) > 0.9
+    assert correlation(table) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"shots": 5}, {"detector": "padim"}])
+def test_correlation_is_not_that_between_seeds_shots_or_detectors(other: dict[str, Any]) -> None:
+    first, second = pairs(bolt=[(1, 3), (2, 2), (3, 1)]), pairs(bolt=[(11, 13), (12, 12), (13, 11)])
+    assert correlation(pd.concat([first, second.assign(**other)])) == pytest.approx(-1.0)
 
 
 def test_gain_over_no_added_images_stands_beside_the_sets_quality() -> None:

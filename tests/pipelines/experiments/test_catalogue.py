@@ -57,9 +57,32 @@ def test_baselines_are_trained_once_for_all_methods(ask: Ask) -> None:
 
 def test_table_1_takes_further_images_by_name(ask: Ask, data: Path) -> None:
     assert "web" not in {cell.method for cell in cells_of(ask, "table1")}
-    found = {cell.method: cell for cell in cells_of(ask, "table1", extra=[f"web={data}"])}
-    assert found["web"].node.inputs.keys() >= {"reference"} or found["web"].kind == "pictures"
-    assert {"VQGAN-CLIP (only word)", "VQGAN-CLIP (naive prompt)", "VQGAN-CLIP (best prompt)"} <= found.keys()
+    found = [cell for cell in cells_of(ask, "table1", extra=[f"web={data}"]) if cell.method == "web"]
+    assert [cell.kind for cell in found] == ["predictions", "pictures"]
+    folder = found[1].node
+    assert (folder.stage, folder.config.uri) == ("folder", f"{data}/brick")
+    assert [node.inputs["selected"].key for node in found[0].node.detectors] == [folder.key]
+
+
+def test_table_1_paints_three_prompts(ask: Ask) -> None:
+    found = {cell.method: cell.node for cell in cells_of(ask, "table1") if cell.kind == "pictures"}
+    painted = {method: node.config.prompt for method, node in found.items() if node.stage == "text_guided"}
+    assert painted == {
+        "VQGAN-CLIP (only word)": "word",
+        "VQGAN-CLIP (naive prompt)": "naive",
+        "VQGAN-CLIP (best prompt)": "best",
+    }
+
+
+def test_table_1_compares_equal_numbers_of_images_too(ask: Ask) -> None:
+    few = {cell.method: cell.node for cell in cells_of(ask, "table1") if cell.kind == "pictures"}
+    assert (few["generated"].config.images, few["generated, as many as VQGAN-CLIP"].config.images) == (0, 1)
+    equal = cells_of(ask, "table1", settings=(*TINY, "text_guided.images=2"))
+    assert "generated, as many as VQGAN-CLIP" not in {cell.method for cell in equal}
+    many = {cell.method: cell.node for cell in cells_of(ask, "table1", settings=(*TINY, "text_guided.images=5"))}
+    more = many["generated, as many as VQGAN-CLIP"]
+    assert (more.config.images, more.inputs["candidates"].config.images) == (5, 5)
+    assert many["generated"].inputs["candidates"].config.images == 2
 
 
 def test_figure_2_measures_the_set_of_every_iteration(ask: Ask) -> None:
@@ -90,4 +113,5 @@ def test_seed_and_object_reach_every_stage(ask: Ask) -> None:
     for node in in_order(found):
         assert getattr(node.config, "seed", 7) == 7
         assert getattr(node.config, "object", "firebrick") == "firebrick"
-    assert TINY
+    stages = {node.stage: node.config for node in in_order(found)}
+    assert (stages["generator"].seed, stages["prompts"].object) == (7, "firebrick")

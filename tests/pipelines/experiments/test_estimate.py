@@ -8,6 +8,7 @@ from pipelines.experiments.estimate import estimate, work
 from pipelines.experiments.nodes import in_order
 from pipelines.experiments.request import Request
 from pipelines.experiments.running import Store
+from tests.pipelines.experiments.conftest import TINY
 
 
 def test_work_of_a_loop_is_the_number_of_images_that_pass(ask: Callable[..., Request]) -> None:
@@ -18,9 +19,15 @@ def test_work_of_a_loop_is_the_number_of_images_that_pass(ask: Callable[..., Req
     assert work(loop) == pytest.approx(images / 16)
 
 
+def test_work_of_a_painted_set_is_the_number_of_steps(ask: Callable[..., Request]) -> None:
+    settings = (*TINY, "text_guided.steps=7", "text_guided.images=3")
+    nodes = in_order(cells("table1", ask("table1", settings=settings).study(for_cluster=False)))
+    assert {work(node) for node in nodes if node.stage == "text_guided"} == {7 * 3 / 16}
+
+
 def test_finished_tasks_give_the_rate_of_those_that_are_left(ask: Callable[..., Request], tmp_path: Path) -> None:
     study = ask("fig5", seeds="0,1,2").study(for_cluster=False)
-    nodes, store = in_order(cells("fig5", study)), Store(root=tmp_path)
+    nodes, store = in_order(cells("fig5", study)), Store(root=tmp_path, threads=1)
     before = {row.family: row for row in estimate(nodes, store)}
     assert not before["generator"].measured
     loops = [node for node in nodes if node.stage == "generator"]

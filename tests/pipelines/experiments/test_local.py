@@ -1,27 +1,36 @@
 """Experiments on this machine, with tiny settings."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
+from safetensors import safe_open
 
+from components.artifacts import ITERATIONS
 from components.errors import InputError
 from pipelines.experiments.catalogue import cells
 from pipelines.experiments.local import run_experiment, store_of
 from pipelines.experiments.nodes import in_order
 from pipelines.experiments.request import Request
+from pipelines.experiments.running import Store, run_node
 from pipelines.workdir import STATE
 from tests.pipelines.experiments.conftest import TINY
 
 Ask = Callable[..., Request]
+
+ITERATIONS_OF_LOOP = 4
+LONG = (*TINY, f"generator.iterations={ITERATIONS_OF_LOOP}", "generator.steps=25")
+"""After its first iteration, the loop goes on for seconds."""
+STATE_OF_LOOP = "checkpoints/*/*/state.safetensors"
 
 
 def run(request: Request, workdir: Path, jobs: int = 1) -> list[str]:
@@ -75,8 +84,24 @@ def test_a_folder_of_something_else_is_left_alone(ask: Ask, tmp_path: Path) -> N
         run(ask("fig9"), tmp_path)
 
 
-def command(data: Path, workdir: Path, *options: str) -> list[str]:
-    settings = [part for text in TINY for part in ("--set", text)]
+def test_data_that_changed_after_the_plan_is_no_result(ask: Ask, data: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(data, tmp_path / "data"))
+    found = in_order(cells("fig9", ask("fig9", data=str(changed)).study(for_cluster=False)))
+    (changed / "brick" / "more.txt").write_text("1", encoding="utf-8")
+    store = store_of(tmp_path, 1)
+    with pytest.raises(RuntimeError, match="the data set changed after the run began"):
+        run_node(found[0], store)
+    assert not store.finished(found[0])
+    assert not store.output(found[0]).exists()
+
+
+def one_thread() -> dict[str, str]:
+    """Environment in which tasks compute on one thread whatever `--jobs` is: digits depend on the threads."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(data: Path, workdir: Path, *options: str, settings: Sequence[str] = TINY) -> list[str]:
+    settings = [part for text in settings for part in ("--set", text)]
     given = ["--data", str(data), "--classes", "brick", "--seeds", "0", "--workdir", str(workdir)]
     return [str(Path(sys.executable).with_name("vigil")), "experiment", "fig9", *given, *settings, *options]
 
@@ -96,31 +121,52 @@ def test_a_failing_task_is_one_line_and_loses_nothing(data: Path, tmp_path: Path
     assert not (tmp_path / "fig9.parquet").exists()
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a Fig. 9 whose loop takes long enough to be killed in."""
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    subprocess.run(command(data, workdir, settings=LONG), env=one_thread(), check=True, stdout=subprocess.DEVNULL)
+    return workdir
+
+
+def wait_for_checkpoint(process: "subprocess.Popen[str]", workdir: Path) -> None:
+    deadline = time.monotonic() + 300
+    while process.poll() is None and not list(workdir.glob(STATE_OF_LOOP)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.poll() is None
+    assert len(list(workdir.glob(STATE_OF_LOOP))) == 1
+
+
+def kept_seconds(workdir: Path) -> list[float]:
+    """What the iterations took that the checkpoint of the one unfinished loop holds."""
+    (path,) = workdir.glob(STATE_OF_LOOP)
+    with safe_open(path, "pt") as file:
+        return [row["seconds"] for row in json.loads(file.metadata()["progress"])["iterations"]]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("jobs", "end"), [(1, signal.SIGKILL), (2, signal.SIGTERM)])
 def test_a_killed_experiment_goes_on_to_the_same_digits(
-    ask: Ask, data: Path, finished: Path, tmp_path: Path, jobs: int, end: signal.Signals
+    ask: Ask, data: Path, uninterrupted: Path, tmp_path: Path, jobs: int, end: signal.Signals
 ) -> None:
-    """Killed in the loop, after its first iteration."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command(data, tmp_path, "--jobs", str(jobs)),
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 300
-    while not list((tmp_path / "checkpoints").glob("*/state.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    """Killed in the loop, after its first iteration, from whose state the next run goes on."""
+    same = command(data, tmp_path, "--jobs", str(jobs), settings=LONG)
+    process = subprocess.Popen(same, env=one_thread(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for_checkpoint(process, tmp_path)
     workers = psutil.Process(process.pid).children()
     process.send_signal(end)
     _, told = process.communicate(timeout=60)
     assert process.returncode != 0
     if end == signal.SIGTERM:
-        assert told == "error: interrupted; run the same command again to go on\n"
+        assert told.endswith("error: interrupted; run the same command again to go on\n")
     assert psutil.wait_procs(workers, timeout=60)[1] == []
-    found = in_order(cells("fig9", ask("fig9").study(for_cluster=False)))
-    assert 0 < sum(store_of(tmp_path).finished(node) for node in found) < len(found)
-    subprocess.run(command(data, tmp_path, "--jobs", str(jobs)), env=environment, check=True, stdout=subprocess.DEVNULL)
-    pd.testing.assert_frame_equal(figures(tmp_path, "fig9"), figures(finished, "fig9"))
+    found = in_order(cells("fig9", ask("fig9", settings=LONG).study(for_cluster=False)))
+    store = Store(root=tmp_path / "tasks", threads=1)
+    assert 0 < sum(store.finished(node) for node in found) < len(found)
+    seconds = kept_seconds(tmp_path)
+    assert 1 <= len(seconds) < ITERATIONS_OF_LOOP
+    subprocess.run(same, env=one_thread(), check=True, stdout=subprocess.DEVNULL)
+    (iterations,) = tmp_path.glob(f"tasks/generator/*/output/{ITERATIONS}")
+    assert pd.read_parquet(iterations)["seconds"].tolist()[: len(seconds)] == seconds
+    assert list(tmp_path.glob(STATE_OF_LOOP)) == []
+    pd.testing.assert_frame_equal(figures(tmp_path, "fig9"), figures(uninterrupted, "fig9"))
