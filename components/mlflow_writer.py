@@ -4,7 +4,6 @@ import base64
 import fcntl
 import functools
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from components import __version__
-from components.errors import without_credentials
 from components.events import (
     FINGERPRINT,
     HEARTBEAT,
@@ -26,6 +24,7 @@ from components.events import (
     Event,
     Task,
 )
+from components.mlflow_errors import is_refusal, is_silence, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,10 +45,6 @@ _METRICS_PER_CALL = 1000
 _PARAMS_PER_CALL = 100
 _MAX_TEXT_LENGTH = 6000
 _FAILED = ("FAILED", "KILLED")
-_REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
-"""What MLflow's own store says of a run or experiment that was deleted; a proxy's 404 has another code."""
-_REFUSAL_STATUS = (400, 409, 413, 422)
-_PROXY_STATUS = re.compile(r"failed with error code (\d{3})")
 _SETTLE_SECONDS = 10.0
 _SLOWEST = 5
 """How many times as long as in this process it may take to create a run in another."""
@@ -103,10 +98,10 @@ class Writer:
             try:
                 self._write_group(group)
             except _ArtifactStoreError as error:
-                self._tell("store", f"MLflow's artifact store does not answer, files wait ({_one_line(error)})")
+                self._tell("store", f"MLflow's artifact store does not answer, files wait ({one_line(error)})")
                 return [*rest[len(group) :], *group]
             except Exception as error:  # noqa: BLE001 (whatever happens to MLflow stops no stage)
-                if _is_silence(error):
+                if is_silence(error):
                     self._tell_silence(error)
                     return rest
                 self._lose(group, error)
@@ -116,11 +111,11 @@ class Writer:
     def _lose(self, group: Sequence[Recorded], error: Exception) -> None:
         task, event = group[0]
         self._lost += len(group)
-        if _is_refusal(error):
-            self._tell("refusal", f"MLflow refused {event.kind} of {task.stage} ({_one_line(error)})")
+        if is_refusal(error):
+            self._tell("refusal", f"MLflow refused {event.kind} of {task.stage} ({one_line(error)})")
             return
         kind = type(error).__name__
-        text = f"{event.kind} of {task.stage} is not recorded in MLflow ({kind}: {_one_line(error)})"
+        text = f"{event.kind} of {task.stage} is not recorded in MLflow ({kind}: {one_line(error)})"
         self._tell(f"{kind} of {task.stage}", text)
 
     def _tell_silence(self, error: Exception) -> None:
@@ -128,7 +123,7 @@ class Writer:
         spool = os.environ.get(SPOOL, "")
         if spool and "silence" not in self._told and not _is_first_to_tell(spool):
             self._told.add("silence")
-        self._tell("silence", f"MLflow does not answer, the run goes on without it ({_one_line(error)})")
+        self._tell("silence", f"MLflow does not answer, the run goes on without it ({one_line(error)})")
 
     def _tell(self, about: str, text: str) -> None:
         """Print a line unless one about the same has been printed."""
@@ -281,7 +276,7 @@ class Writer:
         try:
             self._client.log_artifact(run_id, str(path), folder or None)
         except Exception as error:
-            if _is_refusal(error) or isinstance(error, ImportError):
+            if is_refusal(error) or isinstance(error, ImportError):
                 raise  # waiting installs no client of the store
             raise _ArtifactStoreError(f"{type(error).__name__}: {error}") from error
 
@@ -463,27 +458,6 @@ def _points(event: Event) -> "list[Metric]":
     return [Metric(name, value, event.time, step) for name, value in event.values["scalars"].items()]
 
 
-def _is_silence(error: Exception) -> bool:
-    """Whether MLflow, its database or the way to them failed, so that the same may succeed later."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return isinstance(error, (MlflowException, SQLAlchemyError, OSError)) and not _is_refusal(error)
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether MLflow has understood, and would answer the same again; a refused login is none."""
-    from mlflow.exceptions import MlflowException
-
-    if not isinstance(error, MlflowException):
-        answer = getattr(error, "response", None)  # of an HTTPError, by which the upload of a file ends
-        return getattr(answer, "status_code", None) in _REFUSAL_STATUS
-    # MLflow takes every status that it does not know for an internal error.
-    proxy = _PROXY_STATUS.search(str(error))
-    status = int(proxy[1]) if proxy else error.get_http_status_code()
-    return status in _REFUSAL_STATUS or error.error_code in _REFUSALS
-
-
 def _is_first_to_tell(spool: str) -> bool:
     """Whether no other process that shares the spool has said that MLflow does not answer; it has, from now on."""
     with suppress(OSError):  # a full disk: told twice rather than never
@@ -493,11 +467,6 @@ def _is_first_to_tell(spool: str) -> bool:
         except FileExistsError:
             return False
     return True
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return without_credentials(text)[:300]
 
 
 def _run_name(stage: str) -> str:

@@ -16,7 +16,8 @@ from components.comparison import Record
 from components.detectors import Detector
 from components.events import RUN_ID_TAG
 from components.gate import Decision, Limits, Measurement, decide
-from components.promotion import LineModel, line_names, one_line, outage_told, plain_errors
+from components.mlflow_errors import one_line, outage_told, plain_errors
+from components.promotion import LineModel, line_names
 from components.registry import register_detector
 from components.scoring import TestSplit
 from components.serving import ONNX, OPENVINO, TORCH, runtime_of

@@ -20,14 +20,13 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import InputError, check, without_credentials
+from components.errors import InputError, check
 from components.events import RUN_ID_TAG
 from components.gate import REFUSED, Decision, GateRefusedError, Limits, Measurement, decide
 from components.mlflow_writer import experiment_id, tracking_client
@@ -57,8 +56,6 @@ _MAX_PARAMETER = 6000
 """Characters of a parameter's value; MLflow cuts off what is beyond without a word."""
 _KEPT = 0.9
 _ATTEMPTS = 4
-_SERVER_ERROR = 500
-_MAX_ERROR = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,58 +394,6 @@ def line_names() -> list[str]:
     """Registered models that are those of lines."""
     models = pages(tracking_client().search_registered_models)
     return sorted(model.name for model in models if _HISTORY_TAG in model.tags)
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn MLflow's errors, such as that of a server out of reach, into a `RuntimeError` of one line.
-
-    Credentials in the address are left out.
-    """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError) as error:
-        raise RuntimeError(f"MLflow: {without_credentials(str(error).splitlines()[0])}") from None
-
-
-@contextmanager
-def outage_told(stage: str, consequence: str) -> Iterator[None]:
-    """Go on behind the block where MLflow stops answering in it, and say so in a line of the stage.
-
-    Args:
-        stage: name of the stage that says it.
-        consequence: what is not done therefore.
-
-    Raises:
-        RuntimeError: MLflow refuses; the message is one line without credentials.
-    """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        if not _is_outage(error):
-            raise RuntimeError(f"MLflow: {one_line(error)}") from None
-        print(f"[vigil] {stage}: MLflow does not answer, {consequence} ({one_line(error)})", flush=True)
-
-
-def one_line(error: Exception) -> str:
-    """The start of an error's message, without line ends and credentials."""
-    return without_credentials(" ".join(str(error).split()) or type(error).__name__)[:_MAX_ERROR]
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether an error of MLflow's client says that MLflow, or its store, did not answer, and not that it refused."""
-    from mlflow.exceptions import MlflowException
-
-    if isinstance(error, MlflowException):
-        return bool(error.get_http_status_code() >= _SERVER_ERROR)
-    answer = getattr(error, "response", None)  # of the HTTP client's errors, which are `OSError`s
-    return answer is None or bool(answer.status_code >= _SERVER_ERROR)
 
 
 def _measurement_tag(digest: str) -> str:

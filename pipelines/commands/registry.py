@@ -79,7 +79,7 @@ def _mlflow(uri: str) -> Iterator[None]:
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
         raise InputError(f"tracking URI: no database at {uri.removeprefix(_SQLITE)}")
     os.environ[_URI] = uri
-    from components.promotion import plain_errors
+    from components.mlflow_errors import plain_errors
 
     with plain_errors():
         yield

@@ -7,7 +7,8 @@ from mlflow import MlflowClient
 
 from components.errors import InputError
 from components.gate import GateRefusedError
-from components.promotion import CHALLENGER, CHAMPION, LineModel, line_names, plain_errors
+from components.mlflow_errors import plain_errors
+from components.promotion import CHALLENGER, CHAMPION, LineModel, line_names
 from tests.components.versions import add_version, decide_and_carry_out
 from tests.conftest import NewDatabase
 
