@@ -71,7 +71,6 @@ def _path(values: Any, *keys: str) -> str:
         {"weightsMirror": "https://weights.example"},
         {"weightsManifest": "s3://weights"},
         {"network": {"HTTPS_PROXY": "http://user:secret@proxy.example:3128"}},
-        {"network": {"AWS_SECRET_ACCESS_KEY": "secret"}},
         {"checkpoints": "/data"},
         {"fullnameOverride": "Vigil"},
         {"fullnameOverride": "v" * 46},
@@ -137,6 +136,7 @@ def test_value_in_a_list_or_a_line_is_refused(values: dict[str, Any], pointer: s
         (_line(detector=["patchcore"]), "detector"),
         (_line(schedule={"crom": "0 0 2 * * *"}), "crom"),
         (_line(cluster={"gpu": 1}), "gpu"),
+        ({"network": {"AWS_SECRET_ACCESS_KEY": "secret"}}, "AWS_SECRET_ACCESS_KEY"),
     ],
 )
 def test_unknown_key_is_refused(values: dict[str, Any], key: str) -> None:

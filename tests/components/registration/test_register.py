@@ -13,7 +13,7 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from components import nomination
 from components.artifacts import (
@@ -294,10 +294,10 @@ def test_refusal_of_mlflow_fails_in_one_line_without_credentials(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
 
     def refuse(*arguments: Any, **named: Any) -> str:
-        raise MlflowException("http://ann:secret@mlflow/api:\n no permission", error_code=PERMISSION_DENIED)
+        raise MlflowException("http://ann:secret@mlflow/api:\n no such name", error_code=INVALID_PARAMETER_VALUE)
 
     monkeypatch.setattr(nomination, "register_detector", refuse)
-    with pytest.raises(RuntimeError, match=r"^MLflow: http://mlflow/api: no permission$") as caught:
+    with pytest.raises(RuntimeError, match=r"^MLflow: http://mlflow/api: no such name$") as caught:
         register(run, tmp_path / "best", Config(), monkeypatch, "run-9", line="clips")
     assert "secret" not in "".join(traceback.format_exception(caught.value))
     assert not (tmp_path / "best").exists()
