@@ -1,6 +1,6 @@
 """MLflow's scoring server on a registered detector: the run's scores, and one line for what is no request.
 
-`VIGIL_TEST_DATA` names a class folder in the MVTec layout whose images are sent instead of small drawn ones.
+`VIGIL_TEST_DATA` names a class folder in the MVTec layout whose images replace the demo line's photographs.
 """
 
 import base64
@@ -32,7 +32,7 @@ from components.ingestion.ingest import ingest_dataset
 from components.registration.config import Config
 from components.registration.register import register_best
 from components.tracking import stage_run
-from tests.conftest import MvtecTree
+from pipelines.demo import write_demo_line
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow
@@ -71,10 +71,10 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(mvtec_tree: MvtecTree, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("serving")
     given = os.environ.get("VIGIL_TEST_DATA")
-    data = Path(given) if given else mvtec_tree(size=96, train=3, test_good=5, test_bad=5, name="served")
+    data = Path(given) if given else write_demo_line(root / "demo").parent / "brick"
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
         environment.setenv("VIGIL_RUN_ID", "r1")
