@@ -85,6 +85,7 @@ def test_export_that_does_not_agree_is_not_served(trained: Path, tmp_path: Path,
     assert ServedDetector(path).runtime == "torch"
 
 
+@pytest.mark.slow
 def test_registered_export_is_loaded_without_torch_and_anomalib(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

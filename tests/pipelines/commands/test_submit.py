@@ -338,6 +338,7 @@ def calls_of_submission(vigil: Vigil, api: KfpApi, folder: Path, size: int) -> i
     return len(api.calls)
 
 
+@pytest.mark.slow
 def test_calls_per_line_are_constant(vigil: Vigil, kfp_api: KfpApi, tmp_path: Path) -> None:
     few, many = (calls_of_submission(vigil, kfp_api, tmp_path, size) for size in (2, 6))
     # Per line: version, upload, experiment, its creation, run. At all: health, pipeline, its creation.

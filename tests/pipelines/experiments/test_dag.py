@@ -34,6 +34,7 @@ def count(package: dict[str, Any], start: str) -> int:
     return sum(name.startswith(start) for name in package["root"]["dag"]["tasks"])
 
 
+@pytest.mark.slow
 def test_package_has_the_plans_tasks_each_once(ask: Ask, tmp_path: Path) -> None:
     package = package_of(ask("table3", seeds="0,1"), tmp_path / "package.yaml")
     # One loop with and one without variance for each seed, and the digest of the data once.
@@ -43,6 +44,7 @@ def test_package_has_the_plans_tasks_each_once(ask: Ask, tmp_path: Path) -> None
     assert count(package, "for-loop") == count(package, "evaluate")
 
 
+@pytest.mark.slow
 def test_many_cells_are_merged_in_parts(ask: Ask, tmp_path: Path) -> None:
     package = package_of(ask("fig5", seeds="0,1,2,3,4"), tmp_path / "package.yaml")
     assert (count(package, "gather-cells"), count(package, "merge-results")) == (2, 1)
