@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 64_000_000
 """Largest accepted image, in pixels."""
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+"""Endings, in lower case, of the files that count as images in a folder."""
 
 _COLOUR_MODES = ("P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")

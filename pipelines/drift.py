@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components import storage
 from components.artifacts import file_sha256, new_image_set, require_directory
-from components.decode import decode_image
+from components.decode import IMAGE_SUFFIXES, decode_image
 from components.detectors import Detector
 from components.drift.config import Config
 from components.drift.measure import Measured, measure, measure_against
@@ -17,7 +17,6 @@ from components.good_images import GoodImages
 from components.history import fetch_detector
 from components.ingestion.config import ALL_SHOTS
 from components.ingestion.ingest import ingest_dataset
-from components.ingestion.layouts import IMAGE_SUFFIXES
 from pipelines.line import Line
 
 CHAMPION = "champion"

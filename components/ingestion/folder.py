@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import ImageSet, file_sha256, new_image_set
-from components.decode import decode_image
+from components.decode import IMAGE_SUFFIXES, decode_image
 from components.errors import InputError, check
 from components.ingestion.ingest import require_unchanged
-from components.ingestion.layouts import IMAGE_SUFFIXES
 from components.storage import local_folder
 
 

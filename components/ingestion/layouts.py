@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import require_directory
+from components.decode import IMAGE_SUFFIXES
 from components.errors import InputError
 from components.good_folders import drawn_for_test
 from components.ingestion.config import Config
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _MASKS = "masks"
 
 

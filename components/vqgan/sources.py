@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from components.artifacts import file_sha256, require_directory
-from components.decode import decode_shrunk
+from components.decode import IMAGE_SUFFIXES, decode_shrunk
 from components.errors import check
 from components.good_folders import FOLDER, GOOD_FOLDERS, drawn_for_test
 from components.storage import is_s3, list_objects, local_folder
 from components.vqgan.pretrain_config import PretrainConfig
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _OF_TESTS = {"test", "ground_truth", "masks"}
 """Folders of a data set that hold test images, or masks."""
 _GOOD = "good"
@@ -71,7 +70,7 @@ def _line_images(dataset: Mapping[str, str], stack: ExitStack) -> list[Path]:
     good = f"{uri}/{GOOD_FOLDERS[layout]}"
     folder = stack.enter_context(local_folder(good, "pretrain.datasets"))
     paths = sorted(path for path in folder.iterdir() if path.is_file() and _is_image(path.name))
-    check(bool(paths), "pretrain.datasets", good, f"a folder with images, {' '.join(sorted(_SUFFIXES))}")
+    check(bool(paths), "pretrain.datasets", good, f"a folder with images, {' '.join(sorted(IMAGE_SUFFIXES))}")
     if layout != FOLDER:
         return paths
     test = drawn_for_test(len(paths), float(dataset["test_fraction"]), int(dataset["seed"]))
@@ -102,4 +101,4 @@ def _require_good_alone(source: str, names: Sequence[str]) -> None:
 
 
 def _is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _SUFFIXES
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES

@@ -16,6 +16,7 @@ import pytest
 
 from components import storage
 from components.errors import InputError
+from tests import disks
 from tests.faulty_proxy import (
     Busy,
     CutOff,
@@ -410,20 +411,8 @@ def test_data_set_that_changes_while_it_is_fetched_is_an_error(between: Proxy, p
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"a small file system cannot be mounted: {done.stderr}")
-    try:
+    with disks.small_disk(tmp_path / "disk", 2) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def _fetch(call: str, uri: str, folder: Path, most_bytes: int = resource.RLIM_INFINITY) -> str:

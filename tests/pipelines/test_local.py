@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from components.artifacts import ImageSet, read_json
 from components.comparison import KIND_METRICS, SPRO_METRICS
 from components.ingestion.ingest import dataset_digest
 from pipelines.workdir import Workdir
+from tests import disks
 from tests.conftest import MvtecTree, NewDatabase
 from tests.stages import STAGES
 
@@ -392,15 +392,8 @@ def test_killed_run_goes_on_where_it_was(interrupted: Interrupted) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for every stage before the generator's weights."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs root")
-    path = tmp_path / "disk"
-    path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "vigil", str(path)], check=False)
-    if mounted.returncode:
-        pytest.skip("this machine does not let root mount a file system")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+    with disks.small_disk(tmp_path / "disk", 4) as folder:
+        yield folder
 
 
 @pytest.mark.slow
