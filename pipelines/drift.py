@@ -2,12 +2,9 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from components import storage
-from components.artifacts import file_sha256, new_image_set, require_directory
+from components.artifacts import file_sha256, new_image_set
 from components.decode import IMAGE_SUFFIXES, decode_image
 from components.detectors import Detector
 from components.drift.config import Config
@@ -17,6 +14,7 @@ from components.good_images import GoodImages
 from components.history import fetch_detector
 from components.ingestion.config import ALL_SHOTS
 from components.ingestion.ingest import ingest_dataset
+from components.storage import local_folder
 from pipelines.line import Line
 
 CHAMPION = "champion"
@@ -63,24 +61,13 @@ def write_images(uri: str, target: Path, size: int) -> None:
     Raises:
         InputError: there are none, or one is damaged.
     """
-    with _local(uri) as folder, new_image_set(target) as (writer, _):
+    with local_folder(uri, "images") as folder, new_image_set(target) as (writer, _):
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
         if not files:
             raise InputError(f"images: none in {uri}, expected {' '.join(sorted(IMAGE_SUFFIXES))}")
         for index, path in enumerate(files):
             pixels, _ = decode_image(path, size, f"image {path.name}")
             writer.add(pixels, id=f"new-{index:05d}", source=path.name, sha256=file_sha256(path))
-
-
-@contextmanager
-def _local(uri: str) -> Iterator[Path]:
-    if not storage.is_s3(uri):
-        require_directory(Path(uri), "images")
-        yield Path(uri)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        storage.fetch_prefix(uri, Path(folder))
-        yield Path(folder)
 
 
 def _detector(line: str, detector: str, root: Path) -> Path | None:
