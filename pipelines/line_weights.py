@@ -59,16 +59,18 @@ def stage_weights(stage: str, config: Any) -> list[str]:
 
 def line_weights(line: Line) -> list[str]:
     """References to the weights that a line's run loads."""
-    detectors = [replace(line.configs["detection"], detector=detector) for detector in line.detectors]
-    return _references({**{prefix: [line.configs[prefix]] for prefix in WEIGHTS}, "detection": detectors})
+    return list(dict.fromkeys(reference for _, reference in named_line_weights(line)))
 
 
 def named_line_weights(line: Line) -> list[tuple[str, str]]:
     """References to the weights that a line's run loads, each with the key of the line that gives it."""
+    detectors = [replace(line.configs["detection"], detector=detector) for detector in line.detectors]
+    configs = {**{prefix: [line.configs[prefix]] for prefix in WEIGHTS}, "detection": detectors}
     found = [
-        (_key(prefix, line.configs[prefix], reference), reference)
+        (_key(prefix, config, reference), reference)
         for prefix, needs in WEIGHTS.items()
-        for reference in needs(line.configs[prefix])
+        for config in configs[prefix]
+        for reference in needs(config)
     ]
     return list(dict.fromkeys(found))
 
