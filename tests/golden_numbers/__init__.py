@@ -1,0 +1,1 @@
+"""Numbers of today's code, kept in files, that a change of its structure must not change."""
