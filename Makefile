@@ -74,7 +74,7 @@ ui: env ## Open the demo's runs in MLflow
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(DEMO))/mlflow.db
 
 golden: env ## Regenerate the golden pipeline package of the tests
-	$(BIN)/pytest tests/pipelines/test_training.py --regenerate-golden
+	$(BIN)/pytest tests/pipelines/dags/test_training.py --regenerate-golden
 
 UV_COMPILE = uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	--generate-hashes --no-emit-index-url --quiet

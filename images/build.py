@@ -19,7 +19,7 @@ import yaml
 
 from components import __version__
 from components.errors import InputError, check
-from components.images import registry
+from components.stage.images import registry
 from pipelines.terminal import console, fail
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -42,10 +42,10 @@ Destination = Annotated[
 @app.command()
 def run(line: LineFile, workdir: Folder, runner: RunnerName = "subprocess", publish: Destination = None) -> None:
     """Run a line's pipeline on this machine; finished stages of an earlier run are reused."""
-    from pipelines.line import load_line
-    from pipelines.local import run_line
-    from pipelines.publication import check_destination, publish_results
-    from pipelines.summary import print_summary
+    from pipelines.lines.line import load_line
+    from pipelines.local.publication import check_destination, publish_results
+    from pipelines.local.run import run_line
+    from pipelines.local.summary import print_summary
 
     if publish is not None:
         check_destination(publish)
@@ -60,10 +60,10 @@ def run(line: LineFile, workdir: Folder, runner: RunnerName = "subprocess", publ
 @app.command()
 def demo(workdir: Folder = Path("build/demo"), runner: RunnerName = "subprocess") -> None:
     """Run the whole pipeline on textures that scikit-image ships, with synthetic defects in the test split."""
-    from pipelines.demo import write_demo_line
-    from pipelines.line import load_line
-    from pipelines.local import run_line
-    from pipelines.summary import print_summary
+    from pipelines.lines.demo import write_demo_line
+    from pipelines.lines.line import load_line
+    from pipelines.local.run import run_line
+    from pipelines.local.summary import print_summary
 
     line = load_line(write_demo_line(workdir.with_name(f"{workdir.name}-data")))
     with resumable():
@@ -80,8 +80,8 @@ def compile_package(
     cluster_defaults: ClusterDefaults = None,
 ) -> None:
     """Compile the training pipeline to a package that a cluster runs; without a line, one that serves all lines."""
-    from pipelines.line import load_line, load_lines
-    from pipelines.package import write_package, write_packages
+    from pipelines.dags.package import write_package, write_packages
+    from pipelines.lines.line import load_line, load_lines
 
     if line and line.is_dir():
         paths = write_packages(output, load_lines(line, cluster_defaults))

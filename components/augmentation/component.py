@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
@@ -33,7 +33,7 @@ def augment(
     """
     from components.augmentation.augment import augment_images
     from components.augmentation.config import Config
-    from components.stage import stage
+    from components.stage.run import stage
 
     with stage("augmentation", line) as run:
         config = run.configure(

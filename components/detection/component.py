@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
@@ -64,8 +64,8 @@ def train(
         seed: seeds the training.
     """
     from components.detection.train import train_detector
-    from components.detectors import Config
-    from components.stage import stage
+    from components.detectors.table import Config
+    from components.stage.run import stage
 
     with stage(f"detection {detector}/{training_set}", line) as run:
         config = run.configure(

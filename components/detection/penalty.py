@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from components.errors import check
-from components.storage import fetch_prefix, is_s3
+from components.storage.s3 import fetch_prefix, is_s3
 
 if TYPE_CHECKING:
     from PIL.Image import Image

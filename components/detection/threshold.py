@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from components.artifacts import ImageSet
 from components.detection.training_sets import Sources, load_training_set
-from components.detectors import Config, Threshold, predict
+from components.detectors.table import Config, Threshold, predict
 
 Fit = Callable[[Tensor, Config], nn.Module]
 

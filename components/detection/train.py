@@ -13,7 +13,7 @@ from components.detection.memory import return_large_blocks
 from components.detection.threshold import find_threshold
 from components.detection.trainers import TRAINERS
 from components.detection.training_sets import Sources, load_training_set
-from components.detectors import Config, build_detector, save_detector, substitutes
+from components.detectors.table import Config, build_detector, save_detector, substitutes
 
 _PATCHES_PER_PIXEL = 1 / 64
 

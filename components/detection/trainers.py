@@ -13,15 +13,15 @@ from torch.nn import functional
 
 from components.detection.batches import drawn, encoded, encoded_batches
 from components.detection.penalty import penalty_images
-from components.detectors import Config
+from components.detectors.table import Config
 
 if TYPE_CHECKING:
-    from components.detector_models.anomalydino import AnomalyDino
-    from components.detector_models.cflow import Cflow
-    from components.detector_models.dinomaly import Dinomaly
-    from components.detector_models.efficientad import EfficientAd
-    from components.detector_models.padim import Padim
-    from components.detector_models.reverse_distillation import ReverseDistillation
+    from components.detectors.anomalydino import AnomalyDino
+    from components.detectors.cflow import Cflow
+    from components.detectors.dinomaly import Dinomaly
+    from components.detectors.efficientad import EfficientAd
+    from components.detectors.padim import Padim
+    from components.detectors.reverse_distillation import ReverseDistillation
 
 _BATCH = 2
 _ENGINE_BATCH = 8
@@ -61,7 +61,7 @@ def train_cflow(model: "Cflow", images: Tensor, config: Config) -> None:
 
     A step takes 256 features of each scale at random out of a batch of images.
     """
-    from components.detector_models.cflow import encoded_positions, fibers
+    from components.detectors.cflow import encoded_positions, fibers
 
     optimiser = torch.optim.Adam(model.flows.parameters(), lr=2e-4)
     for maps in encoded_batches(model.encoder, images, _BATCH, config.cflow_steps, config.seed):

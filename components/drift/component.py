@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
@@ -45,7 +45,7 @@ def measure_drift(
     """
     from components.drift.config import Config
     from components.drift.measure import measure, write_drift
-    from components.stage import stage
+    from components.stage.run import stage
 
     with stage("drift", line) as run:
         config = run.configure(

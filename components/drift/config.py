@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from components.backbones import BACKBONES
+from components.change.good_images import BACKBONE, MAX_IMAGES
+from components.change.rule import Limits
 from components.errors import check
-from components.good_images import BACKBONE, MAX_IMAGES
-from components.retraining import Limits
+from components.networks.backbones import BACKBONES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import DRIFT, ImageSet, new_directory, write_json
-from components.detectors import Detector
+from components.change.good_images import GoodImages, drawn, good_images, scores_of
+from components.change.rule import Hint, Scores, retrain_hint
+from components.change.shift import looks_of
+from components.detectors.table import Detector
 from components.drift.config import Config
 from components.drift.page import drift_html
 from components.errors import InputError
-from components.good_images import GoodImages, drawn, good_images, scores_of
-from components.retraining import Hint, Scores, retrain_hint
-from components.shift import looks_of
 
 DATA_SET = "the data set"
 

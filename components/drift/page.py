@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from components.pages import COLOURS, empty_figure, figure_html, page_template
-from components.retraining import Hint, Scores
+from components.change.rule import Hint, Scores
+from components.pages.html import COLOURS, empty_figure, figure_html, page_template
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
@@ -29,10 +29,10 @@ def evaluate(
         latency_images: images timed for the latency.
         spro_limit: false positive rate up to which the saturated overlap is integrated; 0 leaves it out.
     """
-    from components.comparison import flat_metrics
     from components.evaluation.config import Config
     from components.evaluation.evaluate import evaluate_detectors
-    from components.stage import stage
+    from components.metrics.records import flat_metrics
+    from components.stage.run import stage
 
     with stage("evaluation", line) as run:
         config = run.configure(Config(aupro_limit=aupro_limit, latency_images=latency_images, spro_limit=spro_limit))

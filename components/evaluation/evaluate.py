@@ -14,10 +14,10 @@ from components.artifacts import (
     write_json,
     write_table,
 )
-from components.comparison import trial_name
-from components.detectors import Detector
+from components.detectors.table import Detector
 from components.evaluation.config import Config
-from components.scoring import Measured, TestSplit
+from components.metrics.records import trial_name
+from components.metrics.scoring import Measured, TestSplit
 
 
 def evaluate_detectors(

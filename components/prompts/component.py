@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
@@ -43,7 +43,7 @@ def find_prompts(
     """
     from components.prompts.config import Config
     from components.prompts.generate import generate_prompts
-    from components.stage import stage
+    from components.stage.run import stage
 
     with stage("prompts", line) as run:
         config = run.configure(

@@ -4,8 +4,8 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.embedding import CONSE, check_embedder
 from components.errors import check
+from components.networks.embedding import CONSE, check_embedder
 from components.prompts.wordnet import RELEASES
 
 OUTLIER_RULES = ("quantile", "paper", "none")

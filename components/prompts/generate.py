@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import PROMPTS, REFERENCE_PROMPTS, SENSES, ImageSet, new_directory, write_table
-from components.embedding import Embedder, load_embedder
 from components.errors import InputError
+from components.networks.embedding import Embedder, load_embedder
 from components.prompts.config import Config
 from components.prompts.wordnet import (
     RelatedWord,

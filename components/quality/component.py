@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
@@ -39,7 +39,7 @@ def measure_images(
     """
     from components.quality.config import Config
     from components.quality.measure import measure_quality
-    from components.stage import stage
+    from components.stage.run import stage
 
     with stage("quality", line) as run:
         config = run.configure(

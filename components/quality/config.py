@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from components.embedding import CONSE, check_embedder
 from components.errors import check_seed
+from components.networks.embedding import CONSE, check_embedder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import inception as parts
 
-from components import weights
 from components.compute import device
+from components.weights import fetch as weights
 
 _SIDE = 299
 _CLASSES = 1008

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from components.artifacts import QUALITY, ImageSet, new_directory, write_json
 from components.compute import device, seed_everything
-from components.embedding import Embedder
 from components.errors import InputError
-from components.perceptual import Lpips, Perceptual
+from components.networks.embedding import Embedder
+from components.networks.perceptual import Lpips, Perceptual
 from components.quality.config import Config
 from components.quality.inception import FidInception
 from components.quality.networks import Missing, Networks, load_networks

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from components import weights
 from components.compute import device
-from components.embedding import Embedder, load_embedder
 from components.errors import InputError
-from components.perceptual import Lpips, Perceptual, PerceptualDistance
+from components.networks.embedding import Embedder, load_embedder
+from components.networks.perceptual import Lpips, Perceptual, PerceptualDistance
 from components.quality.config import Config
 from components.quality.inception import FidInception
 from components.quality.scores import FeatureNetwork
+from components.weights import fetch as weights
 
 Network = TypeVar("Network")
 

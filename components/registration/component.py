@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
@@ -47,7 +47,7 @@ def register(
     """
     from components.registration.config import Config
     from components.registration.register import register_best
-    from components.stage import stage
+    from components.stage.run import stage
 
     with stage("registration", line, direct=True) as run:
         config = run.configure(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from components.errors import check
-from components.gate import Limits
+from components.registry.gate import Limits
 
 EXPORTS = ("none", "onnx", "openvino")
 

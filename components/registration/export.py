@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import ONNX_MODEL, OPENVINO_MODEL, ImageSet
-from components.detectors import Detector
+from components.detectors.serving import EXPORT_INPUT, EXPORT_OUTPUTS, export_runner
+from components.detectors.table import Detector
 from components.errors import check
 from components.registration.config import Config
-from components.serving import EXPORT_INPUT, EXPORT_OUTPUTS, export_runner
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,15 +20,15 @@ from components.artifacts import (
     read_json,
     write_json,
 )
-from components.comparison import Record, best_record, trial_name
-from components.detectors import Detector
-from components.gate import Limits
-from components.good_images import good_images
-from components.nomination import Nomination, measurement_of, nominate
+from components.change.good_images import good_images
+from components.detectors.table import Detector
+from components.metrics.records import Record, best_record, trial_name
+from components.metrics.scoring import TestSplit
 from components.registration.config import Config
 from components.registration.export import export_detector
-from components.scoring import TestSplit
-from components.tracking import StageRun
+from components.registry.gate import Limits
+from components.registry.nomination import Nomination, measurement_of, nominate
+from components.tracking.run import StageRun
 
 
 def register_best(

@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
@@ -37,7 +37,7 @@ def report(
     """
     from components.reporting.report import write_report
     from components.reporting.sources import Sources
-    from components.stage import stage
+    from components.stage.run import stage
 
     with stage("reporting", line) as run:
         artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
@@ -78,10 +78,10 @@ def conclude(
         detectors: all trained detectors.
         html: report.
     """
-    from components.nomination import is_registered
+    from components.registry.nomination import is_registered
     from components.reporting.conclude import conclude_run
     from components.reporting.sources import Sources
-    from components.stage import stage
+    from components.stage.run import stage
 
     with stage("conclusion", line, direct=not is_registered(best.path)) as run:
         run.describe_run(settings, dataset_uri, dataset_digest)

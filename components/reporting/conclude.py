@@ -9,16 +9,16 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components import pictures
 from components.artifacts import DECISION_PAGE, PROMPTS, RECORDS, SUMMARY, UNSENT, read_json, read_table
-from components.comparison import flat_metrics, gain_metrics
-from components.events import RUN_ID
-from components.nomination import is_registered, nominate_later, registration_tags
+from components.metrics.records import flat_metrics, gain_metrics
+from components.pages import pictures
+from components.registry.nomination import is_registered, nominate_later, registration_tags
 from components.reporting import figures
 from components.reporting.errors import worst_errors
 from components.reporting.sheets import contact_sheets
 from components.reporting.sources import Sources, precision_recall_curves, roc_curves
-from components.tracking import StageRun
+from components.tracking.events import RUN_ID
+from components.tracking.run import StageRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from components import pictures
 from components.artifacts import ImageSet
+from components.pages import pictures
 from components.reporting.sources import Sources, anomaly_maps, best_trial, scored_rows
 
 _SHOWN = 10

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from components.pages import COLOURS, empty_figure
+from components.pages.html import COLOURS, empty_figure
 from components.reporting.sources import Curve
 
 if TYPE_CHECKING:

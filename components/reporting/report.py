@@ -22,8 +22,9 @@ from components.artifacts import (
     read_json,
     read_table,
 )
-from components.backbones import BACKBONES
-from components.comparison import (
+from components.change.rule import Hint, Limits, retrain_hint
+from components.change.shift import looks_of
+from components.metrics.records import (
     EXTRA_HEADS,
     GENERATED,
     METRICS,
@@ -33,14 +34,13 @@ from components.comparison import (
     gains_by_detector,
     trial_name,
 )
-from components.events import RUN_ID
-from components.pages import figure_html, page_template
+from components.networks.backbones import BACKBONES
+from components.pages.html import figure_html, page_template
 from components.reporting import figures
 from components.reporting.errors import worst_errors
 from components.reporting.sheets import contact_sheets, worst_iteration
 from components.reporting.sources import Sources, best_trial, roc_curves
-from components.retraining import Hint, Limits, retrain_hint
-from components.shift import looks_of
+from components.tracking.events import RUN_ID
 
 if TYPE_CHECKING:
     pass

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifacts import TREND, ImageSet, read_candidates, read_table
-from components.pictures import contact_sheet
+from components.pages.pictures import contact_sheet
 from components.reporting.sources import Sources
 
 if TYPE_CHECKING:

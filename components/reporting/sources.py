@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import ANOMALY_MAPS, CONFIG, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
-from components.comparison import trial_name
+from components.metrics.records import trial_name
 
 if TYPE_CHECKING:
     import numpy as np

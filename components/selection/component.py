@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
@@ -39,7 +39,7 @@ def select(
     """
     from components.selection.config import Config
     from components.selection.integrate import select_images
-    from components.stage import stage
+    from components.stage.run import stage
 
     with stage("selection", line) as run:
         config = run.configure(

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from components.embedding import CONSE, check_embedder
 from components.errors import check
+from components.networks.embedding import CONSE, check_embedder
 from components.reference_prompts import PROMPT_KINDS
 
 RULES = ("text", "last", "fixed")

@@ -12,11 +12,11 @@ from components.artifacts import (
     to_tensor,
     write_table,
 )
-from components.embedding import Embedder, load_embedder
 from components.errors import check
-from components.progress import OnStep, untold
+from components.networks.embedding import Embedder, load_embedder
 from components.reference_prompts import prompt_text
 from components.selection.config import Config
+from components.stage.progress import OnStep, untold
 
 
 def select_images(

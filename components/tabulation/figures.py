@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.pages import COLOURS, empty_figure
+from components.pages.html import COLOURS, empty_figure
 from components.tabulation.gather import COMPARED_PROMPTS
 from components.tabulation.statistics import ALL_CLASSES, Line, correlation
 

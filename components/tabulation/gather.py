@@ -17,8 +17,8 @@ from components.artifacts import (
     read_table,
     write_table,
 )
-from components.comparison import EXTRA_HEADS, GENERATED, METRICS, trial_name
-from components.pictures import contact_sheet
+from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, trial_name
+from components.pages.pictures import contact_sheet
 
 if TYPE_CHECKING:
     import pandas as pd

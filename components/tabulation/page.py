@@ -5,9 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.comparison import EXTRA_HEADS, KIND_METRICS
-from components.pages import figure_html, page_template, write_html
-from components.seeds import Gain, Spread
+from components.metrics.records import EXTRA_HEADS, KIND_METRICS
+from components.metrics.seeds import Gain, Spread
+from components.pages.html import figure_html, page_template, write_html
 from components.tabulation import figures, statistics
 from components.tabulation.descriptions import DESCRIPTIONS, OURS
 from components.tabulation.gather import COMPARED_PROMPTS, IMAGES, PROMPT_MEASURES

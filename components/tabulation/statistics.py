@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from components.comparison import GENERATED
-from components.seeds import Gain, Spread, paired_gain, spread
+from components.metrics.records import GENERATED
+from components.metrics.seeds import Gain, Spread, paired_gain, spread
 from components.tabulation.gather import IMAGES
 
 if TYPE_CHECKING:

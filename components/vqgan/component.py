@@ -1,9 +1,9 @@
-"""KFP components of the vqgan stage."""
+"""KFP component of the vqgan stage."""
 
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
-from components.images import image
+from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
@@ -75,8 +75,8 @@ def generate(
         embedder_weights: reference to the embedder's weights.
         seed: draws weights, batches and samples.
     """
-    from components.stage import stage
-    from components.vqgan.config import Config
+    from components.generator.config import Config
+    from components.stage.run import stage
     from components.vqgan.fine_tune import fine_tune
 
     with stage("vqgan", line) as run:
@@ -111,181 +111,3 @@ def generate(
         )
         result = fine_tune(reference.path, augmented.path, candidates.path, generator.path, config, run.progress)
         run.finish(candidates.path, result, metrics)
-
-
-@dsl.component(base_image=image("generation"), install_kfp_package=False)
-def pretrain(
-    line: str,
-    generator: Output[Model],
-    metrics: Output[Metrics],
-    sources: list[str] = [],
-    datasets: list[dict[str, str]] = [],
-    publish: str = "",
-    licence: str = "",
-    architecture: str = "small",
-    codebook_size: int = 512,
-    steps: int = 20_000,
-    warmup: int = 100,
-    autoencoder_steps: int = 1000,
-    unquantised: float = 0.5,
-    decay: float = 0.25,
-    learning_rate: float = 5e-4,
-    batch_size: int = 8,
-    sizes: list[int] = [64, 128, 256],
-    image_side: int = 1024,
-    colour_jitter: float = 0.2,
-    held_out: float = 0.1,
-    perceptual: str = "efficientnet",
-    perceptual_backbone: str = "vgg16",
-    perceptual_weight: float = 1.0,
-    adversarial_weight: float = 0.8,
-    adversarial_start: float = 1.0,
-    commitment: float = 0.25,
-    restart_every: int = 100,
-    checkpoint_every: int = 200,
-    seed: int = 0,
-) -> None:
-    """Train a base model on the good images of many lines.
-
-    Args:
-        line: name of the base model, and of its experiment.
-        generator: weights in half precision, and a config with the figures.
-        metrics: figures on held-out images.
-        sources: folders of good images, local or s3://BUCKET/PREFIX.
-        datasets: data sets of lines, each with uri, layout, test_fraction and seed.
-        publish: s3://BUCKET/PREFIX of the weights manifest to publish to; empty for none.
-        licence: SPDX expression of the published weights.
-        architecture: small or f16.
-        codebook_size: number of codebook vectors.
-        steps: optimiser steps in all.
-        warmup: steps in which the step size rises.
-        autoencoder_steps: first steps, without quantisation.
-        unquantised: chance that later crops are decoded without quantisation.
-        decay: last share of the steps, in which the step size falls to zero.
-        learning_rate: Adam's largest step size.
-        batch_size: crops of the smallest size in each step.
-        sizes: sides of the crops in pixels.
-        image_side: longest side at which images are read.
-        colour_jitter: largest relative change of colour.
-        held_out: share of the images that give the figures.
-        perceptual: efficientnet or lpips.
-        perceptual_backbone: reference to the weights of LPIPS's backbone.
-        perceptual_weight: weight of the perceptual distance.
-        adversarial_weight: weight of the adversarial term.
-        adversarial_start: share of the steps without the adversarial term.
-        commitment: weight of the commitment term.
-        restart_every: steps after which unused codebook vectors move.
-        checkpoint_every: steps between checkpoints.
-        seed: draws weights, held-out images and crops.
-    """
-    from components.stage import stage
-    from components.vqgan.pretrain import pretrain
-    from components.vqgan.pretrain_config import PretrainConfig
-
-    with stage("pretraining", line) as run:
-        config = run.configure(
-            PretrainConfig(
-                sources=tuple(sources),
-                datasets=tuple(datasets),
-                publish=publish,
-                licence=licence,
-                architecture=architecture,
-                codebook_size=codebook_size,
-                steps=steps,
-                warmup=warmup,
-                autoencoder_steps=autoencoder_steps,
-                unquantised=unquantised,
-                decay=decay,
-                learning_rate=learning_rate,
-                batch_size=batch_size,
-                sizes=tuple(int(size) for size in sizes),  # KFP hands on whole numbers in lists as floats
-                image_side=image_side,
-                colour_jitter=colour_jitter,
-                held_out=held_out,
-                perceptual=perceptual,
-                perceptual_backbone=perceptual_backbone,
-                perceptual_weight=perceptual_weight,
-                adversarial_weight=adversarial_weight,
-                adversarial_start=adversarial_start,
-                commitment=commitment,
-                restart_every=restart_every,
-                checkpoint_every=checkpoint_every,
-                seed=seed,
-            )
-        )
-        run.finish(generator.path, pretrain(generator.path, config, run.progress, line), metrics)
-
-
-@dsl.component(base_image=image("generation"), install_kfp_package=False)
-def generate_from_text(
-    line: str,
-    object: str,
-    reference: Input[Dataset],
-    prompts: Input[Dataset],
-    selected: Output[Dataset],
-    metrics: Output[Metrics],
-    prompt: str = "best",
-    architecture: str = "small",
-    weights: str = "none",
-    codebook_size: int = 512,
-    images: int = 1,
-    batch_size: int = 4,
-    steps: int = 200,
-    learning_rate: float = 0.1,
-    cutouts: int = 8,
-    cutout_size: float = 0.5,
-    init: str = "noise",
-    embedder: str = "conse",
-    embedder_weights: str = "",
-    seed: int = 0,
-) -> None:
-    """Paint images by a prompt alone, as VQGAN-CLIP does (paper Table 1).
-
-    Args:
-        line: name of the production line.
-        object: name of the inspected part.
-        reference: image set.
-        prompts: ranked table.
-        selected: image set.
-        metrics: cosine of the images to the prompt.
-        prompt: best, worst, word or naive.
-        architecture: small, f16 or stored.
-        weights: base, none, or a reference to pretrained weights.
-        codebook_size: number of codebook vectors.
-        images: number of images.
-        batch_size: images that are optimised at a time.
-        steps: steps on the latents of each image.
-        learning_rate: step size in standard deviations of the codebook.
-        cutouts: cutouts of each image in a step.
-        cutout_size: least side of a cutout, as a share of the image's.
-        init: noise or given.
-        embedder: conse, or open_clip:ARCHITECTURE.
-        embedder_weights: reference to CLIP weights.
-        seed: draws weights, codes and cutouts.
-    """
-    from components.stage import stage
-    from components.vqgan.text_guided import generate_from_text
-    from components.vqgan.text_guided_config import TextGuidedConfig
-
-    with stage("text_guided", line) as run:
-        config = run.configure(
-            TextGuidedConfig(
-                object=object,
-                prompt=prompt,
-                architecture=architecture,
-                weights=weights,
-                codebook_size=codebook_size,
-                images=images,
-                batch_size=batch_size,
-                steps=steps,
-                learning_rate=learning_rate,
-                cutouts=cutouts,
-                cutout_size=cutout_size,
-                init=init,
-                embedder=embedder,
-                embedder_weights=embedder_weights,
-                seed=seed,
-            )
-        )
-        result = generate_from_text(reference.path, prompts.path, selected.path, config, run.progress)
-        run.finish(selected.path, result, metrics)

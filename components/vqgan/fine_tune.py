@@ -16,12 +16,12 @@ from components.artifacts import (
     write_table,
 )
 from components.compute import seed_everything
-from components.progress import OnStep
-from components.vqgan.checkpoint import Checkpoint
-from components.vqgan.config import Config
+from components.generator.checkpoint import Checkpoint
+from components.generator.config import Config
+from components.generator.model import save_generator, to_model_range, weights_digest
+from components.stage.progress import OnStep
 from components.vqgan.early_stop import SimilarityTrend
 from components.vqgan.loop import FineTuning, Groups
-from components.vqgan.model import save_generator, to_model_range, weights_digest
 
 History = dict[str, list[dict[str, float]]]
 """Rows of the finished `steps` and `iterations`."""

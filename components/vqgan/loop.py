@@ -9,18 +9,18 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from components.compute import device, placed
-from components.vqgan.checkpoint import (
+from components.generator.checkpoint import (
     optimizer_tensors,
     random_tensors,
     restore_optimizer,
     restore_random,
     strip_prefix,
 )
-from components.vqgan.config import Config
+from components.generator.config import Config
+from components.generator.losses import LoopLoss, mse_loss
+from components.generator.model import build_generator, decode, encode, psnr, quantise, restart_codes, to_image_range
+from components.generator.vq_loss import ADAM_BETAS, VqLoss
 from components.vqgan.latents import sample_latents
-from components.vqgan.losses import LoopLoss, mse_loss
-from components.vqgan.model import build_generator, decode, encode, psnr, quantise, restart_codes, to_image_range
-from components.vqgan.vq_loss import ADAM_BETAS, VqLoss
 
 if TYPE_CHECKING:
     from diffusers import VQModel

@@ -19,7 +19,7 @@ def buckets() -> None:
 @app.command()
 def create(uris: Buckets) -> None:
     """Create the buckets that are missing; those that are there stay as they are."""
-    from components.storage import bucket_of, create_bucket
+    from components.storage.s3 import bucket_of, create_bucket
 
     for bucket in [bucket_of(uri) for uri in uris]:
         state = "created" if create_bucket(bucket) else "exists"

@@ -11,7 +11,7 @@ from components.errors import InputError, check
 from pipelines.terminal import console
 
 if TYPE_CHECKING:
-    from components.history import LineHistory
+    from components.registry.history import LineHistory
 
 _DAYS = re.compile(r"(\d{1,5})d")
 
@@ -32,7 +32,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Compare runs, detectors, training sets and seeds of lines, and lines with each other."""
-    from components.comparison import GATE_METRICS
+    from components.metrics.records import GATE_METRICS
     from pipelines.comparing.lines import compare_line
     from pipelines.comparing.page import write_page
     from pipelines.comparing.tables import print_line, print_overview
@@ -61,7 +61,7 @@ def compare(
 def _histories(
     lines: list[str], every: bool, workdirs: list[Path], uri: str, since: datetime | None
 ) -> "list[LineHistory]":
-    from components.history import read_history
+    from components.registry.history import read_history
     from pipelines.comparing.workdirs import merge_histories, read_workdir
 
     if every == bool(lines) and (every or not workdirs):

@@ -8,7 +8,7 @@ from rich.markup import escape
 from pipelines.terminal import errors
 
 if TYPE_CHECKING:
-    from pipelines.cluster import Kubeflow
+    from pipelines.cluster.kubeflow import Kubeflow
 
 
 def connect(host: str, namespace: str, token_file: Path | None, ca_file: Path | None, timeout: float) -> "Kubeflow":
@@ -18,8 +18,8 @@ def connect(host: str, namespace: str, token_file: Path | None, ca_file: Path | 
         InputError: no address, token, CA file or namespace where one is needed.
         ClusterError: the server does not answer, refuses, or is too old or too new.
     """
-    from pipelines.cluster import Kubeflow
-    from pipelines.transport import Connection
+    from pipelines.cluster.kubeflow import Kubeflow
+    from pipelines.cluster.transport import Connection
 
     cluster = Kubeflow(
         Connection(host=host, namespace=namespace, token_file=token_file, ca_file=ca_file, timeout=timeout)

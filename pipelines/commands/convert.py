@@ -13,7 +13,7 @@ Folder = Annotated[Path, typer.Option("--to", help="Folder to write; an earlier 
 
 def convert(source: Source, to: Folder) -> None:
     """Convert public VQGAN weights to safetensors, with every tensor accounted for; nothing is unpickled."""
-    from components.vqgan.convert import convert as run
+    from components.generator.convert import convert as run
 
     facts = run(source, to)
     console.print(f"{facts['tensors']} tensors written, {len(facts['dropped'])} of training only dropped:")

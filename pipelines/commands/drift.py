@@ -14,8 +14,8 @@ from pipelines.terminal import console
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from components.change.rule import Hint
     from components.drift.measure import Measured
-    from components.retraining import Hint
 
 _URI = "MLFLOW_TRACKING_URI"
 
@@ -38,8 +38,8 @@ def drift(
 ) -> None:
     """Compare new good images with those that the champion knew, and say whether the line should be trained again."""
     from components.drift.config import Config
-    from pipelines.drift import CHAMPION, measure_line
-    from pipelines.line import load_line
+    from pipelines.lines.line import load_line
+    from pipelines.local.drift import CHAMPION, measure_line
 
     config = Config(alpha=alpha, min_shift=min_shift, max_false_alarm_rate=max_false_alarm_rate)
     _check_output(output)
@@ -61,7 +61,7 @@ def drift(
 
 def _record(line: str, measured: "Measured", images: str, detector: str) -> None:
     """A run of its own in the line's experiment, where tracking is on."""
-    from components.tracking import stage_run
+    from components.tracking.run import stage_run
 
     summary = measured.summary()
     with stage_run(line, "drift") as run:

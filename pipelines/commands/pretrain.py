@@ -13,8 +13,8 @@ from pipelines.commands.options import ClusterDefaults
 from pipelines.terminal import console, resumable
 
 if TYPE_CHECKING:
-    from components.progress import OnStep
-    from components.vqgan.pretrain_config import PretrainConfig
+    from components.pretraining.config import PretrainConfig
+    from components.stage.progress import OnStep
 
 Sources = Annotated[
     list[str] | None, typer.Argument(metavar="FOLDER", help="Folders of good images alone, local or s3://.")
@@ -61,8 +61,8 @@ def pretrain(
     adversarial_start: Annotated[float, typer.Option(help="Share of the steps without the discriminator.")] = 1.0,
 ) -> None:
     """Train a base model on the good images of many lines; a run that was interrupted goes on."""
-    from components.vqgan.pretrain_config import PretrainConfig
-    from components.weights import pinned
+    from components.pretraining.config import PretrainConfig
+    from components.weights.fetch import pinned
 
     config = PretrainConfig(
         sources=tuple(sources or ()),
@@ -86,22 +86,22 @@ def pretrain(
     if package is None:
         _run(to, name, config)
         return
-    from pipelines.pretraining import write_package
+    from pipelines.dags.pretraining import write_package
 
     write_package(package, name, config, cluster_defaults)
     console.print(str(package), soft_wrap=True)
 
 
 def _datasets(lines: Path | None) -> tuple[dict[str, str], ...]:
-    from pipelines.line import load_line_or_lines
-    from pipelines.pretraining import datasets_of
+    from pipelines.dags.pretraining import datasets_of
+    from pipelines.lines.line import load_line_or_lines
 
     return datasets_of(load_line_or_lines(lines)) if lines is not None else ()
 
 
 def _run(to: Path, name: str, config: "PretrainConfig") -> None:
-    from components.vqgan.checkpoint import CHECKPOINTS
-    from components.vqgan.pretrain import pretrain as train
+    from components.generator.checkpoint import CHECKPOINTS
+    from components.pretraining.pretrain import pretrain as train
 
     os.environ.setdefault(CHECKPOINTS, str((to / "checkpoints").resolve()))
     with resumable(), _progress() as progress:
@@ -115,8 +115,8 @@ def _run(to: Path, name: str, config: "PretrainConfig") -> None:
 def _use(to: Path, name: str, config: "PretrainConfig", figures: Mapping[str, Any]) -> list[str]:
     """How a line takes the base model: under its name, where there is a manifest."""
     from components.artifacts import WEIGHTS
-    from components.vqgan.publication import base_entry
-    from components.weights_manifest import FILE, VARIABLE, add_entry
+    from components.pretraining.publication import base_entry
+    from components.weights.manifest import FILE, VARIABLE, add_entry
 
     path, manifest = (to / "generator" / WEIGHTS).resolve(), figures.get("manifest")
     if not config.licence:

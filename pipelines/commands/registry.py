@@ -35,7 +35,7 @@ def list_versions(
 ) -> None:
     """List the versions of a line, or of all lines: aliases, metric, training set, test split, the gate's decision."""
     with _mlflow(tracking_uri):
-        from components.promotion import LineModel, line_names
+        from components.registry.promotion import LineModel, line_names
 
         names = [line] if line else line_names()
         if not names:
@@ -55,7 +55,7 @@ def promote(
 ) -> None:
     """Make a version the champion, if the limits of the line hold against the present champion."""
     with _mlflow(tracking_uri):
-        from components.promotion import LineModel
+        from components.registry.promotion import LineModel
 
         before = LineModel(line).promote(version, by=_person(), why=reason, force=force)
         console.print(f"{line}: champion is version {version}, was {before or 'none'}")
@@ -65,7 +65,7 @@ def promote(
 def rollback(line: Line, reason: Reason = "", tracking_uri: Address = "") -> None:
     """Make the previous champion the champion again; once more goes one further back."""
     with _mlflow(tracking_uri):
-        from components.promotion import LineModel
+        from components.registry.promotion import LineModel
 
         before, after = LineModel(line).rollback(by=_person(), why=reason)
         console.print(f"{line}: champion is version {after}, was {before or 'none'}")
@@ -79,7 +79,7 @@ def _mlflow(uri: str) -> Iterator[None]:
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
         raise InputError(f"tracking URI: no database at {uri.removeprefix(_SQLITE)}")
     os.environ[_URI] = uri
-    from components.mlflow_errors import plain_errors
+    from components.tracking.mlflow_errors import plain_errors
 
     with plain_errors():
         yield

@@ -22,8 +22,8 @@ from pipelines.commands.options import (
 from pipelines.terminal import console
 
 if TYPE_CHECKING:
-    from pipelines.cluster import Kubeflow
-    from pipelines.schedules import Change, Existing, Outcome
+    from pipelines.cluster.kubeflow import Kubeflow
+    from pipelines.cluster.schedules import Change, Existing, Outcome
 
 app = typer.Typer(help=f"Recurring runs of lines on a cluster; crons are {TIME_ZONE}.", no_args_is_help=True)
 
@@ -46,9 +46,9 @@ def apply(
     Only recurring runs that this command created are touched. A line's `schedule.cron` has six fields, the first for
     seconds; `schedule.enabled: false` keeps its recurring run disabled.
     """
-    from pipelines.line import load_lines
-    from pipelines.schedules import Outcome, carry_out, desired_schedules, difference, existing_schedules
-    from pipelines.submission import check_for_cluster
+    from pipelines.cluster.schedules import Outcome, carry_out, desired_schedules, difference, existing_schedules
+    from pipelines.cluster.submission import check_for_cluster
+    from pipelines.lines.line import load_lines
 
     lines = load_lines(folder, cluster_defaults, lambda line: check_for_cluster(line, mounted=mounted or not line.cron))
     cluster = connect(host, namespace, token_file, ca_file, timeout)
@@ -69,7 +69,7 @@ def list_schedules(
     timeout: Timeout = 30.0,
 ) -> None:
     """List the recurring runs that `apply` created, each with its last run; the API does not tell the next one."""
-    from pipelines.schedules import existing_schedules
+    from pipelines.cluster.schedules import existing_schedules
 
     cluster = connect(host, namespace, token_file, ca_file, timeout)
     schedules = sorted(existing_schedules(cluster), key=lambda schedule: (schedule.line, schedule.id))
@@ -98,14 +98,14 @@ def _print_outcome(outcome: "Outcome") -> None:
 
 
 def _summary(changes: Sequence["Change"]) -> str:
-    from pipelines.schedules import KINDS
+    from pipelines.cluster.schedules import KINDS
 
     counts = Counter(change.kind for change in changes)
     return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) or "no schedules"
 
 
 def _fail_unless_done(outcome: "Outcome") -> None:
-    from pipelines.transport import ClusterError
+    from pipelines.cluster.transport import ClusterError
 
     missing = len(outcome.failed) + len(outcome.skipped)
     if missing:

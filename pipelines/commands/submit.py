@@ -15,8 +15,8 @@ from pipelines.terminal import console, errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.cluster import Kubeflow
-    from pipelines.line import Line
+    from pipelines.cluster.kubeflow import Kubeflow
+    from pipelines.lines.line import Line
 
 _INTERRUPTED = 130
 
@@ -41,8 +41,8 @@ def submit(
     All files are checked before the first run is started. A line's package is uploaded as a version of the pipeline
     `vigil-training` unless it is there. Interrupting `--wait` does not end a run.
     """
-    from pipelines.line import load_line_or_lines
-    from pipelines.submission import check_for_cluster
+    from pipelines.cluster.submission import check_for_cluster
+    from pipelines.lines.line import load_line_or_lines
 
     lines = load_line_or_lines(line, cluster_defaults, lambda found: check_for_cluster(found, mounted=mounted))
     cluster = connect(host, namespace, token_file, ca_file, timeout)
@@ -70,8 +70,8 @@ def _start(cluster: "Kubeflow", lines: "Sequence[Line]", experiment_id: str) -> 
     Raises:
         ClusterError: a line was refused; names the lines that have no run.
     """
-    from pipelines.submission import start_run
-    from pipelines.transport import ClusterError
+    from pipelines.cluster.submission import start_run
+    from pipelines.cluster.transport import ClusterError
 
     runs: dict[str, str] = {}
     for index, line in enumerate(lines):
@@ -90,7 +90,7 @@ def _follow(cluster: "Kubeflow", runs: Mapping[str, str]) -> None:
     Raises:
         ClusterError: a run did not succeed, or the cluster does not answer any more; names every line.
     """
-    from pipelines.transport import ClusterError, UnreachableError
+    from pipelines.cluster.transport import ClusterError, UnreachableError
 
     left, failures = list(runs), list[str]()
     while left:
@@ -112,8 +112,8 @@ def _follow(cluster: "Kubeflow", runs: Mapping[str, str]) -> None:
 
 def _failure(cluster: "Kubeflow", run_id: str, start: str) -> str:
     """Follow a run, each message behind `start`, and return what failed in it; empty when it succeeded."""
-    from pipelines.following import SUCCEEDED, failure_of, follow_run
-    from pipelines.transport import RefusedError
+    from pipelines.cluster.following import SUCCEEDED, failure_of, follow_run
+    from pipelines.cluster.transport import RefusedError
 
     try:
         run = follow_run(cluster, run_id, lambda text: console.print(escape(f"{start}{text}"), soft_wrap=True))

@@ -11,8 +11,8 @@ from pipelines.commands.convert import convert
 from pipelines.terminal import console
 
 if TYPE_CHECKING:
-    from components.mirror import Verified
-    from components.weights_entry import WeightsEntry
+    from components.weights.entry import WeightsEntry
+    from components.weights.mirror import Verified
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(convert)
@@ -50,8 +50,8 @@ def list_weights(profile: Profile = "all", line: LineOption = None) -> None:
 @app.command()
 def verify(uri: VerifiedMirror = None, profile: Profile = "all", line: LineOption = None) -> None:
     """Fetch every file and check its digest, or read all that a mirror holds; exit code 1 when one fails."""
-    from components.mirror import verify as verify_mirror
-    from components.weights import resolve
+    from components.weights.fetch import resolve
+    from components.weights.mirror import verify as verify_mirror
 
     references = _references(profile, line)
     results: Iterable[Verified] = map(_fetched, references)
@@ -69,9 +69,9 @@ def verify(uri: VerifiedMirror = None, profile: Profile = "all", line: LineOptio
 @app.command()
 def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) -> None:
     """Copy every file to an object store under its sha256; those that are there stay as they are."""
-    from components import mirror as mirrored
     from components.errors import InputError
-    from components.weights import fetch_from_origin, resolve
+    from components.weights import mirror as mirrored
+    from components.weights.fetch import fetch_from_origin, resolve
 
     uri = _checked(uri, "mirror")
     entries = {reference: resolve(reference) for reference in _references(profile, line)}
@@ -96,7 +96,7 @@ def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) ->
 def _checked(uri: str, name: str) -> str:
     """A mirror's address without a slash at its end."""
     from components.errors import check
-    from components.storage import is_s3
+    from components.storage.s3 import is_s3
 
     check(is_s3(uri), name, uri, "s3://BUCKET/PREFIX")
     return uri.rstrip("/")
@@ -104,8 +104,8 @@ def _checked(uri: str, name: str) -> str:
 
 def _fetched(reference: str) -> "Verified":
     from components.errors import InputError
-    from components.mirror import Verified
-    from components.weights import fetch
+    from components.weights.fetch import fetch
+    from components.weights.mirror import Verified
 
     name = reference.partition("#")[0]
     try:
@@ -115,9 +115,9 @@ def _fetched(reference: str) -> "Verified":
 
 
 def _references(profile: str, line: Path | None) -> list[str]:
-    from components.weights import manifest
-    from pipelines.line import load_line
-    from pipelines.line_weights import line_weights, profile_weights
+    from components.weights.fetch import manifest
+    from pipelines.lines.line import load_line
+    from pipelines.lines.weights import line_weights, profile_weights
 
     named = line_weights(load_line(line)) if line is not None else []
     names = {f"{entry.uri}#sha256={entry.sha256}": name for name, entry in manifest().items()}
@@ -125,7 +125,7 @@ def _references(profile: str, line: Path | None) -> list[str]:
 
 
 def _print_figures(reference: str) -> None:
-    from components.weights import resolve
+    from components.weights.fetch import resolve
 
     entry = resolve(reference)
     if entry.figures:
@@ -134,7 +134,7 @@ def _print_figures(reference: str) -> None:
 
 
 def _row(reference: str) -> tuple[str, ...]:
-    from components.weights import resolve
+    from components.weights.fetch import resolve
 
     entry = resolve(reference)
     path, here = _place(entry)
@@ -144,7 +144,7 @@ def _row(reference: str) -> tuple[str, ...]:
 
 def _place(entry: "WeightsEntry") -> tuple[Path | None, str]:
     """Where the file is on this machine, and a word for it; None where it is not."""
-    from components.weights import cached_path, local_path
+    from components.weights.fetch import cached_path, local_path
 
     for path, word in ((local_path(entry), "local"), (cached_path(entry), "cached")):
         if path is not None and path.is_file():

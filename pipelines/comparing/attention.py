@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from components.history import FINISHED, RUNNING, LineHistory, PastRun
-from components.seeds import Gain
+from components.metrics.seeds import Gain
+from components.registry.history import FINISHED, RUNNING, LineHistory, PastRun
 
 REFUSED = "refused"
 _NO_BETTER = re.compile(r"min_champion_gain: ([\d.]+), champion ([\d.]+), wanted a gain in (\w+) [^;]*")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from components.history import ModelVersion, PastRun
-from components.seeds import Gain
+from components.metrics.seeds import Gain
+from components.registry.history import ModelVersion, PastRun
 from pipelines.comparing.lines import Best, Group, LineComparison, Trial
 
 

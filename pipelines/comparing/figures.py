@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.comparison import GENERATED
-from components.history import FINISHED
-from components.pages import COLOURS, empty_figure
+from components.metrics.records import GENERATED
+from components.pages.html import COLOURS, empty_figure
+from components.registry.history import FINISHED
 from pipelines.comparing.lines import Group, LineComparison
 from pipelines.comparing.tables import HEADS
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from components.comparison import EXTRA_HEADS, METRICS, Record, best_record, trial_name
-from components.detectors import TRAINING_SETS
-from components.history import FINISHED, RUNNING, Conditions, LineHistory, ModelVersion, PastRun
-from components.seeds import Gain, Spread, paired_gain, spread
+from components.detectors.table import TRAINING_SETS
+from components.metrics.records import EXTRA_HEADS, METRICS, Record, best_record, trial_name
+from components.metrics.seeds import Gain, Spread, paired_gain, spread
+from components.registry.history import FINISHED, RUNNING, Conditions, LineHistory, ModelVersion, PastRun
 from pipelines.comparing.attention import Reason, reasons_for
 
 CHAMPION = "champion"

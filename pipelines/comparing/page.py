@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from components.pages import figure_html, page_template, plotly_script, write_html
-from components.seeds import Gain
+from components.metrics.seeds import Gain
+from components.pages.html import figure_html, page_template, plotly_script, write_html
 from pipelines.comparing import figures, tables
 from pipelines.comparing.lines import Group, LineComparison
 

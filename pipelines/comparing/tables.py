@@ -7,8 +7,8 @@ from rich.console import Group as Rows
 from rich.markup import escape
 from rich.table import Table
 
-from components.comparison import EXTRA_HEADS
-from components.seeds import Gain, Spread
+from components.metrics.records import EXTRA_HEADS
+from components.metrics.seeds import Gain, Spread
 from pipelines.comparing.lines import Best, Group, LineComparison, Trial
 
 HEADS = {

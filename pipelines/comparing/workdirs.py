@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.artifacts import RECORDS, read_json
 from components.errors import InputError
-from components.history import FINISHED, UNKNOWN, Conditions, LineHistory, PastRun, distinct_runs, read_history
-from pipelines.workdir import STATE, Workdir
+from components.registry.history import FINISHED, UNKNOWN, Conditions, LineHistory, PastRun, distinct_runs, read_history
+from pipelines.local.workdir import STATE, Workdir
 
 
 def read_workdir(root: Path, since: datetime | None = None) -> LineHistory:

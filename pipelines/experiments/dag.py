@@ -10,19 +10,20 @@ from kfp import dsl
 from kfp.dsl import HTML, Dataset
 
 from components.augmentation.component import augment
+from components.dataset.component import fingerprint, import_images, ingest
 from components.detection.component import train
 from components.evaluation.component import evaluate
-from components.ingestion.component import fingerprint, import_images, ingest
 from components.prompts.component import find_prompts
 from components.quality.component import measure_images
 from components.selection.component import select
 from components.tabulation.component import draw_page, gather_cells, merge_results
-from components.vqgan.component import generate, generate_from_text
+from components.vqgan.component import generate
+from components.vqgan_clip.component import generate_from_text
+from pipelines.dags.package import check_package
+from pipelines.dags.training import Settle, leave
 from pipelines.experiments.nodes import Cell, Node, in_order
-from pipelines.line import load_cluster
-from pipelines.package import check_package
-from pipelines.task_settings import apply_settings
-from pipelines.training import Settle, leave
+from pipelines.lines.line import load_cluster
+from pipelines.lines.task_settings import apply_settings
 
 _ARITY = 8
 """Artifacts that one task puts together."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from components.generator.checkpoint import CHECKPOINTS
 from components.tabulation.gather import RESULTS, gather, read_results
 from components.tabulation.page import write_page
-from components.vqgan.checkpoint import CHECKPOINTS
 from pipelines.experiments.estimate import family
 from pipelines.experiments.nodes import Cell, Node, in_order
 from pipelines.experiments.running import Store, run_nodes, threads_of_task
-from pipelines.workdir import FINISHED, open_workdir
+from pipelines.local.workdir import FINISHED, open_workdir
 
 _OWNER = "experiments"
 """Whose the folder is, in place of a line."""

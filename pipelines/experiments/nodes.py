@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from components import __version__
-from components.weights import resolve
-from pipelines.line_weights import stage_weights
+from components.weights.fetch import resolve
+from pipelines.lines.weights import stage_weights
 
 _PLACES = ("uri", "imagenet_dir")
 """Fields of configs that tell where data lies; the digest of the data counts in their place."""

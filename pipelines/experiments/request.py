@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from components.errors import InputError, check
-from components.storage import is_s3
+from components.storage.s3 import is_s3
 from pipelines.experiments.sections import SECTIONS, section_configs
 from pipelines.experiments.study import Study
-from pipelines.line import Line, parse_line
+from pipelines.lines.line import Line, parse_line
 
 _ALL = "all"
 
@@ -72,7 +72,7 @@ class Request:
         Raises:
             InputError: an option is wrong, or a class is missing.
         """
-        from components.ingestion.ingest import dataset_digest
+        from components.dataset.ingest import dataset_digest
 
         line = self.line
         return Study(

@@ -16,7 +16,7 @@ from threading import RLock, Thread
 from components.artifacts import read_json, write_json
 from pipelines.experiments.nodes import Node
 from pipelines.experiments.stages import STAGES, is_final
-from pipelines.processes import interruptible
+from pipelines.local.processes import interruptible
 
 OnTask = Callable[[Node, float], None]
 """Told every finished task and its seconds."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from components.errors import check_keys
 from components.quality.config import Config as QualityConfig
-from components.vqgan.text_guided_config import TextGuidedConfig
-from pipelines.line import Line, section_config
-from pipelines.parameters import Section
+from components.vqgan_clip.config import TextGuidedConfig
+from pipelines.lines.line import Line, section_config
+from pipelines.lines.parameters import Section
 
 SECTIONS: Mapping[str, Section] = {
     "quality": Section(config=QualityConfig),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.artifacts import QUALITY, read_json
-from components.progress import untold
+from components.stage.progress import untold
 from pipelines.experiments.nodes import Node
 
 Inputs = Mapping[str, Path]
@@ -24,13 +24,13 @@ def is_final(node: Node, output: Path) -> bool:
 
 
 def _ingest(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.ingestion.ingest import ingest_dataset
+    from components.dataset.ingest import ingest_dataset
 
     ingest_dataset(output, node.config, node.data)
 
 
 def _import(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.ingestion.folder import import_images
+    from components.dataset.folder import import_images
 
     import_images(output, node.config, node.data)
 
@@ -60,7 +60,7 @@ def _select(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node)
 
 
 def _generate_from_text(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.vqgan.text_guided import generate_from_text
+    from components.vqgan_clip.generate import generate_from_text
 
     generate_from_text(inputs["reference"], inputs["prompts"], output, node.config, untold)
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from components.detectors import TRAINING_SETS
-from components.ingestion.folder import Config as FolderConfig
+from components.dataset.folder import Config as FolderConfig
+from components.detectors.table import TRAINING_SETS
 from components.quality.config import Config as QualityConfig
-from components.vqgan.text_guided_config import TextGuidedConfig
+from components.vqgan_clip.config import TextGuidedConfig
 from pipelines.experiments.nodes import Cell, Node
-from pipelines.line import Line
+from pipelines.lines.line import Line
 
 BASELINES = tuple(name for name in TRAINING_SETS if name != "generated")
 """Training sets that every table shows beside the generated one."""

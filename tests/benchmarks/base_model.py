@@ -14,9 +14,9 @@ from pathlib import Path
 from components.augmentation.augment import augment_images
 from components.augmentation.config import Config as AugmentationConfig
 from components.compute import seed_everything
-from components.ingestion.config import Config as IngestionConfig
-from components.ingestion.ingest import ingest_dataset
-from components.vqgan.config import UNTRAINED, Config
+from components.dataset.config import Config as IngestionConfig
+from components.dataset.ingest import ingest_dataset
+from components.generator.config import UNTRAINED, Config
 from components.vqgan.fine_tune import load_groups
 from components.vqgan.loop import FineTuning, Groups
 

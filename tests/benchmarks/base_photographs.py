@@ -1,4 +1,4 @@
-"""Assembles the photographs that the base model was trained on (`components/vqgan/BASE_MODEL.md`), without root.
+"""Assembles the photographs that the base model was trained on (`components/generator/BASE_MODEL.md`), without root.
 
 `python -m tests.benchmarks.base_photographs FOLDER` fetches the Debian packages (655 MB) with `apt-get download` and
 takes the rest from the installed Python packages; `--unpacked DIR` takes the Debian files from a folder into which the
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from components.artifacts import new_directory
 from components.errors import InputError, check
-from components.vqgan.sources import images_digest
+from components.pretraining.sources import images_digest
 
 DIGEST = "3ba72d1ddda91c8c59c678eef1a88c89891904255601a3c227851ce464584389"
 COMMAND = "vigil pretrain {folder} --to base --steps 9400 --autoencoder-steps 4500 --batch-size 4 --size 64 --size 128"

@@ -21,14 +21,14 @@ import torch
 
 from components.artifacts import new_image_set, to_arrays
 from components.compute import device, seed_everything
-from components.vqgan.checkpoint import CHECKPOINTS
-from components.vqgan.config import UNTRAINED, Config
+from components.generator.checkpoint import CHECKPOINTS
+from components.generator.config import UNTRAINED, Config
+from components.generator.losses import mse_loss
+from components.generator.model import decode, encode, quantise, to_image_range
+from components.generator.vq_loss import ADAM_BETAS
 from components.vqgan.fine_tune import fine_tune
 from components.vqgan.latents import sample_latents
 from components.vqgan.loop import FineTuning, Groups
-from components.vqgan.losses import mse_loss
-from components.vqgan.model import decode, encode, quantise, to_image_range
-from components.vqgan.vq_loss import ADAM_BETAS
 
 _MIB = 2**20
 

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipelines.cluster import Kubeflow
-from pipelines.line import Line, parse_line
-from pipelines.package import write_packages
-from pipelines.schedules import Change, Desired, carry_out, desired_schedules, difference, existing_schedules
-from pipelines.submission import start_run
-from pipelines.transport import Connection
+from pipelines.cluster.kubeflow import Kubeflow
+from pipelines.cluster.schedules import Change, Desired, carry_out, desired_schedules, difference, existing_schedules
+from pipelines.cluster.submission import start_run
+from pipelines.cluster.transport import Connection
+from pipelines.dags.package import write_packages
+from pipelines.lines.line import Line, parse_line
 from tests.pipelines.kfp_api import KfpApi, serve
 
 Figures = dict[str, float]

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from components.detection.train import train_detector
-from components.detectors import Config as DetectorConfig
+from components.detectors.table import Config as DetectorConfig
 from components.drift.config import Config as DriftConfig
 from components.drift.measure import measure, write_drift
-from components.history import LineHistory
+from components.registry.history import LineHistory
 from components.tabulation.descriptions import DESCRIPTIONS
 from components.tabulation.page import write_page as write_experiment
 from pipelines.comparing.lines import compare_line

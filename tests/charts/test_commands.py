@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from typer.main import get_command
 
-from components import storage
+from components.storage import s3 as storage
 from pipelines.cli import app
 from tests.charts.containers import SECONDS, command, environment, program, run, variables
 from tests.charts.helm import BASE, Manifests, merged, render

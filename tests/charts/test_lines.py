@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.ingestion.config import ALL_SHOTS
-from pipelines.line import Line, load_line
+from components.dataset.config import ALL_SHOTS
+from pipelines.lines.line import Line, load_line
 from tests.charts.helm import ROOT, refusal, render, render_text
 from tests.charts.toggles import LINE, TOGGLES
 
@@ -103,7 +103,7 @@ def test_line_completes_the_defaults_of_the_cluster(tmp_path: Path) -> None:
 
 
 def _many(count: int, **extra: Any) -> dict[str, Any]:
-    example = yaml.safe_load((ROOT / "pipelines/lines/transistor.yaml").read_text(encoding="utf-8"))
+    example = yaml.safe_load((ROOT / "pipelines/examples/transistor.yaml").read_text(encoding="utf-8"))
     example = {key: value for key, value in example.items() if key != "name"}
     return {"lines": {f"line-{index:03d}": {**example, "seed": index, **extra} for index in range(count)}}
 

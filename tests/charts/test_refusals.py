@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from components.detectors import DETECTORS, TRAINING_SETS
+from components.detectors.table import DETECTORS, TRAINING_SETS
 from components.errors import InputError
-from pipelines import line as lines
-from pipelines.parameters import SECTIONS
-from pipelines.task_settings import Cluster, Resources, parse_cluster
+from pipelines.lines import line as lines
+from pipelines.lines.parameters import SECTIONS
+from pipelines.lines.task_settings import Cluster, Resources, parse_cluster
 from tests.charts.helm import CHART, call, merged, refusal, render
 from tests.charts.toggles import CERTIFICATE, LINE
 

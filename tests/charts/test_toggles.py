@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from components import __version__
-from components.images import USER_ID, image
-from pipelines.line import load_line
-from pipelines.task_settings import CA_FOLDER, CONFIG_MAP_KEYS, parse_cluster
+from components.stage.images import USER_ID, image
+from pipelines.lines.line import load_line
+from pipelines.lines.task_settings import CA_FOLDER, CONFIG_MAP_KEYS, parse_cluster
 from tests.charts.helm import BASE, Manifest, Manifests, call, merged, render
 from tests.charts.toggles import CERTIFICATE, LINE, TOGGLES
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.embedding import ConseEmbedder
+from components.networks.embedding import ConseEmbedder
 
 
 @pytest.fixture(scope="session")

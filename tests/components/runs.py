@@ -3,8 +3,8 @@
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from components.events import PIPELINE, STAGE_TAG
-from components.mlflow_writer import PARENT_TAG
+from components.tracking.events import PIPELINE, STAGE_TAG
+from components.tracking.mlflow_writer import PARENT_TAG
 
 
 def line_runs(client: MlflowClient, line: str) -> list[Run]:

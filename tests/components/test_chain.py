@@ -27,18 +27,18 @@ from components.artifacts import (
     read_table,
 )
 from components.augmentation.component import augment
-from components.comparison import KIND_METRICS, SPRO_METRICS
+from components.dataset.component import fingerprint, ingest
 from components.detection.component import train
-from components.detectors import Detector
+from components.detectors.table import Detector
 from components.evaluation.component import evaluate
-from components.events import Event, Task, write_events
-from components.ingestion.component import fingerprint, ingest
+from components.metrics.records import KIND_METRICS, SPRO_METRICS
 from components.prompts.component import find_prompts
 from components.registration.component import register
 from components.reporting.component import conclude, report
 from components.selection.component import select
+from components.tracking.events import Event, Task, write_events
 from components.vqgan.component import generate
-from pipelines.line import parse_line
+from pipelines.lines.line import parse_line
 from tests.components.image_sets import write_reference
 from tests.components.runs import line_runs, only_stage_run, pipeline_run, stage_runs
 from tests.conftest import MvtecTree, NewDatabase
@@ -370,7 +370,7 @@ def conclude_again(chain: Chain) -> None:
 
 def test_images_without_masks_have_no_pixel_metrics(tmp_path: Path) -> None:
     from components.detection.train import train_detector
-    from components.detectors import Config as DetectorConfig
+    from components.detectors.table import Config as DetectorConfig
     from components.evaluation.config import Config
     from components.evaluation.evaluate import evaluate_detectors
 

@@ -13,16 +13,18 @@ import pytest
 import components
 from components.augmentation.component import augment
 from components.augmentation.config import Config as AugmentationConfig
+from components.dataset.component import fingerprint, import_images, ingest
+from components.dataset.config import Config as IngestionConfig
+from components.dataset.folder import Config as FolderConfig
 from components.detection.component import train
-from components.detectors import Config as DetectionConfig
+from components.detectors.table import Config as DetectionConfig
 from components.drift.component import measure_drift
 from components.drift.config import Config as DriftConfig
 from components.evaluation.component import evaluate
 from components.evaluation.config import Config as EvaluationConfig
-from components.images import Family, image
-from components.ingestion.component import fingerprint, import_images, ingest
-from components.ingestion.config import Config as IngestionConfig
-from components.ingestion.folder import Config as FolderConfig
+from components.generator.config import Config as GeneratorConfig
+from components.pretraining.component import pretrain
+from components.pretraining.config import PretrainConfig
 from components.prompts.component import find_prompts
 from components.prompts.config import Config as PromptsConfig
 from components.quality.component import measure_images
@@ -32,11 +34,11 @@ from components.registration.config import Config as RegistrationConfig
 from components.reporting.component import conclude, report
 from components.selection.component import select
 from components.selection.config import Config as SelectionConfig
+from components.stage.images import Family, image
 from components.tabulation.component import draw_page, gather_cells, merge_results
-from components.vqgan.component import generate, generate_from_text, pretrain
-from components.vqgan.config import Config as GeneratorConfig
-from components.vqgan.pretrain_config import PretrainConfig
-from components.vqgan.text_guided_config import TextGuidedConfig
+from components.vqgan.component import generate
+from components.vqgan_clip.component import generate_from_text
+from components.vqgan_clip.config import TextGuidedConfig
 
 ROOT = Path(components.__file__).parent
 SHELLS = sorted(ROOT.glob("*/component.py"))

@@ -6,7 +6,7 @@ import pytest
 
 from components import task_environment
 from components.errors import InputError
-from components.stage import stage
+from components.stage.run import stage
 from components.task_environment import check_task_environment
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from mlflow import MlflowClient
 
-from components.gate import Decision, Limits, Measurement, decide
-from components.mlflow_writer import experiment_id
-from components.promotion import LineModel
+from components.registry.gate import Decision, Limits, Measurement, decide
+from components.registry.promotion import LineModel
+from components.tracking.mlflow_writer import experiment_id
 
 DIGEST = "d" * 64
 

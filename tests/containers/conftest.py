@@ -21,8 +21,8 @@ import yaml
 from components import __version__
 from images import engine
 from images.build import ROOT
-from pipelines.demo import write_demo_line
-from pipelines.workdir import Workdir
+from pipelines.lines.demo import write_demo_line
+from pipelines.local.workdir import Workdir
 from tests.ports import free_ports
 from tests.s3_server import BUCKET, S3Server
 
@@ -199,7 +199,7 @@ def line_file(services: Services, tmp_path_factory: pytest.TempPathFactory) -> P
     with pytest.MonkeyPatch.context() as patch:
         for name, value in services.environment.items():
             patch.setenv(name, value)
-        from components.storage import publish_directory
+        from components.storage.s3 import publish_directory
 
         publish_directory(data, uri)
     content = {

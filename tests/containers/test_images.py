@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components import __version__
-from components.images import USER_ID
+from components.stage.images import USER_ID
 from images.build import ROOT
 from tests.containers.conftest import Docker, image_name
 

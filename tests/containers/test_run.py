@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 
 from components.artifacts import file_sha256, read_json
-from components.images import USER_ID
-from components.storage import fetch_prefix
-from pipelines.workdir import Workdir
+from components.stage.images import USER_ID
+from components.storage.s3 import fetch_prefix
+from pipelines.local.workdir import Workdir
 from tests.containers.conftest import (
     MAIN,
     MAIN_ASKING_LATE,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from components import embedding
+from components.networks import embedding
 from tests.golden_numbers.golden import Golden
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from components.artifacts import ImageSet
 from components.detection.train import train_detector
-from components.detectors import Config as DetectorConfig
-from components.detectors import Detector
+from components.detectors.table import Config as DetectorConfig
+from components.detectors.table import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
 from tests.components.image_sets import write_added, write_reference

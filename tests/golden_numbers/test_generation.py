@@ -29,14 +29,14 @@ from components.artifacts import (
     read_json,
     read_table,
 )
+from components.generator.config import Config as GeneratorConfig
+from components.pretraining.config import PretrainConfig
+from components.pretraining.pretrain import pretrain
 from components.prompts.config import Config as PromptsConfig
 from components.prompts.generate import generate_prompts
 from components.selection.config import Config as SelectionConfig
 from components.selection.integrate import select_images
-from components.vqgan.config import Config as GeneratorConfig
 from components.vqgan.fine_tune import fine_tune
-from components.vqgan.pretrain import pretrain
-from components.vqgan.pretrain_config import PretrainConfig
 from tests.components.image_sets import part, write_added, write_reference
 from tests.golden_numbers.golden import Golden, Tolerance
 

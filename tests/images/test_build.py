@@ -162,7 +162,7 @@ def test_tag_of_another_commit_is_not_built_over(client: Client) -> None:
 def test_revision_tells_changes_beside_the_commit(client: Client, checkout: Path) -> None:
     commit = _git(checkout, "rev-parse", "HEAD")
     assert _build(client, "--replace", root=checkout).returncode == 0
-    (checkout / "components" / "images.py").open("a").write("# changed\n")
+    (checkout / "components" / "__init__.py").open("a").write("# changed\n")
     assert _build(client, "--replace", root=checkout).returncode == 0
     shutil.rmtree(checkout / ".git")
     assert _build(client, "--replace", root=checkout).returncode == 0
@@ -184,7 +184,7 @@ def test_images_are_pushed_under_a_registry_from_a_commit_only(client: Client, c
     assert denied.returncode == 1
     assert "cannot be pushed:\ndenied: no access" in denied.stderr
 
-    (checkout / "components" / "images.py").open("a").write("# changed\n")
+    (checkout / "components" / "__init__.py").open("a").write("# changed\n")
     dirty = _build(client, "--replace", "--push", "images.example/vision", root=checkout)
     assert dirty.returncode == 2
     assert "-dirty', expected a commit without changes beside it" in dirty.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.images import USER_ID
+from components.stage.images import USER_ID
 from images.build import ROOT
 
 DOCKERFILE = ROOT / "images" / "Dockerfile"

@@ -218,7 +218,7 @@ def test_runs_of_a_line_say_what_they_are_about(client: MlflowClient) -> None:
 def test_artifacts_lie_in_the_object_store(
     plant: Plant, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components import storage
+    from components.storage import s3 as storage
 
     for name, value in plant.store.items():
         monkeypatch.setenv(name, value)

@@ -8,7 +8,7 @@ import pytest
 from components.artifacts import CONFIG, new_image_set, read_json
 from components.detection.threshold import estimate, expected_rate, guaranteed_rate
 from components.detection.train import train_detector
-from components.detectors import Config, Detector
+from components.detectors.table import Config, Detector
 from components.errors import InputError
 from tests.components.image_sets import part, write_added, write_reference
 
@@ -89,7 +89,7 @@ def test_given_image_is_scored_by_a_detector_without_it(tmp_path: Path) -> None:
     from components.detection.threshold import held_out_scores
     from components.detection.train import fit
     from components.detection.training_sets import Sources
-    from components.detectors import predict
+    from components.detectors.table import predict
 
     reference = write_reference(tmp_path / "reference")
     images = ImageSet(reference)

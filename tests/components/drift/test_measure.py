@@ -8,15 +8,15 @@ import numpy.typing as npt
 import pytest
 
 from components.artifacts import DRIFT, ImageSet, new_image_set, read_json, to_tensor
+from components.change.good_images import GoodImages, good_images
+from components.change.rule import Limits, retrain_hint
+from components.change.shift import Looks, looks_of
 from components.detection.train import train_detector
-from components.detectors import Config as DetectorConfig
-from components.detectors import Detector
+from components.detectors.table import Config as DetectorConfig
+from components.detectors.table import Detector
 from components.drift.config import Config
 from components.drift.measure import measure, measure_against, write_drift
 from components.errors import InputError
-from components.good_images import GoodImages, good_images
-from components.retraining import Limits, retrain_hint
-from components.shift import Looks, looks_of
 from tests.components.image_sets import part, write_added, write_reference
 
 Image = npt.NDArray[np.uint8]

@@ -12,9 +12,9 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from components.artifacts import to_tensor
+from components.change.rule import Limits, retrain_hint
+from components.change.shift import Looks, looks_of
 from components.decode import decode_image
-from components.retraining import Limits, retrain_hint
-from components.shift import Looks, looks_of
 
 pytestmark = [
     pytest.mark.slow,

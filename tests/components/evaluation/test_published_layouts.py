@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from components.artifacts import EVALUATION, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
-from components.comparison import KIND_METRICS, SPRO_METRICS, flat_metrics
+from components.dataset.config import Config as IngestionConfig
+from components.dataset.ingest import ingest_dataset
 from components.detection.train import train_detector
-from components.detectors import Config as DetectorConfig
+from components.detectors.table import Config as DetectorConfig
 from components.evaluation.config import Config
 from components.evaluation.evaluate import evaluate_detectors
-from components.ingestion.config import Config as IngestionConfig
-from components.ingestion.ingest import ingest_dataset
-from components.scoring import by_kind, image_metrics
+from components.metrics.records import KIND_METRICS, SPRO_METRICS, flat_metrics
+from components.metrics.scoring import by_kind, image_metrics
 from tests.components.image_sets import SIZE
 from tests.components.published import BTAD_SUFFIXES, write_btad_class, write_loco_class
 

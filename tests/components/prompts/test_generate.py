@@ -12,8 +12,8 @@ from skimage import data
 from torch import Tensor
 
 from components.artifacts import PROMPTS, REFERENCE_PROMPTS, SENSES, new_image_set, read_table
-from components.embedding import ConseEmbedder
 from components.errors import InputError
+from components.networks.embedding import ConseEmbedder
 from components.prompts import generate
 from components.prompts.config import Config
 from components.prompts.generate import (

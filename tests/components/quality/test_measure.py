@@ -13,9 +13,9 @@ from torch.nn import functional
 from torchmetrics.functional.image.lpips import _lpips_compute, _lpips_update
 
 from components.artifacts import QUALITY, new_image_set, read_json
-from components.embedding import ConseEmbedder
 from components.errors import InputError
-from components.perceptual import Lpips, PerceptualDistance
+from components.networks.embedding import ConseEmbedder
+from components.networks.perceptual import Lpips, PerceptualDistance
 from components.quality.config import Config
 from components.quality.measure import Figure, image_quality, measure_quality, read_pairs
 from components.quality.networks import Missing, Networks, load_networks

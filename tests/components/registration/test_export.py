@@ -10,8 +10,8 @@ import pytest
 
 from components.artifacts import ONNX_MODEL, OPENVINO_MODEL, ImageSet
 from components.detection.train import train_detector
-from components.detectors import Config as DetectorConfig
-from components.detectors import Detector
+from components.detectors.table import Config as DetectorConfig
+from components.detectors.table import Detector
 from components.errors import InputError
 from components.registration.config import Config
 from components.registration.export import compare, export_detector, load_export, write_export

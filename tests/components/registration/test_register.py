@@ -15,7 +15,6 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from components import nomination
 from components.artifacts import (
     DECISION,
     DECISION_PAGE,
@@ -27,18 +26,19 @@ from components.artifacts import (
     read_json,
     write_json,
 )
-from components.comparison import trial_name
 from components.detection.train import train_detector
-from components.detectors import Config as DetectorConfig
-from components.detectors import Detector
+from components.detectors.table import Config as DetectorConfig
+from components.detectors.table import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
-from components.nomination import Nomination, is_registered, nominate_later
-from components.promotion import LineModel, line_names
+from components.metrics.records import trial_name
+from components.metrics.scoring import TestSplit
 from components.registration.config import Config
 from components.registration.register import register_best
-from components.scoring import TestSplit
-from components.tracking import stage_run
+from components.registry import nomination
+from components.registry.nomination import Nomination, is_registered, nominate_later
+from components.registry.promotion import LineModel, line_names
+from components.tracking.run import stage_run
 from tests.components.image_sets import write_reference
 from tests.components.runs import line_runs
 from tests.components.versions import add_version

@@ -22,17 +22,17 @@ from typing import Any
 import pytest
 
 from components.artifacts import PREDICTIONS, ImageSet, encode_png, read_table
+from components.dataset.config import Config as IngestionConfig
+from components.dataset.ingest import ingest_dataset
 from components.detection.train import train_detector
-from components.detectors import Config as DetectorConfig
-from components.detectors import Detector
+from components.detectors.table import Config as DetectorConfig
+from components.detectors.table import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
-from components.ingestion.config import Config as IngestionConfig
-from components.ingestion.ingest import ingest_dataset
 from components.registration.config import Config
 from components.registration.register import register_best
-from components.tracking import stage_run
-from pipelines.demo import write_demo_line
+from components.tracking.run import stage_run
+from pipelines.lines.demo import write_demo_line
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow

@@ -1,6 +1,6 @@
 """The report's table of the detectors."""
 
-from components.comparison import KIND_METRICS, METRICS, SPRO_METRICS, Record
+from components.metrics.records import KIND_METRICS, METRICS, SPRO_METRICS, Record
 from components.reporting.report import comparison
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from components.artifacts import PROMPTS, TREND, ImageSet, read_table, write_candidates, write_table
-from components.embedding import load_embedder
 from components.errors import InputError
+from components.networks.embedding import load_embedder
 from components.selection.config import Config
 from components.selection.integrate import chosen_iteration, select_images, similarity_trend
 

@@ -14,7 +14,7 @@ from components.artifacts import (
     write_json,
     write_table,
 )
-from components.comparison import EXTRA_HEADS, METRICS
+from components.metrics.records import EXTRA_HEADS, METRICS
 from components.tabulation.gather import gather, merge, read_results
 from tests.components.image_sets import write_added
 

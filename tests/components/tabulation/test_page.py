@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.pages import COLOURS
-from components.seeds import Spread
+from components.metrics.seeds import Spread
+from components.pages.html import COLOURS
 from components.tabulation import figures
 from components.tabulation.descriptions import DESCRIPTIONS
 from components.tabulation.page import shots_text, spread_text, write_page

@@ -3,7 +3,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from components.seeds import Spread
+from components.metrics.seeds import Spread
 from components.tabulation.statistics import ALL_CLASSES, correlation, gains, lines, missing, paired
 from tests.components.tabulation.tables import detector_table, row
 

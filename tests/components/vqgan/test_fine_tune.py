@@ -17,11 +17,11 @@ from components.artifacts import (
     read_table,
 )
 from components.errors import InputError
-from components.vqgan.checkpoint import CHECKPOINTS
-from components.vqgan.config import Config
+from components.generator.checkpoint import CHECKPOINTS
+from components.generator.config import Config
+from components.generator.model import build_generator, decode, encode, quantise, save_generator, to_image_range
 from components.vqgan.fine_tune import fine_tune, load_groups
 from components.vqgan.loop import FineTuning, Groups
-from components.vqgan.model import build_generator, decode, encode, quantise, save_generator, to_image_range
 from tests.components.image_sets import write_added, write_reference
 
 CONFIG = Config(

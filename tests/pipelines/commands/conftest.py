@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipelines import cluster, schedules, submission, transport
-from pipelines.line import Line
-from pipelines.submission import Package
+from pipelines.cluster import kubeflow as cluster
+from pipelines.cluster import schedules, submission, transport
+from pipelines.cluster.submission import Package
+from pipelines.lines.line import Line
 from tests.pipelines.kfp_api import KfpApi, serve
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from components import storage
-from tests.pipelines.test_training import run_blocked
+from components.storage import s3 as storage
+from tests.pipelines.dags.test_training import run_blocked
 from tests.pipelines.vigil import Done, Vigil, assert_refused
 from tests.ports import free_ports
 from tests.s3_server import S3Server, use_store

@@ -9,16 +9,16 @@ import yaml
 from mlflow import MlflowClient
 from PIL import Image, ImageEnhance
 
+from components.dataset.ingest import ingest_dataset
 from components.detection.train import train_detector
-from components.detectors import Config as DetectorConfig
+from components.detectors.table import Config as DetectorConfig
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
-from components.history import read_history
-from components.ingestion.ingest import ingest_dataset
 from components.registration.config import Config
 from components.registration.register import register_best
-from components.tracking import stage_run
-from pipelines.line import load_line
+from components.registry.history import read_history
+from components.tracking.run import stage_run
+from pipelines.lines.line import load_line
 from tests.conftest import MvtecTree, NewDatabase
 from tests.pipelines.vigil import Vigil, assert_refused
 

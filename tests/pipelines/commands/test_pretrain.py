@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 import yaml
 
-from components import storage, weights
 from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
-from components.vqgan.checkpoint import CHECKPOINTS
-from components.vqgan.config import Config as GeneratorConfig
-from components.vqgan.model import build_generator
-from components.weights_manifest import FILE, VARIABLE, load_manifest
-from pipelines.line import load_line
-from pipelines.line_weights import line_weights
+from components.generator.checkpoint import CHECKPOINTS
+from components.generator.config import Config as GeneratorConfig
+from components.generator.model import build_generator
+from components.storage import s3 as storage
+from components.weights import fetch as weights
+from components.weights.manifest import FILE, VARIABLE, load_manifest
+from pipelines.lines.line import load_line
+from pipelines.lines.weights import line_weights
 from tests.components.trees import save_series, write_folder, write_mvtec
-from tests.pipelines.test_training import run_blocked
+from tests.pipelines.dags.test_training import run_blocked
 from tests.pipelines.vigil import Vigil, assert_refused
 
 SMALL = (
@@ -128,12 +129,12 @@ def test_base_that_could_not_be_published_is_published_by_the_next_run(
     def unreachable(directory: Path, uri: str) -> None:
         raise OSError(f"{uri}: the store did not answer")
 
-    monkeypatch.setattr("components.vqgan.publication.publish_directory", unreachable)
+    monkeypatch.setattr("components.pretraining.publication.publish_directory", unreachable)
     failed = vigil(*command, *SMALL)
     assert (failed.code, failed.err.count("\n")) == (1, 1)
     assert not storage.object_exists(f"{prefix}/bases/{FILE}")
-    monkeypatch.setattr("components.vqgan.publication.publish_directory", kept)
-    monkeypatch.setattr("components.vqgan.pretrain.Pretraining.step", None)  # all steps are in the checkpoint
+    monkeypatch.setattr("components.pretraining.publication.publish_directory", kept)
+    monkeypatch.setattr("components.pretraining.pretrain.Pretraining.step", None)  # all steps are in the checkpoint
     assert vigil(*command, *SMALL).code == 0
     assert list(load_manifest(f"{prefix}/bases/{FILE}")) == ["ours"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from components.promotion import LineModel
+from components.registry.promotion import LineModel
 from tests.components.versions import add_version, decide_and_carry_out
 from tests.conftest import NewDatabase
 from tests.pipelines.vigil import Vigil, assert_refused

@@ -11,11 +11,11 @@ import pytest
 from kfp_server_api import ApiClient, ApiException, Configuration, RecurringRunServiceApi
 
 from components import __version__
-from pipelines import schedules
-from pipelines.cluster import Kubeflow
-from pipelines.line import load_lines
-from pipelines.schedules import Change, Existing, carry_out, desired_schedules, difference, existing_schedules
-from pipelines.transport import Connection
+from pipelines.cluster import schedules
+from pipelines.cluster.kubeflow import Kubeflow
+from pipelines.cluster.schedules import Change, Existing, carry_out, desired_schedules, difference, existing_schedules
+from pipelines.cluster.transport import Connection
+from pipelines.lines.line import load_lines
 from tests.pipelines.cluster_lines import write_line
 from tests.pipelines.kfp_api import PREFIX, KfpApi
 from tests.pipelines.vigil import Done, Vigil, assert_refused

@@ -10,10 +10,10 @@ import pytest
 
 from components import __version__
 from components.errors import InputError
-from pipelines import following, transport
-from pipelines.following import failure_of, follow_run
-from pipelines.line import load_line
-from pipelines.submission import check_for_cluster
+from pipelines.cluster import following, transport
+from pipelines.cluster.following import failure_of, follow_run
+from pipelines.cluster.submission import check_for_cluster
+from pipelines.lines.line import load_line
 from tests.pipelines.cluster_lines import write_line
 from tests.pipelines.kfp_api import Item, KfpApi, serve
 from tests.pipelines.vigil import Done, Vigil, assert_refused
@@ -517,7 +517,7 @@ def test_namespace_and_token_of_a_multi_user_cluster(
 def test_service_account(
     vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    from pipelines import cluster
+    from pipelines.cluster import kubeflow as cluster
 
     cluster.NAMESPACE_FILE.parent.mkdir()
     cluster.NAMESPACE_FILE.write_text("team-a\n")

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from components import storage, weights
-from components.embedding import CONSE, CONSE_WEIGHTS, load_embedder
 from components.errors import InputError
-from components.perceptual import PerceptualDistance
-from components.vqgan.config import Config as GeneratorConfig
-from components.vqgan.model import build_generator
-from pipelines.line import PROFILES, load_line
-from pipelines.line_weights import ALL, line_weights, profile_weights
+from components.generator.config import Config as GeneratorConfig
+from components.generator.model import build_generator
+from components.networks.embedding import CONSE, CONSE_WEIGHTS, load_embedder
+from components.networks.perceptual import PerceptualDistance
+from components.storage import s3 as storage
+from components.weights import fetch as weights
+from pipelines.lines.line import PROFILES, load_line
+from pipelines.lines.weights import ALL, line_weights, profile_weights
 from tests.hub_server import Hub, serve_hub
-from tests.pipelines.test_training import run_blocked
+from tests.pipelines.dags.test_training import run_blocked
 from tests.pipelines.vigil import Vigil, assert_refused
 
 _CONTENT = os.urandom(100_000)
@@ -214,7 +215,7 @@ def test_mirror_copies_what_it_can_and_names_what_it_cannot(vigil: Vigil, prefix
 
 
 def _assert_index(prefix: str, tmp_path: Path, *references: str) -> None:
-    from components.mirror import read_index
+    from components.weights.mirror import read_index
 
     index = read_index(prefix, tmp_path / "index.json")
     entries = [weights.resolve(name) for name in (*_EMBEDDED, *references)]

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from components.comparison import Record
-from components.history import FINISHED, Conditions, LineHistory, ModelVersion, PastRun
+from components.metrics.records import Record
+from components.registry.history import FINISHED, Conditions, LineHistory, ModelVersion, PastRun
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 CONDITIONS = Conditions(dataset="a" * 64, shots="1", profile="embedded", version="1.0", settings=(("steps", "20"),))

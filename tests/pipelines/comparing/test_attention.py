@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from components.history import RUNNING, DriftCheck, LineHistory
+from components.registry.history import RUNNING, DriftCheck, LineHistory
 from pipelines.comparing.lines import compare_line
 from tests.pipelines.comparing.past_runs import CONDITIONS, NOW, history, past_run, version
 

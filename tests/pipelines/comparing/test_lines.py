@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.history import RUNNING
+from components.registry.history import RUNNING
 from pipelines.comparing.lines import Group, compare_line
 from tests.pipelines.comparing.past_runs import CONDITIONS, NOW, history, past_run, records, version
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.history import LineHistory
+from components.registry.history import LineHistory
 from pipelines.comparing.lines import compare_line
 from pipelines.comparing.page import write_page
 from tests.pipelines.comparing.past_runs import NOW, history, past_run, records, version

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.demo import write_demo_line
 from pipelines.experiments.request import Request
+from pipelines.lines.demo import write_demo_line
 
 TINY = (
     "dataset.image_size=64",

@@ -22,7 +22,7 @@ from pipelines.experiments.local import run_experiment, store_of
 from pipelines.experiments.nodes import in_order
 from pipelines.experiments.request import Request
 from pipelines.experiments.running import Store, run_node
-from pipelines.workdir import STATE
+from pipelines.local.workdir import STATE
 from tests.pipelines.experiments.conftest import TINY
 
 Ask = Callable[..., Request]

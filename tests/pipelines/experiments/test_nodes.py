@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from components.augmentation.config import Config as AugmentationConfig
-from components.ingestion.config import Config as IngestionConfig
-from components.vqgan.config import Config as GeneratorConfig
+from components.dataset.config import Config as IngestionConfig
+from components.generator.config import Config as GeneratorConfig
 from pipelines.experiments.catalogue import cells
 from pipelines.experiments.nodes import Cell, Node, in_order
 from pipelines.experiments.request import Request

@@ -1,0 +1,1 @@
+"""What has changed in the look of good images, and whether it calls for training again."""

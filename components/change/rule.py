@@ -1,0 +1,203 @@
+"""The rule that says whether a line should be trained again, from what has changed in the look of its good images."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from components.change.shift import (
+    STATISTICS,
+    EmbeddingShift,
+    Floats,
+    Looks,
+    MeanShift,
+    embedding_shift,
+    least_p_value,
+    mean_shift,
+    superiority,
+)
+from components.errors import check, check_seed
+
+YES, NO, UNKNOWN = "yes", "no", "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What counts as a change; a change is both unlikely by chance and large enough to matter."""
+
+    alpha: float = 0.05
+    """Probability of a hint where nothing has changed, over all tests together (Bonferroni)."""
+    min_shift: float = 0.25
+    """Least distance of the mean features, in standard deviations of the reference."""
+    min_superiority: float = 0.6
+    """Least probability that a new good image scores higher than one of the reference; 0.5 where nothing differs."""
+    max_false_alarm_rate: float = 0.05
+    """Share of new good images over the detector's threshold that is accepted in any case."""
+    permutations: int = 1999
+    """Random permutations of each test."""
+    seed: int = 0
+    """Draws the permutations, and the images where there are too many."""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            InputError: a field has a value out of its range.
+        """
+        check(0 < self.alpha < 1, "drift.alpha", self.alpha, "between 0 and 1")
+        check(0 <= self.min_shift <= 100, "drift.min_shift", self.min_shift, "0 to 100 standard deviations")
+        check(0.5 <= self.min_superiority <= 1, "drift.min_superiority", self.min_superiority, "0.5 to 1")
+        rate = self.max_false_alarm_rate
+        check(0 <= rate <= 1, "drift.max_false_alarm_rate", rate, "0 to 1")
+        check(99 <= self.permutations <= 100_000, "drift.permutations", self.permutations, "99 to 100000")
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """A detector's scores of good images that it was not trained on."""
+
+    reference: Floats
+    """[n]."""
+    new: Floats
+    """[m]."""
+    threshold: float | None
+    """Score above which the detector calls an image anomalous; None where it has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreShift:
+    """How the scores of new good images differ."""
+
+    superiority: float
+    """Probability that a new image scores higher than one of the reference."""
+    p_value: float
+    """Of higher mean scores, by permutation."""
+    threshold: float | None
+    false_alarm_rate: float | None
+    """Share of the new images over the threshold."""
+    reference_false_alarm_rate: float | None
+    """Share of the reference over it."""
+    false_alarm_p_value: float | None
+    """Of more false alarms than in the reference, by Fisher's exact test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hint:
+    """Whether to train again, and why."""
+
+    retrain: str
+    """`yes`, `no`, or `unknown` where there are too few images to tell."""
+    reasons: tuple[str, ...]
+    """One sentence each; what was seen for `yes`, what is missing for `unknown`, else that nothing was found."""
+    reference_images: int
+    new_images: int
+    embedding: EmbeddingShift | None
+    """None with fewer than two reference images or no new ones."""
+    scores: ScoreShift | None
+    """None without a detector."""
+    statistics: dict[str, MeanShift]
+    """By the names of `STATISTICS`: what tells a person what has changed; no reason by itself."""
+
+    def to_content(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def retrain_hint(reference: Looks, new: Looks, limits: Limits, scores: Scores | None = None) -> Hint:
+    """Compare new good images with those of the reference.
+
+    Args:
+        reference: good images of the data set.
+        new: good images of the line as it is now.
+        limits: what counts as a change.
+        scores: of a detector, where there is one.
+    """
+    draw = (limits.permutations, limits.seed)
+    enough = len(reference) > 1 and len(new) > 0
+    embedding = embedding_shift(reference.embeddings, new.embeddings, *draw) if enough else None
+    statistics = {
+        name: mean_shift(reference.statistics[name], new.statistics[name], *draw) for name in STATISTICS if enough
+    }
+    scored = _score_shift(scores, limits) if scores is not None else None
+    level = limits.alpha / _tests(scored)
+    seen = [*_embedding_reasons(embedding, statistics, limits, level), *_score_reasons(scored, limits, level)]
+    missing = _missing(len(reference), len(new), limits, level)
+    return Hint(
+        retrain=YES if seen else UNKNOWN if missing else NO,
+        reasons=tuple(seen or missing or [f"no change found at a false alarm rate of {limits.alpha:g}"]),
+        reference_images=len(reference),
+        new_images=len(new),
+        embedding=embedding,
+        scores=scored,
+        statistics=statistics,
+    )
+
+
+def _tests(scored: ScoreShift | None) -> int:
+    """Number of tests that can give a reason."""
+    if scored is None:
+        return 1
+    return 2 if scored.threshold is None else 3
+
+
+def _score_shift(scores: Scores, limits: Limits) -> ScoreShift:
+    shift = mean_shift(scores.reference, scores.new, limits.permutations, limits.seed, greater=True)
+    alarms, rate, before = None, None, None
+    if scores.threshold is not None:
+        rate, before = (float((values > scores.threshold).mean()) for values in (scores.new, scores.reference))
+        alarms = _fisher(scores.new > scores.threshold, scores.reference > scores.threshold)
+    return ScoreShift(
+        superiority=superiority(scores.reference, scores.new),
+        p_value=shift.p_value,
+        threshold=scores.threshold,
+        false_alarm_rate=rate,
+        reference_false_alarm_rate=before,
+        false_alarm_p_value=alarms,
+    )
+
+
+def _fisher(new: "np.ndarray[Any, np.dtype[np.bool_]]", reference: "np.ndarray[Any, np.dtype[np.bool_]]") -> float:
+    from scipy.stats import fisher_exact
+
+    table = [[int(new.sum()), int((~new).sum())], [int(reference.sum()), int((~reference).sum())]]
+    return float(fisher_exact(table, alternative="greater").pvalue)
+
+
+def _embedding_reasons(
+    shift: EmbeddingShift | None, statistics: dict[str, MeanShift], limits: Limits, level: float
+) -> Iterator[str]:
+    if shift is None or shift.p_value > level or shift.distance < limits.min_shift:
+        return
+    looks = [
+        f"{name} {found.reference:.3g} to {found.new:.3g}"
+        for name, found in statistics.items()
+        if found.p_value <= limits.alpha / len(STATISTICS)
+    ]
+    changed = f"; changed: {', '.join(looks)}" if looks else ""
+    yield f"the good images look different ({shift.distance:.2f} sd, p = {shift.p_value:.4f}{changed})"
+
+
+def _score_reasons(shift: ScoreShift | None, limits: Limits, level: float) -> Iterator[str]:
+    if shift is None:
+        return
+    if shift.p_value <= level and shift.superiority >= limits.min_superiority:
+        yield (
+            f"good images score higher: {shift.superiority:.0%} of the pairs of a new and an earlier one"
+            f" (p = {shift.p_value:.4f})"
+        )
+    alarms, rate, before = shift.false_alarm_p_value, shift.false_alarm_rate, shift.reference_false_alarm_rate
+    if alarms is not None and rate is not None and alarms <= level and rate > limits.max_false_alarm_rate:
+        yield f"{rate:.0%} of the good images are over the threshold, earlier {before:.0%} ({_p_text(alarms)})"
+
+
+def _p_text(value: float) -> str:
+    return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
+
+
+def _missing(reference: int, new: int, limits: Limits, level: float) -> list[str]:
+    least = least_p_value(reference, new, limits.permutations) if reference > 1 and new else 1.0
+    if least <= level:
+        return []
+    return [f"too few images to tell: {new} new and {reference} of the reference"]

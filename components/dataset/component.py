@@ -1,0 +1,97 @@
+"""KFP components of the ingestion stage."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Metrics, Output
+
+from components.stage.images import image
+
+
+@dsl.component(base_image=image("generation"), install_kfp_package=False)
+def fingerprint(line: str, uri: str, settings: str) -> str:
+    """Digest of the data set, never cached, so that a changed data set is ingested again; opens the run in MLflow.
+
+    Args:
+        line: name of the production line.
+        uri: class folder, a local path or s3://BUCKET/PREFIX.
+        settings: every parameter of the run, as JSON.
+    """
+    from components.dataset.ingest import dataset_digest
+    from components.stage.run import stage
+
+    with stage("fingerprint", line) as run:
+        digest = dataset_digest(uri)
+        run.describe_run(settings, uri, digest)
+        run.tracker.sweep_lost_runs()
+    return digest
+
+
+@dsl.component(base_image=image("generation"), install_kfp_package=False)
+def ingest(
+    line: str,
+    dataset_digest: str,
+    uri: str,
+    reference: Output[Dataset],
+    metrics: Output[Metrics],
+    layout: str = "mvtec",
+    shots: int = 1,
+    calibration: int = 0,
+    image_size: int = 256,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+) -> None:
+    """Draw the shots and write the reference image set.
+
+    Args:
+        line: name of the production line.
+        dataset_digest: digest of the data set; a part of the cache key.
+        uri: class folder, a local path or s3://BUCKET/PREFIX.
+        reference: image set.
+        metrics: counts.
+        layout: mvtec, btad, loco or folder.
+        shots: number of good training images; 0 takes all but the calibration images.
+        calibration: number of further good training images for the threshold.
+        image_size: side in pixels.
+        test_fraction: held-out share of good images in the layout folder.
+        seed: draws the shots.
+    """
+    from components.dataset.config import Config
+    from components.dataset.ingest import ingest_dataset
+    from components.stage.run import stage
+
+    with stage("ingestion", line) as run:
+        config = run.configure(
+            Config(
+                uri=uri,
+                layout=layout,
+                shots=shots,
+                calibration=calibration,
+                image_size=image_size,
+                test_fraction=test_fraction,
+                seed=seed,
+            )
+        )
+        counts = ingest_dataset(reference.path, config, dataset_digest)
+        run.finish(reference.path, {"dataset_digest": dataset_digest, **counts}, metrics)
+
+
+@dsl.component(base_image=image("generation"), install_kfp_package=False)
+def import_images(
+    line: str, dataset_digest: str, uri: str, images: Output[Dataset], metrics: Output[Metrics], image_size: int = 256
+) -> None:
+    """Write the images of a plain folder as an image set.
+
+    Args:
+        line: name of the production line.
+        dataset_digest: digest of the folder; a part of the cache key.
+        uri: folder of images, a local path or s3://BUCKET/PREFIX.
+        images: image set.
+        metrics: number of images.
+        image_size: side in pixels.
+    """
+    from components.dataset.folder import Config, import_images
+    from components.stage.run import stage
+
+    with stage("import", line) as run:
+        config = run.configure(Config(uri=uri, image_size=image_size))
+        counts = import_images(images.path, config, dataset_digest)
+        run.finish(images.path, {"dataset_digest": dataset_digest, **counts}, metrics)

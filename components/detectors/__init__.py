@@ -1,0 +1,1 @@
+"""Detectors: the table, one file a paper, and the trained detector as an artifact."""

@@ -1,0 +1,47 @@
+"""AnomalyDINO (Damm et al., 2025): the nearest patch of the given images, by the cosine of DINOv2's features.
+
+Without the paper's masks of the background. Its rotations of the references are the training set `rotations`.
+"""
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.models.components import DynamicBufferMixin
+from anomalib.models.image.anomaly_dino.torch_model import AnomalyDINOModel
+from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.detectors.dino import DinoEncoder
+
+BLOCKS = (-1,)
+"""The last block, normalised, as in the paper."""
+
+
+class AnomalyDino(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
+    """All patches of the given images in a memory bank."""
+
+    bank: Tensor
+
+    def __init__(self, encoder: DinoEncoder) -> None:
+        """Start with an empty bank."""
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("bank", torch.empty(0))
+        self.enlarge = AnomalyMapGenerator()
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Unit vectors [n, patches, dim] of images [n, 3, side, side] in [0, 1]."""
+        (tokens,) = self.encoder(images)
+        return functional.normalize(tokens[:, self.encoder.prefix :], dim=-1)
+
+    def fit(self, embeddings: Tensor) -> None:
+        """Keep the embeddings [n, patches, dim] of the training images."""
+        self.bank = embeddings.flatten(0, 1).contiguous()
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Scores and maps: cosine distance to the nearest kept patch (Eq. 1), and the mean of its highest 1 %."""
+        nearest = torch.stack([(rows @ self.bank.T).amax(dim=1) for rows in self.embed(images)])
+        distances = (1 - nearest).clamp_min(0)
+        grid = self.encoder.grid
+        maps = self.enlarge(distances.view(-1, 1, grid, grid), tuple(images.shape[-2:]))
+        return InferenceBatch(pred_score=AnomalyDINOModel.mean_top1p(distances).flatten(), anomaly_map=maps)

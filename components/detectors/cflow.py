@@ -1,0 +1,74 @@
+"""CFlow-AD (Gudovskiy et al., 2022): a normalising flow of backbone features, conditioned on their position.
+
+Likelihoods become probabilities by their maximum, which is taken over the training images here: that of a batch, as
+in anomalib, would make an image's score depend on the others. Far from the training images probabilities vanish, which
+keeps the flow that extrapolates worst from deciding alone: trained on one image, log-likelihoods fall below -100,000.
+"""
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.models.image.cflow.utils import cflow_head, get_logp, positional_encoding_2d
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.detectors.encoder import Encoder
+
+LEVELS = (2, 3, 4)
+"""Feature maps of stride 8, 16 and 32, as in the paper."""
+_CONDITION = 128
+_COUPLING_BLOCKS = 8
+_CLAMP = 1.9
+
+
+class Cflow(nn.Module):
+    """A conditional flow of eight coupling blocks for each feature map."""
+
+    highest: Tensor
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Build the flows; their permutations are drawn from torch's global generator."""
+        super().__init__()
+        self.encoder = encoder
+        self.flows = nn.ModuleList(
+            cflow_head(_CONDITION, _COUPLING_BLOCKS, _CLAMP, n_features=channels) for channels in encoder.channels
+        )
+        self.register_buffer("highest", torch.zeros(len(encoder.channels)))
+
+    def log_likelihoods(self, level: int, features: Tensor, positions: Tensor) -> Tensor:
+        """Log-likelihood per dimension [m] of features [m, channels] at positions [m, 128] (Eq. 5 of the paper)."""
+        latent, log_determinant = self.flows[level](features, [positions])
+        channels = features.shape[1]
+        logp: Tensor = get_logp(channels, latent, log_determinant) / channels
+        return logp
+
+    def calibrate(self, images: Tensor) -> None:
+        """Set the highest log-likelihood of each scale by the training images."""
+        with torch.no_grad():
+            found = [[logp.max() for logp in self._scales(image.unsqueeze(0))] for image in images]
+        self.highest = torch.tensor(found, device=images.device).amax(dim=0)
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Scores and maps: the number of scales less their enlarged, added probabilities (section 4.3); the maximum."""
+        size = images.shape[-2:]
+        found = images.new_full((len(images), 1, *size), float(len(self.flows)))
+        for logp, highest in zip(self._scales(images), self.highest, strict=True):
+            probability = torch.exp((logp - highest).clamp_max(0))
+            found = found - functional.interpolate(probability, size=size, mode="bilinear")
+        return InferenceBatch(pred_score=found.amax(dim=(1, 2, 3)), anomaly_map=found)
+
+    def _scales(self, images: Tensor) -> list[Tensor]:
+        """Log-likelihoods [n, 1, h, w] of the features at each scale."""
+        maps = self.encoder(images)
+        rows = [self.log_likelihoods(index, fibers(map), encoded_positions(map)) for index, map in enumerate(maps)]
+        return [logp.reshape(len(map), 1, *map.shape[-2:]) for logp, map in zip(rows, maps, strict=True)]
+
+
+def fibers(map: Tensor) -> Tensor:
+    """Features [n h w, channels] of a map [n, channels, h, w]."""
+    return map.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def encoded_positions(map: Tensor) -> Tensor:
+    """Sine and cosine codes [n h w, 128] of the positions of a map [n, channels, h, w], in the order of `fibers`."""
+    codes = positional_encoding_2d(_CONDITION, *map.shape[-2:]).to(map)
+    return fibers(codes.expand(len(map), -1, -1, -1))

@@ -1,0 +1,62 @@
+"""Dinomaly (Guo et al., 2025): a decoder with linear attention that gives DINOv2's features again, loosely.
+
+The parts are anomalib's; its own model cannot be built without a download.
+"""
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.models.components import GaussianBlur2d
+from anomalib.models.image.dinomaly.components import DinomalyMLP, LinearAttention
+from anomalib.models.image.dinomaly.torch_model import DecoderViTBlock, DinomalyModel
+from torch import Tensor, nn
+
+from components.detectors.dino import DinoEncoder
+
+BLOCKS = (2, 3, 4, 5, 6, 7, 8, 9)
+"""Blocks of a transformer of twelve whose tokens are given again."""
+_GROUPS = (slice(0, 4), slice(4, 8))
+_DEPTH = 8
+_DROPOUT = 0.2
+_KERNEL, _SIGMA = 5, 4
+_TOP = 0.01
+
+
+class Dinomaly(nn.Module):
+    """Frozen encoder, noisy bottleneck and decoder; two groups of four layers are compared (section 3 of the paper)."""
+
+    def __init__(self, encoder: DinoEncoder) -> None:
+        """Build bottleneck and decoder in the encoder's width."""
+        super().__init__()
+        self.encoder = encoder
+        dim, heads = encoder.body.embed_dim, encoder.body.blocks[0].attn.num_heads
+        self.bottleneck = DinomalyMLP(dim, 4 * dim, dim, drop=_DROPOUT, bias=False, apply_input_dropout=True)
+        self.decoder = nn.ModuleList(
+            DecoderViTBlock(dim, heads, mlp_ratio=4.0, qkv_bias=True, attn=LinearAttention) for _ in range(_DEPTH)
+        )
+        for module in [*self.bottleneck.modules(), *self.decoder.modules()]:
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.01, a=-0.03, b=0.03)
+        self.blur = GaussianBlur2d(sigma=(_SIGMA, _SIGMA), channels=1, kernel_size=(_KERNEL, _KERNEL))
+
+    def reconstruct(self, layers: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Both groups of the encoder's layers [n, tokens, dim] and the decoder's, as maps [n, dim, grid, grid]."""
+        state = self.bottleneck(torch.stack(layers).mean(dim=0))
+        decoded: list[Tensor] = []
+        for block in self.decoder:
+            state = block(state)
+            decoded.insert(0, state)
+        return self._groups(layers), self._groups(decoded)
+
+    def _groups(self, layers: list[Tensor]) -> list[Tensor]:
+        fused = [torch.stack(layers[group]).mean(dim=0)[:, self.encoder.prefix :] for group in _GROUPS]
+        grid = self.encoder.grid
+        return [tokens.transpose(1, 2).reshape(len(tokens), -1, grid, grid) for tokens in fused]
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Scores and maps: one minus the cosine, averaged over the groups and smoothed; the mean of its highest 1 %."""
+        size = tuple(images.shape[-2:])
+        maps, _ = DinomalyModel.calculate_anomaly_maps(*self.reconstruct(self.encoder(images)), out_size=size)
+        maps = self.blur(maps)
+        flat = maps.flatten(1)
+        highest = flat.topk(max(1, int(_TOP * flat.shape[1])), dim=1).values
+        return InferenceBatch(pred_score=highest.mean(dim=1), anomaly_map=maps)

@@ -1,0 +1,87 @@
+"""PaDiM (Defard et al., 2021): a Gaussian of backbone features at every position of the image.
+
+With one to five images a covariance of a hundred features cannot be estimated at each position alone, and with one
+image there is none at all. It is shrunk to the covariance of all positions, taken over neighbouring cells as well, with
+the weight of a conjugate prior that counts as many images as there are features; with many images it is the paper's.
+"""
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.models.components import DynamicBufferMixin
+from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.detectors.encoder import Encoder, stacked
+
+LEVELS = (1, 2, 3)
+"""Feature maps of stride 4, 8 and 16, as in the paper."""
+_FEATURES = 100
+_REGULARISATION = 0.01
+_REACH = 1
+
+
+class Padim(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
+    """Gaussians on a grid of stride 8, of 100 features drawn at random (section III-B of the paper)."""
+
+    chosen: Tensor
+    mean: Tensor
+    precision: Tensor
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Draw the features from torch's global generator."""
+        super().__init__()
+        self.encoder = encoder
+        channels = sum(encoder.channels)
+        self.register_buffer("chosen", torch.randperm(channels)[: min(_FEATURES, channels)])
+        self.register_buffer("mean", torch.empty(0))
+        self.register_buffer("precision", torch.empty(0))
+        self.distances = AnomalyMapGenerator()
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Features [n, d, height / 8, width / 8] of images [n, 3, height, width] in [0, 1]."""
+        fine, *coarse = self.encoder(images)
+        return stacked([functional.avg_pool2d(fine, 2), *coarse])[:, self.chosen]
+
+    def fit(self, embeddings: Tensor) -> None:
+        """Set the Gaussians by the embeddings [n, d, h, w] of the training images."""
+        self.mean, self.precision = fit_gaussians(embeddings)
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Scores and maps: the Mahalanobis distance (Eq. 2), smoothed, and its maximum."""
+        found = self.distances(
+            embedding=self.embed(images),
+            mean=self.mean,
+            inv_covariance=self.precision,
+            image_size=tuple(images.shape[-2:]),
+        )
+        return InferenceBatch(pred_score=found.amax(dim=(1, 2, 3)), anomaly_map=found)
+
+
+def fit_gaussians(embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [d, h w] and inverse covariance [h w, d, d] at each of h w positions, by n embeddings [n, d, h, w].
+
+    The covariance is ((n - 1) S + d P) / (n - 1 + d) + 0.01 I: S is that of the position (Eq. 1; none for one image), P
+    the mean square residual, over all positions, of a position's and its eight neighbours' features from its mean.
+    """
+    count, features = embeddings.shape[:2]
+    mean = embeddings.mean(dim=0)
+    own = (embeddings - mean).flatten(2)
+    scatter = torch.einsum("ndp,nep->pde", own, own)
+    covariance = (scatter + features * _pooled_covariance(embeddings, mean)) / (count - 1 + features)
+    identity = torch.eye(features, device=embeddings.device)
+    return mean.flatten(1), torch.linalg.inv(covariance + _REGULARISATION * identity)
+
+
+def _pooled_covariance(embeddings: Tensor, mean: Tensor) -> Tensor:
+    """Mean square residual [d, d] of the neighbouring features of all positions from the means [d, h, w]."""
+    height, width = mean.shape[-2:]
+    padded = functional.pad(embeddings, [_REACH] * 4, mode="replicate")
+    total = torch.zeros(len(mean), len(mean), device=mean.device)
+    side = 2 * _REACH + 1
+    for index in range(side**2):
+        row, column = divmod(index, side)
+        residual = padded[:, :, row : row + height, column : column + width] - mean
+        flat = residual.transpose(0, 1).flatten(1)
+        total += flat @ flat.T
+    return total / (side**2 * len(embeddings) * height * width)

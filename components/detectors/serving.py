@@ -1,0 +1,113 @@
+"""Scores the images of requests by the lightest runtime that a registered detector's artifact allows.
+
+Where the artifact holds an export that agrees with its checkpoint, neither torch nor anomalib is imported: importing
+one detector of anomalib imports all of them with what trains them.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from components.artifacts import CONFIG, ONNX_MODEL, OPENVINO_MODEL, SUMMARY, read_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from components.artifacts import UInt8Image
+
+    Floats = npt.NDArray[np.float32]
+
+ONNX, OPENVINO, TORCH = "onnx", "openvino", "torch"
+EXPORT_INPUT = "images"
+"""Name of an export's input, float32 [1, 3, size, size] in [0, 1]."""
+EXPORT_OUTPUTS = ("score", "anomaly_map")
+"""Names of an export's outputs, float32 [1] and [1, size, size]."""
+
+Runner: TypeAlias = "Callable[[Floats], Sequence[Floats]]"
+"""From an export's input to its outputs."""
+Scores: TypeAlias = "tuple[Floats, Floats]"
+"""Raw anomaly scores [n] and anomaly maps [n, size, size]."""
+
+
+class ServedDetector:
+    """A detector as it is served: its size, its threshold, and what scores images."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Load an artifact of the registration stage."""
+        directory = Path(path)
+        content = read_json(directory / CONFIG)
+        self.image_size: int = content["image_size"]
+        """Side in pixels that images are resized to."""
+        self.threshold: float = content["threshold"]["value"]
+        """Raw score above which an image is anomalous."""
+        self.runtime = runtime_of(directory)
+        self._score = _by_torch(directory) if self.runtime == TORCH else _by_export(directory, self.runtime)
+
+    def score(self, images: "Sequence[UInt8Image]") -> Scores:
+        """Raw anomaly scores [n] and anomaly maps [n, size, size] of RGB images [size, size, 3]."""
+        return self._score(images)
+
+
+def runtime_of(directory: Path) -> str:
+    """`onnx` or `openvino` for an artifact with an export that agrees with its checkpoint, else `torch`."""
+    found = [kind for kind, name in ((ONNX, ONNX_MODEL), (OPENVINO, OPENVINO_MODEL)) if (directory / name).is_file()]
+    return found[0] if found and read_json(directory / SUMMARY).get("parity.passed") else TORCH
+
+
+def export_runner(directory: Path, kind: str, *, threads: int = 0) -> Runner:
+    """What runs the export in an artifact, by the runtime of its kind, on the CPU in full precision.
+
+    Args:
+        directory: artifact.
+        kind: `onnx` or `openvino`.
+        threads: that compute an image; 0 leaves it to the runtime.
+    """
+    return _openvino_runner(directory, threads) if kind == OPENVINO else _onnx_runner(directory, threads)
+
+
+def _by_torch(directory: Path) -> "Callable[[Sequence[UInt8Image]], Scores]":
+    from components.artifacts import to_tensor
+    from components.detectors.table import Detector
+
+    detector = Detector(directory)
+
+    def score(images: "Sequence[UInt8Image]") -> Scores:
+        scores, maps = detector.predict(to_tensor(images))
+        return scores.numpy(), maps.numpy()
+
+    return score
+
+
+def _by_export(directory: Path, kind: str) -> "Callable[[Sequence[UInt8Image]], Scores]":
+    import numpy as np
+
+    run = export_runner(directory, kind)
+
+    def score(images: "Sequence[UInt8Image]") -> Scores:
+        rows = [run((image.transpose(2, 0, 1)[None] / 255).astype(np.float32)) for image in images]
+        return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
+
+    return score
+
+
+def _onnx_runner(directory: Path, threads: int) -> Runner:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    session = InferenceSession(directory / ONNX_MODEL, options, providers=["CPUExecutionProvider"])
+    return lambda image: session.run(list(EXPORT_OUTPUTS), {EXPORT_INPUT: image})
+
+
+def _openvino_runner(directory: Path, threads: int) -> Runner:
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    model = openvino.Core().compile_model(directory / OPENVINO_MODEL, "CPU", settings)
+
+    def run(image: "Floats") -> Any:
+        found = model([image])
+        return [found[name].copy() for name in EXPORT_OUTPUTS]
+
+    return run

@@ -1,0 +1,1 @@
+"""The VQGAN: network, losses, checkpoints, and the base model that ships."""

@@ -1,0 +1,175 @@
+"""The VQGAN (Esser et al., 2021) as diffusers' VQModel: build, load and save."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import CONFIG, WEIGHTS, write_json
+from components.errors import InputError, check
+from components.generator.config import STORED, Config
+from components.generator.taming import is_taming, rename
+from components.weights import fetch as weights
+
+if TYPE_CHECKING:
+    from diffusers import VQModel
+    from torch import Tensor
+
+_SMALL: dict[str, Any] = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (16, 32, 64, 128),
+    "layers_per_block": 1,
+    "latent_channels": 64,
+    "vq_embed_dim": 64,
+    "norm_num_groups": 8,
+}
+F16: dict[str, Any] = {
+    "down_block_types": (*("DownEncoderBlock2D",) * 4, "AttnDownEncoderBlock2D"),
+    "up_block_types": ("AttnUpDecoderBlock2D", *("UpDecoderBlock2D",) * 4),
+    "block_out_channels": (128, 128, 256, 256, 512),
+    "layers_per_block": 2,
+    "latent_channels": 256,
+    "vq_embed_dim": 256,
+}
+"""Settings of diffusers' VQModel with the tensors of taming-transformers' vqgan_imagenet_f16."""
+HEADER = "vqmodel"
+"""Entry of a safetensors file's header with the settings of diffusers' VQModel, as JSON."""
+_ARCHITECTURES = {"small": _SMALL, "f16": F16}
+
+
+def build_generator(config: Config) -> "VQModel":
+    """VQGAN of the configured architecture, with pretrained weights where the config names some.
+
+    Raises:
+        InputError: the weights are missing or do not fit the architecture.
+    """
+    if config.untrained:
+        return new_generator(config.architecture, config.codebook_size, config.commitment)
+    path = weights.fetch(config.reference)
+    if config.architecture == STORED:
+        model = _stored(path, config)
+    else:
+        model = new_generator(config.architecture, config.codebook_size, config.commitment)
+    tensors = weights.load_tensors(path)
+    weights.load_into(model, rename(tensors).tensors if is_taming(tensors) else tensors, config.origin)
+    return model
+
+
+def new_generator(architecture: str, codebook_size: int, commitment: float) -> "VQModel":
+    """Untrained VQGAN of the architecture `small` or `f16`, with beta on the commitment term."""
+    return vqmodel({**_ARCHITECTURES[architecture], "num_vq_embeddings": codebook_size}, commitment)
+
+
+def vqmodel(settings: Mapping[str, Any], commitment: float = 0.25) -> "VQModel":
+    """Untrained VQGAN of any settings of diffusers' VQModel, with beta on the commitment term.
+
+    Raises:
+        InputError: a setting is unknown, has a value that diffusers refuses, or stands for a decoder that needs the
+            codes beside the latents.
+    """
+    from diffusers import VQModel
+
+    norm = settings.get("norm_type", "group")
+    check(norm == "group", "VQModel: norm_type", norm, "'group'; sampled latents have no codes")
+    try:
+        model = VQModel(**settings)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"VQModel: {error}") from error
+    # diffusers' default keeps an old bug that puts beta on the codebook term.
+    model.quantize.legacy = False
+    model.quantize.beta = commitment
+    return model
+
+
+def _stored(path: Path, config: Config) -> "VQModel":
+    """Untrained VQGAN of the architecture in the header of a file that `vigil weights convert` wrote."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            settings = (file.metadata() or {}).get(HEADER)
+    except SafetensorError as error:
+        raise InputError(f"weights {config.origin}: not a safetensors file ({error})") from error
+    check(
+        settings is not None,
+        f"weights {config.origin}: header",
+        settings,
+        "the architecture; see vigil weights convert",
+    )
+    model = vqmodel(json.loads(str(settings)), config.commitment)
+    size = int(model.quantize.n_e)
+    check(config.codebook_size == size, "generator.codebook_size", config.codebook_size, f"{size}, as in the weights")
+    return model
+
+
+def save_generator(model: "VQModel", directory: Path, config: Config, step: int) -> None:
+    """Write the generator artifact: tensors, and a config with its parent's digest and the step."""
+    from safetensors.torch import save_file
+
+    settings = {key: value for key, value in model.config.items() if not key.startswith("_")}
+    tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
+    save_file(tensors, directory / WEIGHTS, {HEADER: json.dumps(settings, sort_keys=True)})
+    write_json(directory / CONFIG, {"config": asdict(config), "parent_sha256": weights_digest(config), "step": step})
+
+
+def weights_digest(config: Config) -> str | None:
+    """Digest of the weights that a config names, or None where it starts untrained.
+
+    Raises:
+        InputError: the reference is unknown.
+    """
+    return None if config.untrained else weights.resolve(config.reference).sha256
+
+
+def encode(model: "VQModel", images: "Tensor") -> "Tensor":
+    """Latents [n, c, h, w], not yet quantised, of images [n, 3, height, width] in [-1, 1]."""
+    latents: Tensor = model.encode(images.to(model.device)).latents
+    return latents
+
+
+def quantise(model: "VQModel", latents: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
+    """Quantised latents [n, c, h, w] (Eq. 2), codebook loss, and the codes' indices [n * h * w]."""
+    quantised, loss, (_, _, codes) = model.quantize(latents)
+    return quantised, loss, codes
+
+
+def decode(model: "VQModel", latents: "Tensor") -> "Tensor":
+    """Images [n, 3, height, width], about [-1, 1], of any latents [n, c, h, w]."""
+    samples: Tensor = model.decode(latents, force_not_quantize=True).sample
+    return samples
+
+
+def psnr(images: "Tensor", targets: "Tensor") -> "Tensor":
+    """PSNR [n] in dB of images and targets [n, 3, height, width] in [-1, 1], clipped to that range."""
+    error = (to_image_range(images) - to_image_range(targets)).square().mean(dim=(1, 2, 3))
+    return -10 * error.log10()
+
+
+def to_model_range(images: "Tensor") -> "Tensor":
+    """[0, 1] to the [-1, 1] of the VQGAN."""
+    return images * 2 - 1
+
+
+def to_image_range(samples: "Tensor") -> "Tensor":
+    """The VQGAN's output to [0, 1], clipped."""
+    return ((samples + 1) / 2).clamp(0, 1)
+
+
+def restart_codes(model: "VQModel", latents: "Tensor", used: "Tensor") -> int:
+    """Move unused codebook vectors to randomly drawn latents, and count them.
+
+    Args:
+        model: its codebook is changed in place.
+        latents: encoder outputs [n, dim, height, width] to draw from.
+        used: [K] booleans, True for a vector that stays.
+    """
+    import torch
+
+    flat = latents.detach().permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
+    unused = (~used).nonzero().flatten()
+    drawn = torch.randint(len(flat), (len(unused),), device=flat.device)
+    with torch.no_grad():
+        model.quantize.embedding.weight[unused] = flat[drawn]
+    return len(unused)

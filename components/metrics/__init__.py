@@ -1,0 +1,1 @@
+"""Figures of detectors: measured, recorded, and compared over seeds."""

@@ -1,0 +1,1 @@
+"""Pretrained networks: embedders, backbones and perceptual distances."""

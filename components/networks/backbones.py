@@ -1,0 +1,98 @@
+"""Backbones: those whose weights come inside installed packages, and those whose weights a user refers to."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from components.errors import check
+from components.weights import fetch as weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+BACKBONES = {
+    "efficientnet-lite0": "tf_efficientnet_lite0",
+    "efficientnet-lite2": "tf_efficientnet_lite2",
+}
+"""timm architecture of each backbone; the key is also its name in the weights manifest."""
+
+RESNETS = {"resnet18": "resnet18", "wide-resnet50": "wide_resnet50_2"}
+"""timm architecture of the backbones of the detectors' papers; the key is the manifest's name of torchvision's file."""
+
+VITS = {
+    "dinov2-small": "vit_small_patch14_dinov2",
+    "dinov2-base": "vit_base_patch14_dinov2",
+    "dinov2-small-reg4": "vit_small_patch14_reg4_dinov2",
+    "dinov2-base-reg4": "vit_base_patch14_reg4_dinov2",
+}
+"""timm architecture of the vision transformers; the key is the manifest's name of its authors' file."""
+
+IMAGE_MEAN = (0.5, 0.5, 0.5)
+"""Mean of the backbones' input, RGB in [0, 1]."""
+IMAGE_STD = (0.5, 0.5, 0.5)
+"""Standard deviation of the backbones' input, RGB in [0, 1]."""
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of the input of residual networks and vision transformers, RGB in [0, 1]."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of their input, RGB in [0, 1]."""
+
+
+def architecture_of(name: str) -> str:
+    """Architecture, in timm, of a backbone of `BACKBONES` or `RESNETS`."""
+    return {**BACKBONES, **RESNETS}[name]
+
+
+def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the input of a backbone of `BACKBONES` or `RESNETS`, RGB in [0, 1]."""
+    return (IMAGENET_MEAN, IMAGENET_STD) if name in RESNETS else (IMAGE_MEAN, IMAGE_STD)
+
+
+def load_classifier(name: str) -> "nn.Module":
+    """Image classifier over ImageNet's 1000 classes, in evaluation mode, without gradients.
+
+    Raises:
+        InputError: the name is unknown, or the weights do not fit.
+    """
+    import timm
+
+    check(name in BACKBONES, "backbone", name, f"one of {', '.join(BACKBONES)}")
+    module: nn.Module = timm.create_model(BACKBONES[name], pretrained=False)
+    stored = weights.load_tensors(weights.fetch(name)).values()
+    # The packages store timm's tensors in timm's order, under the names of another implementation.
+    weights.load_into(module, dict(zip(module.state_dict(), stored, strict=True)), name)
+    return module.eval().requires_grad_(False)
+
+
+def load_features(name: str, indices: Sequence[int]) -> "nn.Module":
+    """Module from images to the feature maps of the given strides: index i has stride 2 ** (i + 1).
+
+    Raises:
+        InputError: the name is unknown, or the weights do not fit.
+    """
+    import timm
+
+    check(name in BACKBONES, "backbone", name, f"one of {', '.join(BACKBONES)}")
+    module: nn.Module = timm.create_model(BACKBONES[name], pretrained=False, features_only=True, out_indices=indices)
+    load_feature_weights(module, name)
+    return module.eval().requires_grad_(False)
+
+
+def load_feature_weights(module: "nn.Module", name: str, reference: str = "") -> None:
+    """Load a backbone's weights into timm's feature extractor of the same architecture.
+
+    Args:
+        module: the extractor.
+        name: key of `BACKBONES` or `RESNETS`.
+        reference: the weights of a residual network; not read for the others.
+
+    Raises:
+        InputError: the name is unknown, or the weights do not fit.
+    """
+    tensors = _resnet_tensors(module, reference) if name in RESNETS else load_classifier(name).state_dict()
+    label = reference.partition("#")[0] or name
+    weights.load_into(module, {key: tensors[key] for key in module.state_dict() if key in tensors}, label)
+
+
+def _resnet_tensors(module: "nn.Module", reference: str) -> "dict[str, Tensor]":
+    """Tensors of torchvision's file; the counters of batches, which its older files lack, are the module's."""
+    counters = {key: value for key, value in module.state_dict().items() if key.endswith("num_batches_tracked")}
+    return counters | weights.load_tensors(weights.fetch(reference))

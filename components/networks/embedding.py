@@ -1,0 +1,229 @@
+"""Joint image-text embedders: CLIP by open_clip, and ConSE as the embedded default."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from components.compute import device
+from components.errors import InputError, check
+from components.networks.backbones import IMAGE_MEAN, IMAGE_STD, load_classifier
+from components.weights import fetch as weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONSE = "conse"
+OPEN_CLIP_PREFIX = "open_clip:"
+_CONSE_CLASSES = 10
+_CONSE_IMAGE_SIZE = 260
+_BATCH = 32
+_SPECIAL_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "sep", "cls", "mask")}
+
+CONSE_WEIGHTS = ("efficientnet-lite2", "minilm-l6-v2", "minilm-l6-v2-config", "minilm-l6-v2-tokenizer")
+"""Names, in the weights manifest, of what ConSE loads."""
+
+
+class Embedder(Protocol):
+    """Maps images and texts to unit vectors of one space, compared by their cosine."""
+
+    @property
+    def name(self) -> str:
+        """What embeds, for reports."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of everything that the vectors depend on."""
+
+    def embed_images(self, images: "Tensor") -> "Tensor":
+        """Unit vectors [n, dim] of images [n, 3, height, width] in [0, 1]."""
+
+    def embed_texts(self, texts: Sequence[str]) -> "Tensor":
+        """Unit vectors [len(texts), dim]."""
+
+
+class DifferentiableEmbedder(Embedder, Protocol):
+    """An embedder that images can be optimised by."""
+
+    def image_vectors(self, images: "Tensor") -> "Tensor":
+        """The vectors of `embed_images`, with gradients for the images, on the device."""
+
+
+def check_embedder(name: str, embedder_weights: str) -> None:
+    """Raise `InputError` unless the two fields name an embedder together."""
+    known = name == CONSE or name.startswith(OPEN_CLIP_PREFIX)
+    check(known, "embedder", name, f"{CONSE!r} or '{OPEN_CLIP_PREFIX}ARCHITECTURE'")
+    if name == CONSE:
+        check(not embedder_weights, "embedder_weights", embedder_weights, f"none: {CONSE} brings its own")
+    else:
+        check(bool(embedder_weights), "embedder_weights", embedder_weights, f"the weights of {name}")
+
+
+def load_embedder(name: str, embedder_weights: str = "") -> DifferentiableEmbedder:
+    """The embedder of a name; there is no fallback from one to another.
+
+    Args:
+        name: `conse`, or `open_clip:ARCHITECTURE` such as `open_clip:ViT-B-32`.
+        embedder_weights: reference to CLIP weights (see `components.weights`); empty for `conse`.
+
+    Raises:
+        InputError: the name is unknown, or the weights are missing or do not fit.
+    """
+    check_embedder(name, embedder_weights)
+    if name == CONSE:
+        return ConseEmbedder()
+    return OpenClipEmbedder(name.removeprefix(OPEN_CLIP_PREFIX), embedder_weights)
+
+
+class OpenClipEmbedder:
+    """CLIP (Radford et al., 2021) of any open_clip architecture."""
+
+    def __init__(self, architecture: str, reference: str) -> None:
+        """Build the architecture and load its weights.
+
+        Raises:
+            InputError: the architecture is unknown, or the weights do not fit.
+        """
+        import open_clip
+
+        known = architecture in open_clip.list_models()
+        check(known, "embedder", OPEN_CLIP_PREFIX + architecture, "an architecture that open_clip knows")
+        tensors = weights.load_tensors(weights.fetch(reference))
+        # Only OpenAI's archives hold these, and only OpenAI's models have its approximation of GELU.
+        own = [tensors.pop(key, None) is not None for key in ("input_resolution", "context_length", "vocab_size")]
+        openai = any(own)
+        # OpenAI's archives hold the text tower's causal mask nowhere, other checkpoints may.
+        tensors.pop("attn_mask", None)
+        model = open_clip.create_model(architecture, pretrained=None, force_quick_gelu=openai)
+        weights.load_into(model, {key: value.float() for key, value in tensors.items()}, reference)
+        self._model = model.to(device()).eval().requires_grad_(False)
+        self._tokenize = open_clip.get_tokenizer(architecture)
+        self._normalise = model.visual.image_mean, model.visual.image_std
+        self._size = _pair(model.visual.image_size)
+        self.name = f"CLIP {architecture} ({reference.partition('#')[0]})"
+        self.digest = _digest("open_clip", architecture, weights.resolve(reference).sha256)
+
+    def embed_images(self, images: "Tensor") -> "Tensor":
+        """Unit vectors [n, dim] of images [n, 3, height, width] in [0, 1]."""
+        return _without_gradients(self.image_vectors, images)
+
+    def image_vectors(self, images: "Tensor") -> "Tensor":
+        """The vectors of `embed_images`, with gradients for the images, on the device."""
+        import torch
+
+        batches = prepared_batches(images, self._size, *self._normalise)
+        return torch.cat([self._model.encode_image(batch, normalize=True).float() for batch in batches])
+
+    def embed_texts(self, texts: Sequence[str]) -> "Tensor":
+        """Unit vectors [len(texts), dim]; longer texts are cut at the architecture's context length."""
+        batches = (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
+        tokens = (self._tokenize(list(batch)).to(device()) for batch in batches)
+        return _concatenated(self._model.encode_text(batch, normalize=True) for batch in tokens)
+
+
+class ConseEmbedder:
+    """ConSE (Norouzi et al., 2013): an image is the convex combination of its likely classes' names.
+
+    EfficientNet-Lite2 gives the probabilities of ImageNet's classes, MiniLM the vectors of their names
+    and of the texts. A real joint embedding without CLIP, and weak far from ImageNet's classes.
+    """
+
+    name = "ConSE (EfficientNet-Lite2, MiniLM-L6)"
+
+    def __init__(self) -> None:
+        """Load both models from their packages.
+
+        Raises:
+            InputError: a package is not installed, or its weights are not the expected ones.
+        """
+        from timm.data import ImageNetInfo
+
+        self._classifier = load_classifier("efficientnet-lite2").to(device())
+        self._text_model, self._tokenizer = _load_minilm()
+        info = ImageNetInfo()
+        names = [info.index_to_description(index) for index in range(info.num_classes())]
+        self._class_vectors = self.embed_texts(names).clone()  # outside of inference mode, so that gradients may pass
+        parts = [weights.resolve(name).sha256 for name in ("efficientnet-lite2", "minilm-l6-v2")]
+        self.digest = _digest("conse", str(_CONSE_CLASSES), *parts)
+
+    def embed_images(self, images: "Tensor") -> "Tensor":
+        """Unit vectors [n, 384] of images [n, 3, height, width] in [0, 1]."""
+        return _without_gradients(self.image_vectors, images)
+
+    def image_vectors(self, images: "Tensor") -> "Tensor":
+        """The vectors of `embed_images`, with gradients for the images, on the device."""
+        import torch
+
+        batches = prepared_batches(images, (_CONSE_IMAGE_SIZE, _CONSE_IMAGE_SIZE), IMAGE_MEAN, IMAGE_STD)
+        return torch.cat([self._combine(self._classifier(batch).softmax(dim=1)) for batch in batches])
+
+    def embed_texts(self, texts: Sequence[str]) -> "Tensor":
+        """Unit vectors [len(texts), 384]: the mean of MiniLM's token vectors."""
+        batches = (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
+        return _concatenated(self._mean_tokens(batch) for batch in batches)
+
+    def _combine(self, probabilities: "Tensor") -> "Tensor":
+        from torch.nn import functional
+
+        top, classes = probabilities.topk(_CONSE_CLASSES, dim=1)
+        vectors = self._class_vectors.to(top.device)[classes]
+        return functional.normalize((top.unsqueeze(2) * vectors).sum(dim=1), dim=1)
+
+    def _mean_tokens(self, texts: Sequence[str]) -> "Tensor":
+        from torch.nn import functional
+
+        tokens = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(device())
+        hidden = self._text_model(**tokens).last_hidden_state
+        mask = tokens["attention_mask"].unsqueeze(2).to(hidden.dtype)
+        return functional.normalize((hidden * mask).sum(dim=1) / mask.sum(dim=1), dim=1)
+
+
+def prepared_batches(
+    images: "Tensor", size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+) -> "list[Tensor]":
+    """Resize images [n, 3, height, width] in [0, 1] to `size`, normalise them, and split them in batches."""
+    import torch
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(f"images: got shape {list(images.shape)}, expected [n, 3, height, width]")
+    resized = functional.resize(images, list(size), InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    normalised = functional.normalize(resized, list(mean), list(std)).to(device())
+    return list(torch.split(normalised, _BATCH))
+
+
+def _load_minilm() -> tuple[Any, Any]:
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    names = ("minilm-l6-v2", "minilm-l6-v2-config", "minilm-l6-v2-tokenizer")
+    path, config, tokenizer_file = (weights.fetch(name) for name in names)
+    model = BertModel(BertConfig(**json.loads(config.read_text(encoding="utf-8"))), add_pooling_layer=False)
+    tensors = weights.load_tensors(path)
+    own = {key: value for key, value in tensors.items() if not key.startswith(("pooler.", "embeddings.position_ids"))}
+    weights.load_into(model, own, "minilm-l6-v2")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(tokenizer_file), model_max_length=model.config.max_position_embeddings, **_SPECIAL_TOKENS
+    )
+    return model.to(device()).eval().requires_grad_(False), tokenizer
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _without_gradients(embed: Callable[["Tensor"], "Tensor"], images: "Tensor") -> "Tensor":
+    import torch
+
+    with torch.inference_mode():
+        return embed(images).cpu()
+
+
+def _concatenated(batches: Any) -> "Tensor":
+    import torch
+
+    with torch.inference_mode():
+        return torch.cat([batch.float().cpu() for batch in batches])
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

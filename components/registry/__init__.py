@@ -1,0 +1,1 @@
+"""Registered models: gate, promotion, history, and the model that MLflow loads."""

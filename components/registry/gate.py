@@ -1,0 +1,299 @@
+"""The champion's rule: whether a newly registered detector replaces the one in production.
+
+It compares two detectors that were measured on the same test split. Which detector of a run is registered at all is
+another rule, `components.comparison.best_record`.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from components.errors import check
+from components.metrics.records import GATE_METRICS, Record, trial_name
+
+PROMOTED = "promoted"
+"""The challenger is the new champion."""
+FIRST = "first"
+"""The challenger is the champion of a line that had none."""
+REFUSED = "refused"
+"""A limit does not hold; the champion, if there is one, stays."""
+UNREGISTERED = "unregistered"
+"""The limits that need no champion hold, but MLflow is off, so that there is nothing to promote."""
+
+_DIGITS = 9
+"""Decimals that differences are rounded to: 0.95 - 0.90 holds a limit of 0.05."""
+
+
+class GateRefusedError(RuntimeError):
+    """A version does not hold the line's limits; the message names those that fail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a challenger must hold to become the champion."""
+
+    metric: str = "image_auroc"
+    """Metric by which detectors are compared."""
+    min_metric: float = 0.0
+    """Least metric of a champion, the first one too."""
+    min_champion_gain: float = 0.0
+    """Least gain over the champion on the same test split. At 0 a tie keeps the champion; a negative value lets a newer
+    detector win although it is worse by up to that much."""
+    max_defect_drop: float = 0.1
+    """Most that a single defect type may fall behind the champion, in image AUROC of all good test images against the
+    bad ones of that type."""
+    max_latency_ms: float = 0.0
+    """Most milliseconds to score an image on one core, by the runtime that the model is served by; 0 for no limit."""
+    max_model_mb: float = 0.0
+    """Most megabytes (10^6 bytes) of the detector's weights; 0 for no limit."""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            InputError: a field has a value out of its range.
+        """
+        check(self.metric in GATE_METRICS, "gate.metric", self.metric, f"one of {', '.join(GATE_METRICS)}")
+        check(0 <= self.min_metric <= 1, "gate.min_metric", self.min_metric, "0 to 1")
+        check(-1 <= self.min_champion_gain <= 1, "gate.min_champion_gain", self.min_champion_gain, "-1 to 1")
+        check(0 <= self.max_defect_drop <= 1, "gate.max_defect_drop", self.max_defect_drop, "0 to 1")
+        check(self.max_latency_ms >= 0, "gate.max_latency_ms", self.max_latency_ms, "0 for no limit, or more")
+        check(self.max_model_mb >= 0, "gate.max_model_mb", self.max_model_mb, "0 for no limit, or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A detector on one test split."""
+
+    digest: str
+    """Digest of the test split and of the measuring code; figures of one digest can be compared."""
+    record: Record
+    """The detector's record, as `components.comparison` describes it, with the times of the runtime that serves it."""
+    defect_auroc: dict[str, float]
+    """Image AUROC of all good test images against the bad ones of a defect type, by type."""
+    model_mb: float
+    """Megabytes (10^6 bytes) of the weights."""
+    parity: bool | None = None
+    """Whether the exported model scores as the detector does; None where no export was made."""
+
+    def to_json(self) -> str:
+        """Text of a tag."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Measurement":
+        """The measurement of a tag."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """One line of a decision."""
+
+    name: str
+    """Field of `Limits`, with the defect type in brackets where it is checked by type; or `export_parity`, or
+    `champion_measured`."""
+    limit: str
+    """What must hold."""
+    champion: float | None
+    """The champion's value, None where there is no champion or nothing to compare."""
+    challenger: float | None
+    """The challenger's value, None where it was not measured."""
+    held: bool
+    """Whether the challenger holds the limit."""
+
+    @property
+    def reason(self) -> str:
+        """The criterion in words, such as `min_champion_gain: 0.9, champion 0.95, wanted a gain above 0`."""
+        champion = "" if self.champion is None else f", champion {_shown(self.champion)}"
+        return f"{self.name}: {_shown(self.challenger)}{champion}, wanted {self.limit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What became of a challenger, and why."""
+
+    gate: str
+    """`promoted`, `first`, `refused` or `unregistered`."""
+    line: str
+    """Registered model."""
+    challenger: str
+    """Version of the challenger; empty where MLflow is off."""
+    champion: str
+    """Version that was the champion; empty without one."""
+    challenger_trial: str
+    """`DETECTOR/TRAINING_SET` of the challenger."""
+    champion_trial: str
+    """`DETECTOR/TRAINING_SET` of the champion; empty without one, or where it could not be measured."""
+    digest: str
+    """Test split and code that both were measured with."""
+    champion_measured_again: bool
+    """Whether the champion was measured again because it was registered with another test split or code."""
+    criteria: tuple[Criterion, ...]
+    """All limits, held or not."""
+
+    @property
+    def reasons(self) -> str:
+        """One line: the limits that do not hold; or that all hold, and against which champion."""
+        failed = [criterion.reason for criterion in self.criteria if not criterion.held]
+        if failed:
+            return "; ".join(failed)
+        return f"all {len(self.criteria)} criteria hold, {self.opponent}"
+
+    @property
+    def opponent(self) -> str:
+        """Who the challenger was compared with."""
+        if self.champion and not self.champion_trial:
+            return f"champion version {self.champion}, which could not be measured"
+        if self.champion:
+            again = ", measured again on this test split" if self.champion_measured_again else ""
+            return f"champion version {self.champion} ({self.champion_trial}){again}"
+        return "no champion is known: MLflow is off or does not answer" if not self.challenger else "no champion yet"
+
+    def to_content(self) -> dict[str, Any]:
+        """Content of `decision.json`."""
+        return {**asdict(self), "reasons": self.reasons, "opponent": self.opponent}
+
+    def to_markdown(self) -> str:
+        """The decision as a page."""
+        version = f"version {self.challenger}" if self.challenger else "not registered"
+        rows = [
+            f"| {c.name} | {c.limit} | {_shown(c.champion)} | {_shown(c.challenger)} | {'yes' if c.held else 'NO'} |"
+            for c in self.criteria
+        ]
+        return "\n".join(
+            [
+                f"# {self.line}: {self.gate}",
+                "",
+                f"Challenger: {version} ({self.challenger_trial}). Compared with: {self.opponent}.",
+                f"Test split and code: `{self.digest}`.",
+                "",
+                "| criterion | limit | champion | challenger | held |",
+                "|---|---|---|---|---|",
+                *rows,
+                "",
+            ]
+        )
+
+
+def decide(
+    limits: Limits,
+    line: str,
+    challenger: tuple[str, Measurement],
+    champion: tuple[str, Measurement | str] | None,
+    *,
+    champion_measured_again: bool = False,
+) -> Decision:
+    """Apply the limits.
+
+    Args:
+        limits: what must hold.
+        line: registered model.
+        challenger: version (empty where MLflow is off) and measurement.
+        champion: version and measurement, or why it could not be measured, which refuses the challenger; None
+            without one.
+        champion_measured_again: whether the champion's measurement was made for this decision.
+
+    Raises:
+        ValueError: the two were measured on different test splits.
+    """
+    version, measured = challenger
+    champion_version, known = champion or ("", None)
+    opponent = None if isinstance(known, str) else known
+    if opponent is not None and opponent.digest != measured.digest:
+        raise ValueError(f"champion: got digest {opponent.digest}, expected the challenger's, {measured.digest}")
+    criteria = (*_absolute(limits, measured, opponent), *_relative(limits, measured, opponent))
+    if isinstance(known, str):
+        criteria = (*criteria, _champion_measured(known))
+    passed = UNREGISTERED if not version else FIRST if opponent is None else PROMOTED
+    return Decision(
+        gate=passed if all(criterion.held for criterion in criteria) else REFUSED,
+        line=line,
+        challenger=version,
+        champion=champion_version,
+        challenger_trial=trial_name(measured.record),
+        champion_trial="" if opponent is None else trial_name(opponent.record),
+        digest=measured.digest,
+        champion_measured_again=champion_measured_again,
+        criteria=criteria,
+    )
+
+
+def _absolute(limits: Limits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
+    """Limits that need no champion."""
+    metric = own.record[limits.metric]
+    return [
+        Criterion(
+            name="min_metric",
+            limit=f"{limits.metric} of at least {_shown(limits.min_metric)}",
+            champion=_value(champion, limits.metric),
+            challenger=metric,
+            held=metric is not None and metric >= limits.min_metric,
+        ),
+        _at_most("max_latency_ms", limits.max_latency_ms, _value(champion, "latency_ms"), own.record["latency_ms"]),
+        _at_most("max_model_mb", limits.max_model_mb, None if champion is None else champion.model_mb, own.model_mb),
+        Criterion(
+            name="export_parity",
+            limit="passed where an export was made",
+            champion=None if champion is None else _number(champion.parity),
+            challenger=_number(own.parity),
+            held=own.parity is not False,
+        ),
+    ]
+
+
+def _at_most(name: str, limit: float, champion: float | None, challenger: float) -> Criterion:
+    text = f"at most {_shown(limit)}" if limit else "no limit"
+    held = not limit or challenger <= limit
+    return Criterion(name=name, limit=text, champion=champion, challenger=challenger, held=held)
+
+
+def _relative(limits: Limits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
+    """Limits on the difference to the champion; they hold without one."""
+    metric = own.record[limits.metric]
+    best = _value(champion, limits.metric)
+    gain = None if best is None else _difference(metric, best)
+    least = limits.min_champion_gain
+    rows = [
+        Criterion(
+            name="min_champion_gain",
+            limit=f"a gain in {limits.metric} {'of at least' if least else 'above'} {_shown(least)}",
+            champion=best,
+            challenger=metric,
+            held=gain is None or (gain >= least and (gain > 0 or least < 0)),
+        )
+    ]
+    for defect, auroc in own.defect_auroc.items():
+        before = None if champion is None else champion.defect_auroc[defect]
+        rows.append(
+            Criterion(
+                name=f"max_defect_drop[{defect}]",
+                limit=f"image AUROC at most {_shown(limits.max_defect_drop)} below the champion's",
+                champion=before,
+                challenger=auroc,
+                held=before is None or _difference(before, auroc) <= limits.max_defect_drop,
+            )
+        )
+    return rows
+
+
+def _champion_measured(why_not: str) -> Criterion:
+    """The limit that a champion who could not be measured breaks."""
+    limit = f"the champion's figures on the same test split: {why_not}"
+    return Criterion(name="champion_measured", limit=limit, champion=None, challenger=None, held=False)
+
+
+def _value(champion: Measurement | None, name: str) -> float | None:
+    return None if champion is None else float(champion.record[name])
+
+
+def _difference(first: float, second: float) -> float:
+    return round(first - second, _DIGITS)
+
+
+def _number(parity: bool | None) -> float | None:
+    return None if parity is None else float(parity)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")

@@ -1,0 +1,356 @@
+"""Reads from MLflow what the pipeline runs of production lines left: a bounded number of pages for each line.
+
+What a run is, is written by `components.tracking` and `components.registry`; nothing is created or changed here.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from components.errors import InputError, check
+from components.metrics.records import KIND_METRICS, METRICS, SPRO_METRICS, Record
+from components.registry.models import download_detector, pages
+from components.tracking.events import PIPELINE, RUN_ID_TAG, STAGE_TAG, TRACKING_URI
+from components.tracking.mlflow_writer import CACHED_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FINISHED = "FINISHED"
+RUNNING = "RUNNING"
+UNKNOWN = "unknown"
+DRIFT = "drift"
+_EVALUATION = "evaluation"
+_PAGE = 1000
+_EXPERIMENTS_PER_CALL = 100
+_MEASURED = (*METRICS, *KIND_METRICS, *SPRO_METRICS, "latency_ms")
+_NOT_SETTINGS = ("line", "object", "seed", "profile", "vigil_version", "dataset_uri", "dataset_shots", "trials")
+_WITHOUT_INFLUENCE = ("gate_", "evaluation_latency_images")
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What two runs must share, beside the seed's draws, for their figures to be comparable."""
+
+    dataset: str
+    """Digest of the data set."""
+    shots: str
+    """Good training images, or `all`."""
+    profile: str
+    """Profile of the line."""
+    version: str
+    """Version of VIGIL."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """Every other parameter that may change a result, sorted by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastRun:
+    """One pipeline run."""
+
+    line: str
+    run_id: str
+    """`VIGIL_RUN_ID` of the run."""
+    status: str
+    """`RUNNING`, `FINISHED`, `FAILED` or `KILLED`."""
+    started: datetime
+    """UTC."""
+    ended: datetime | None
+    """UTC; None while it runs."""
+    seed: int | None
+    """None where it was not recorded."""
+    conditions: Conditions
+    records: tuple[Record, ...]
+    """Empty where nothing was measured: the results are those of an earlier run, or the run failed before it."""
+    failure: str = ""
+    """Stage that failed and its message; empty where none was recorded."""
+    registered: str = ""
+    """`DETECTOR/TRAINING_SET` that the run registered; empty if none."""
+    model_version: str = ""
+    """Version that it became; empty if none."""
+    registry: str = ""
+    """Where the version is, without credentials."""
+    link: str = ""
+    """Address of the run at the tracking server, or its folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """One version of a line's registered model."""
+
+    registry: str
+    """Where it is registered, without credentials."""
+    number: int
+    aliases: tuple[str, ...]
+    created: datetime
+    """UTC."""
+    gate: str
+    """Outcome of the gate; empty where none was recorded."""
+    gate_reasons: str
+    """Why; empty where none were recorded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftCheck:
+    """One measurement of drift."""
+
+    started: datetime
+    """UTC."""
+    retrain: bool
+    reasons: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineHistory:
+    """All that is known of one line."""
+
+    line: str
+    runs: tuple[PastRun, ...]
+    """Newest first, each pipeline run once."""
+    versions: tuple[ModelVersion, ...] = ()
+    """Newest first."""
+    drift: tuple[DriftCheck, ...] = ()
+    """Newest first."""
+
+
+def read_history(uri: str, lines: Sequence[str] | None = None, since: datetime | None = None) -> list[LineHistory]:
+    """Read lines from MLflow.
+
+    Args:
+        uri: tracking URI: a server or a database that exists.
+        lines: names, those that MLflow does not know are left out; None for every experiment with pipeline runs.
+        since: leave out runs that started earlier.
+
+    Raises:
+        InputError: the URI is no tracking URI, or its database is missing.
+        OSError: MLflow cannot be reached, or refuses.
+    """
+    _check_uri(uri)
+    with _told_in_one_line(uri):
+        client = _client(uri)
+        experiments = _experiments(client, lines)
+        runs = _runs(client, experiments, f"tags.`{STAGE_TAG}` = '{PIPELINE}'", since)
+        drift = _runs(client, experiments, f"tags.`{STAGE_TAG}` = '{DRIFT}'", since)
+        cached = f"tags.`{STAGE_TAG}` = '{_EVALUATION}' and tags.`{CACHED_TAG}` LIKE '%'"
+        reused = _runs(client, experiments, cached, since)
+        versions = _versions(client, lines)
+        return [
+            LineHistory(
+                line=name,
+                runs=distinct_runs(_measured_once([_past_run(name, run, uri) for run in runs[name]], reused[name])),
+                versions=tuple(versions.get(name, ())),
+                drift=tuple(_drift_check(run) for run in drift[name]),
+            )
+            for name in sorted(experiments.values())
+            if lines is not None or runs[name]
+        ]
+
+
+def fetch_detector(line: str, alias: str, directory: Path) -> Path:
+    """Download the detector artifact of the version that an alias stands for, from MLflow at `MLFLOW_TRACKING_URI`.
+
+    Args:
+        line: name of the registered model.
+        alias: such as `champion`.
+        directory: where to.
+
+    Returns:
+        Path of the artifact below the directory.
+
+    Raises:
+        InputError: the line has no such version.
+        OSError: MLflow cannot be reached, or refuses.
+    """
+    uri = os.environ[TRACKING_URI]
+    _check_uri(uri)
+    with _told_in_one_line(uri):
+        client = _client(uri)
+        models = pages(client.search_registered_models, filter_string=f"name = '{line}'", max_results=_PAGE)
+        version = next((model.aliases[alias] for model in models if alias in model.aliases), None)
+        if version is None:
+            raise InputError(f"detector: line {line!r} has no {alias} in MLflow")
+        return download_detector(line, version, directory)
+
+
+def distinct_runs(runs: Iterable[PastRun]) -> tuple[PastRun, ...]:
+    """Newest first, with what was logged twice under one run id merged: ended beats running, measured beats not."""
+    found: dict[tuple[str, str], PastRun] = {}
+    for run in sorted(runs, key=lambda run: (run.status != RUNNING, bool(run.records), run.started)):
+        found[run.line, run.run_id] = run
+    return tuple(sorted(found.values(), key=lambda run: run.started, reverse=True))
+
+
+def records_of(metrics: Mapping[str, float], seed: int | None) -> tuple[Record, ...]:
+    """Records out of metrics named `DETECTOR.TRAINING_SET.METRIC`; what was not measured is None."""
+    trials: dict[tuple[str, str], dict[str, float]] = {}
+    for name, value in metrics.items():
+        parts = name.rsplit(".", 2)
+        if len(parts) == len(("detector", "training set", "metric")) and parts[2] in _MEASURED:
+            trials.setdefault((parts[0], parts[1]), {})[parts[2]] = value
+    return tuple(
+        {"detector": detector, "training_set": added, "seed": seed, **dict.fromkeys(_MEASURED), **values}
+        for (detector, added), values in sorted(trials.items())
+    )
+
+
+def public_uri(uri: str) -> str:
+    """The URI without user, password and query."""
+    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", uri)[0])
+
+
+def _check_uri(uri: str) -> None:
+    scheme = urlsplit(uri).scheme
+    known = scheme in ("http", "https") or scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
+    check(known, "tracking-uri", public_uri(uri), "http(s)://HOST:PORT or a database such as sqlite:///PATH")
+    if uri.startswith(_SQLITE):
+        path = Path(uri.removeprefix(_SQLITE))
+        check(path.is_file(), "tracking-uri", uri, "the database of earlier runs; there is no such file")
+
+
+@contextmanager
+def _told_in_one_line(uri: str) -> Iterator[None]:
+    """MLflow's errors as OSError, without the password that a URI may hold."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        lines = str(error).replace(uri, public_uri(uri)).strip().splitlines() or [type(error).__name__]
+        text = re.sub(r"//[^/\s@]*@", "//", lines[0])
+        raise OSError(f"MLflow at {public_uri(uri)}: {text}") from None
+
+
+def _client(uri: str) -> "MlflowClient":
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _experiments(client: "MlflowClient", lines: Sequence[str] | None) -> dict[str, str]:
+    """Name of each experiment by its id."""
+    if lines is None:
+        found = pages(client.search_experiments, max_results=_PAGE)
+    else:
+        found = filter(None, (client.get_experiment_by_name(line) for line in lines))
+    return {str(experiment.experiment_id): str(experiment.name) for experiment in found}
+
+
+def _runs(
+    client: "MlflowClient", experiments: Mapping[str, str], query: str, since: datetime | None
+) -> dict[str, list[Any]]:
+    """Runs that a query finds by line, newest first."""
+    if since is not None:
+        query += f" and attributes.start_time >= {int(since.timestamp() * 1000)}"
+    runs: dict[str, list[Any]] = {name: [] for name in experiments.values()}
+    ids = list(experiments)
+    for start in range(0, len(ids), _EXPERIMENTS_PER_CALL):
+        chosen = ids[start : start + _EXPERIMENTS_PER_CALL]
+        order = ["attributes.start_time DESC"]
+        for run in pages(
+            client.search_runs, experiment_ids=chosen, filter_string=query, max_results=_PAGE, order_by=order
+        ):
+            runs[experiments[run.info.experiment_id]].append(run)
+    return runs
+
+
+def _measured_once(runs: Sequence[tuple[str, PastRun]], reused: Sequence[Any]) -> list[PastRun]:
+    """The runs by MLflow's id, without the records that a run took from the cache of another one of them."""
+    origins = {run.data.tags.get("mlflow.parentRunId"): run.data.tags[CACHED_TAG] for run in reused}
+    known = {run.run_id for _, run in runs}
+    return [replace(run, records=()) if origins.get(id) in known - {run.run_id} else run for id, run in runs]
+
+
+def _versions(client: "MlflowClient", lines: Sequence[str] | None) -> dict[str, list[ModelVersion]]:
+    """Versions of the lines' registered models, newest first: two searches for each line, or for all of them."""
+    queries = [None] if lines is None else [f"name = '{line}'" for line in lines]
+    found: dict[str, list[ModelVersion]] = {}
+    for query in queries:
+        aliases: dict[tuple[str, str], list[str]] = {}
+        for model in pages(client.search_registered_models, filter_string=query, max_results=_PAGE):
+            for alias, number in sorted(model.aliases.items()):
+                aliases.setdefault((model.name, str(number)), []).append(alias)
+        for entry in pages(client.search_model_versions, filter_string=query, max_results=_PAGE):
+            own = aliases.get((entry.name, str(entry.version)), [])
+            found.setdefault(entry.name, []).append(_version(entry, own, client.tracking_uri))
+    return {name: sorted(own, key=lambda version: -version.number) for name, own in found.items()}
+
+
+def _version(entry: Any, aliases: Sequence[str], uri: str) -> ModelVersion:
+    return ModelVersion(
+        registry=public_uri(uri),
+        number=int(entry.version),
+        aliases=tuple(aliases),
+        created=_time(entry.creation_timestamp),
+        gate=entry.tags.get("vigil.gate", ""),
+        gate_reasons=entry.tags.get("vigil.gate_reasons", ""),
+    )
+
+
+def _past_run(line: str, run: Any, uri: str) -> tuple[str, PastRun]:
+    """MLflow's id of a run, and the run."""
+    tags, params = run.data.tags, run.data.params
+    known = {name.removeprefix("vigil."): value for name, value in tags.items() if name.startswith("vigil.")}
+    seed = known.get("seed", params.get("seed"))
+    seed = int(seed) if seed is not None and seed.isdecimal() else None
+    failure = ": ".join(filter(None, (known.get("failed_stage"), known.get("failure"))))
+    past = PastRun(
+        line=line,
+        run_id=known.get(RUN_ID_TAG.removeprefix("vigil.")) or run.info.run_id,
+        status=run.info.status,
+        started=_time(run.info.start_time),
+        ended=_time(run.info.end_time) if run.info.end_time else None,
+        seed=seed,
+        conditions=_conditions(known, params),
+        records=records_of(run.data.metrics, seed),
+        failure=failure,
+        registered=known.get("best", ""),
+        model_version=known.get("model_version", ""),
+        registry=public_uri(uri),
+        link=_link(uri, run.info),
+    )
+    return str(run.info.run_id), past
+
+
+def _conditions(tags: Mapping[str, str], params: Mapping[str, str]) -> Conditions:
+    shots = tags.get("shots", params.get("dataset_shots", UNKNOWN))
+    settings = {
+        name: value
+        for name, value in params.items()
+        if name not in _NOT_SETTINGS and not name.startswith(_WITHOUT_INFLUENCE)
+    }
+    return Conditions(
+        dataset=tags.get("dataset_digest", UNKNOWN),
+        shots="all" if shots == "0" else shots,
+        profile=tags.get("profile", params.get("profile", UNKNOWN)),
+        version=tags.get("version", UNKNOWN),
+        settings=tuple(sorted(settings.items())),
+    )
+
+
+def _drift_check(run: Any) -> DriftCheck:
+    return DriftCheck(
+        started=_time(run.info.start_time),
+        retrain=run.data.tags.get("vigil.retrain") == "yes",
+        reasons=run.data.tags.get("vigil.retrain_reasons", ""),
+    )
+
+
+def _link(uri: str, info: Any) -> str:
+    if not uri.startswith(("http://", "https://")):
+        return ""
+    return f"{public_uri(uri).rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

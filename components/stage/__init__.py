@@ -1,0 +1,1 @@
+"""What surrounds every stage: its image, console lines, summary and provenance."""

@@ -1,0 +1,179 @@
+"""What surrounds every stage: its console lines, its summary, its MLflow run, and how its failure is told.
+
+A console line starts with `[vigil]`, so that a reader of a pod's log, and the local runner, find it among the rest.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from components import __version__
+from components.artifacts import SUMMARY, UNSENT, write_json
+from components.errors import InputError, without_credentials
+from components.stage.log_tail import LogTail
+from components.stage.provenance import git_revision, run_url, versions
+from components.task_environment import check_task_environment
+from components.tracking.events import RUN_ID
+from components.tracking.run import StageRun, stage_run
+from components.tracking.system_metrics import sampled_system_metrics
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+PREFIX = "[vigil]"
+INPUT_ERROR = "input-error"
+FAILURE = "failure"
+_PROGRESS_SECONDS = 2.0
+_RUN_TAGS = {"object": "object", "profile": "profile", "shots": "dataset_shots", "seed": "seed"}
+
+ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
+
+
+class MetricSink(Protocol):
+    """KFP's Metrics artifact."""
+
+    path: str
+
+    def log_metric(self, metric: str, value: float) -> None:
+        """Record a scalar."""
+
+
+class Stage:
+    """Handle that a stage's component works with."""
+
+    def __init__(self, name: str, tracker: StageRun) -> None:
+        """Start the clock."""
+        self.name = name
+        self.tracker = tracker
+        self._started = time.monotonic()
+        self._printed = 0.0
+
+    def configure(self, config: ConfigType) -> ConfigType:
+        """Log the fields of a config as parameters, and return it."""
+        values = asdict(config) if is_dataclass(config) else {}
+        self.tracker.log_params(values)
+        return config
+
+    def describe_run(self, settings: str, dataset: str, digest: str) -> None:
+        """Tell the pipeline run what it is about; told again, nothing changes.
+
+        Args:
+            settings: every parameter of the run, as JSON.
+            dataset: its URI.
+            digest: of the data set.
+        """
+        values = json.loads(settings)
+        self.tracker.log_parent_params(values)
+        tags = {f"vigil.{name}": str(values[key]) for name, key in _RUN_TAGS.items() if key in values}
+        tags |= {"vigil.dataset_digest": digest, "vigil.versions": json.dumps(versions(), sort_keys=True)}
+        found = {"mlflow.source.git.commit": git_revision(), "vigil.run_url": run_url()}
+        self.tracker.log_parent_tags(tags | {name: value for name, value in found.items() if value})
+        self.tracker.log_dataset(dataset, values["line"], digest)
+
+    def progress(self, step: int, total: int, scalars: Mapping[str, float]) -> None:
+        """Log the scalars of a step, and print a line with the time left every few seconds."""
+        self.tracker.log_metrics(scalars, step)
+        now = time.monotonic()
+        if now - self._printed < _PROGRESS_SECONDS and step != total:
+            return
+        self._printed = now
+        left = (now - self._started) / step * (total - step)
+        shown = " ".join(f"{name}={value:.3g}" for name, value in scalars.items())
+        say(f"{self.name}: step {step}/{total}, {left:.0f} s left, {shown}")
+
+    def finish(self, artifact: str | Path | None, values: Mapping[str, Any], metrics: MetricSink) -> None:
+        """Write the summary into the artifact, if there is one, and log numbers as metrics and texts as tags."""
+        elapsed = {"seconds": time.monotonic() - self._started, "peak_memory_mb": _peak_memory_mb()}
+        summary = {**values, **elapsed}
+        if artifact is not None:
+            origin = {"stage": self.name, "run_id": os.environ.get(RUN_ID, ""), "vigil": __version__}
+            write_json(Path(artifact) / SUMMARY, {**summary, **origin, "versions": versions()})
+        numbers = {name: float(value) for name, value in summary.items() if isinstance(value, (int, float))}
+        for name, value in numbers.items():
+            metrics.log_metric(name, value)
+        # KFP keeps metrics in the metadata only, and its local cache misses on an artifact without a file.
+        write_json(Path(metrics.path), numbers)
+        self.tracker.log_metrics(numbers)
+        self.tracker.log_tags({name: value for name, value in values.items() if isinstance(value, str)})
+        if artifact is not None:
+            self.tracker.leave_unsent(Path(artifact) / UNSENT)
+
+
+@contextmanager
+def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
+    """Run the block as a stage of a line.
+
+    Args:
+        name: stage, as shown in logs and MLflow.
+        line: name of the production line.
+        direct: see `StageRun`.
+
+    Raises:
+        InputError: on a cluster, the task's ConfigMap or the tracking server's Secret is missing.
+        KeyboardInterrupt: the process was told to terminate.
+        Whatever the block raises, after telling it in one console line.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    say(f"{name}: started")
+    started = time.monotonic()
+    with _termination_as_interrupt(), LogTail() as log, stage_run(line, name, direct=direct) as tracker:
+        try:
+            check_task_environment()
+            with sampled_system_metrics(tracker):
+                yield Stage(name, tracker)
+        except BaseException as error:
+            _tell_failure(name, error, log, tracker)
+            raise
+    say(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+
+def _tell_failure(name: str, error: BaseException, log: LogTail, tracker: StageRun) -> None:
+    kind = INPUT_ERROR if isinstance(error, InputError) else FAILURE
+    message = _one_line(error)
+    say(f"{name}: {kind}: {message}")
+    status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+    shown = "" if isinstance(error, InputError) else "".join(traceback.format_exception(error))
+    tracker.log_failure(status, message, without_credentials(log.text() + shown))
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM, by which Kubernetes ends a pod, run the clean-up of whoever is inside the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt("terminated")
+
+
+def say(text: str) -> None:
+    """Print a console line at once."""
+    print(f"{PREFIX} {text}", flush=True)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error) if isinstance(error, (InputError, OSError)) else f"{type(error).__name__}: {error}"
+    return without_credentials(" ".join(text.split())) or type(error).__name__
+
+
+def _peak_memory_mb() -> float:
+    scale = 1024 if sys.platform == "linux" else 1024 * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale

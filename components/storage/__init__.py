@@ -1,0 +1,1 @@
+"""Files of object stores and hubs: fetched by digest, published whole."""

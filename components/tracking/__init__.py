@@ -1,0 +1,1 @@
+"""Runs in MLflow: what a stage logs, written live or from a spool after an outage."""

@@ -1,0 +1,1 @@
+"""VQGAN-CLIP stage: images painted by a prompt alone (paper Table 1)."""

@@ -1,0 +1,178 @@
+"""VQGAN-CLIP (Crowson et al., 2022): images painted by a text alone, the baseline of the paper's Table 1.
+
+The latents of an image are moved so that the embeddings of its augmented cutouts come near that of the prompt, while
+generator and embedder stay as they are. With another embedder than CLIP the method is the same, the images are not.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from components.artifacts import STEPS, ImageSet, new_image_set, to_arrays, write_table
+from components.compute import device, seed_everything
+from components.errors import InputError
+from components.generator.model import build_generator, decode, encode, quantise, to_image_range, to_model_range
+from components.networks.embedding import DifferentiableEmbedder, load_embedder
+from components.reference_prompts import prompt_text
+from components.stage.progress import OnStep, untold
+from components.vqgan_clip.config import TextGuidedConfig
+
+if TYPE_CHECKING:
+    from diffusers import VQModel
+
+_DEGREES = 15
+_SHIFT = 0.1
+_JITTER = 0.1
+_NOISE = 0.1
+"""Largest standard deviation of the noise on a cutout."""
+
+
+def generate_from_text(
+    reference: str | Path,
+    prompts: str | Path,
+    selected: str | Path,
+    config: TextGuidedConfig,
+    on_step: OnStep = untold,
+    embedder: DifferentiableEmbedder | None = None,
+) -> dict[str, Any]:
+    """Write images that a prompt alone has painted, as an image set of good training images.
+
+    Args:
+        reference: image set, whose good training images give the size, and the start where the config says so.
+        prompts: artifact of the prompts stage; read for the best and the worst prompt.
+        selected: artifact to write, with the cosine of every step beside the images.
+        config: settings.
+        on_step: told loss and cosine of every step.
+        embedder: that of the config, where it is loaded already.
+
+    Returns:
+        The prompt, the mean cosine of the images to it, what painted and embedded, and the digest of the set.
+
+    Raises:
+        InputError: the weights are missing or do not fit, or the generator cannot decode images of that size.
+    """
+    seed_everything(config.seed)
+    given = _given_images(reference)
+    prompt = prompt_text(prompts, config.prompt, config.object)
+    painter = Painter(prompt, embedder or load_embedder(config.embedder, config.embedder_weights), config)
+    images, rows = _paint(painter, given, on_step)
+    with new_image_set(selected) as (writer, directory):
+        for index, image in enumerate(to_arrays(images)):
+            writer.add(image, id=f"painted-{index:03d}", source=f"text/{index:03d}")
+        write_table(directory / STEPS, rows)
+    generator = config.generator
+    return {
+        "prompt": prompt,
+        "cosine": painter.cosine(images),
+        "generator_start": "untrained: it paints noise" if generator.untrained else generator.origin,
+        "embedder": painter.embedder.name,
+        "selected_digest": ImageSet(selected).digest,
+    }
+
+
+class Painter:
+    """Generator, embedder and prompt."""
+
+    def __init__(self, prompt: str, embedder: DifferentiableEmbedder, config: TextGuidedConfig) -> None:
+        """Load the generator.
+
+        Args:
+            prompt: text to be painted.
+            embedder: what judges images by it.
+            config: settings.
+
+        Raises:
+            InputError: the generator's weights are missing or do not fit.
+        """
+        self.config = config
+        self.embedder = embedder
+        self.model: VQModel = build_generator(config.generator).to(device()).eval().requires_grad_(False)
+        self._text = self.embedder.embed_texts([prompt])[0].clone().to(device())
+        self._codebook: Tensor = self.model.quantize.embedding.weight
+
+    def initial_latents(self, given: Tensor) -> Tensor:
+        """Latents [n, c, h, w] to start from, for n images like the given ones [n, 3, height, width] in [-1, 1]."""
+        encoded = encode(self.model, given.to(device())).detach()
+        if self.config.init == "given":
+            return encoded.clone()
+        drawn = torch.randint(len(self._codebook), (len(encoded), *encoded.shape[2:]), device=encoded.device)
+        return self._codebook[drawn].permute(0, 3, 1, 2).clone()
+
+    def optimizer(self, latents: Tensor) -> torch.optim.Adam:
+        """Adam on the latents, which take gradients from now on."""
+        size = self.config.learning_rate * float(self._codebook.std())
+        return torch.optim.Adam([latents.requires_grad_()], size)
+
+    def step(self, latents: Tensor, optimizer: torch.optim.Adam) -> dict[str, float]:
+        """Move the latents, which stay within the codebook's range; loss and mean cosine of the cutouts before."""
+        vectors = self.embedder.image_vectors(self._cutouts(self.decode(latents)))
+        loss = spherical_distance(vectors, self._text).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        with torch.no_grad():
+            low, high = (bound.view(1, -1, 1, 1) for bound in torch.aminmax(self._codebook, dim=0))
+            latents.clamp_(low, high)
+        return {"loss": float(loss.detach()), "cosine": float((vectors.detach() @ self._text).mean())}
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images [n, 3, height, width] in [0, 1] of latents, quantised; gradients pass both quantiser and range."""
+        quantised, *_ = quantise(self.model, latents)
+        samples = decode(self.model, quantised)
+        images = (samples + 1) / 2
+        return images + (to_image_range(samples) - images).detach()
+
+    def cosine(self, images: Tensor) -> float:
+        """Mean cosine of images [n, 3, height, width] in [0, 1] to the prompt."""
+        return float((self.embedder.embed_images(images) @ self._text.cpu()).mean())
+
+    def _cutouts(self, images: Tensor) -> Tensor:
+        """Augmented cutouts [cutouts * n, 3, side, side]; each draw is that of all images."""
+        side = min(images.shape[2:])
+        augment = v2.Compose(
+            [
+                v2.RandomHorizontalFlip(),
+                # torchvision applies a fill in place, which no gradient passes; without one, black comes in too.
+                v2.RandomAffine(_DEGREES, (_SHIFT, _SHIFT), interpolation=v2.InterpolationMode.BILINEAR, fill=None),
+                v2.RandomResizedCrop(side, (self.config.cutout_size**2, 1), (1, 1)),
+                v2.ColorJitter(_JITTER, _JITTER, _JITTER),
+            ]
+        )
+        cutouts = torch.cat([augment(images) for _ in range(self.config.cutouts)])
+        level = _NOISE * torch.rand(len(cutouts), 1, 1, 1, device=cutouts.device)
+        return cutouts + level * torch.randn_like(cutouts)
+
+
+def spherical_distance(vectors: Tensor, target: Tensor) -> Tensor:
+    """Half the squared angle [n] between unit vectors [n, dim] and a unit vector [dim], VQGAN-CLIP's loss."""
+    angles: Tensor = 2 * ((vectors - target).norm(dim=1) / 2).arcsin()
+    return angles.square() / 2
+
+
+def _paint(painter: Painter, given: Tensor, on_step: OnStep) -> tuple[Tensor, list[Mapping[str, float]]]:
+    """All images [images, 3, height, width] in [0, 1], and a row for each step of each batch."""
+    config = painter.config
+    starts = torch.split(given[torch.arange(config.images) % len(given)], config.batch_size)
+    images, rows = [], list[Mapping[str, float]]()
+    for batch, start in enumerate(starts):
+        latents = painter.initial_latents(start)
+        optimizer = painter.optimizer(latents)
+        for step in range(config.steps):
+            scalars = painter.step(latents, optimizer)
+            rows.append({"batch": float(batch), "step": float(step), **scalars})
+            on_step(len(rows), config.steps * len(starts), scalars)
+        images.append(painter.decode(latents.detach()).cpu())
+    return torch.cat(images), rows
+
+
+def _given_images(reference: str | Path) -> Tensor:
+    """Given images [m, 3, height, width] in [-1, 1]."""
+    images = ImageSet(reference)
+    ids = images.ids("train", "good")
+    if not ids:
+        raise InputError("reference: no good training image in it")
+    return to_model_range(images.tensor(ids))

@@ -1,0 +1,1 @@
+"""Pretrained weights: the manifest, references, downloads by digest, and mirrors."""

@@ -1,0 +1,153 @@
+"""Manifests of weights: YAML of entries by name. A user's own is added to the package's by `VIGIL_WEIGHTS_MANIFEST`."""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.errors import InputError, check, check_keys
+from components.storage import hub
+from components.storage import s3 as storage
+from components.weights.entry import WeightsEntry
+
+VARIABLE = "VIGIL_WEIGHTS_MANIFEST"
+"""Environment variable with the path or `s3://BUCKET/KEY` of the user's manifest."""
+FILE = "weights.yaml"
+"""Name of the manifest that `vigil pretrain` writes."""
+
+_REQUIRED = ("uri", "sha256", "licence")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_ADDRESS = re.compile(r"(package|https|hf|s3)://\S+|/.*")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML takes the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"{twice[0]}: is there twice")
+        return super().construct_mapping(node, deep)
+
+
+@cache
+def read_manifest(uri: str) -> Mapping[str, WeightsEntry]:
+    """Entries of a manifest by name, read once in a process.
+
+    Args:
+        uri: local path or `s3://BUCKET/KEY`.
+
+    Raises:
+        InputError: there is no such file, or an entry is wrong.
+        OSError: the object store cannot be reached.
+    """
+    return load_manifest(uri)
+
+
+def load_manifest(uri: str) -> dict[str, WeightsEntry]:
+    """Entries of a manifest by name, as they are now; see `read_manifest`."""
+    return parse_manifest(_content(uri), uri)
+
+
+def parse_manifest(content: bytes, name: str) -> dict[str, WeightsEntry]:
+    """Entries of a manifest by name.
+
+    Args:
+        content: its YAML.
+        name: what messages call it.
+
+    Raises:
+        InputError: it is no YAML, or an entry is wrong or there twice.
+    """
+    try:
+        entries = yaml.load(content, _Loader) or {}  # noqa: S506 (a safe loader)
+        check(isinstance(entries, dict), "content", type(entries).__name__, "entries by name")
+        return {str(key): _entry(str(key), fields) for key, fields in entries.items()}
+    except yaml.YAMLError as error:
+        raise InputError(f"weights manifest {name}: not YAML: {' '.join(str(error).split())}") from error
+    except InputError as error:
+        raise InputError(f"weights manifest {name}: {error}") from error
+
+
+def check_name(name: str) -> None:
+    """Raise `InputError` unless a name can stand in a manifest."""
+    check(bool(_NAME.fullmatch(name)), "name", name, "letters, digits, '.', '_' and '-'")
+
+
+def add_entry(uri: str, entry: WeightsEntry) -> None:
+    """Write an entry into a manifest, which is created where there is none; an earlier one of its name is replaced.
+
+    The manifest is replaced as a whole. Of two processes that add to one at the same time, one may lose its entry.
+
+    Raises:
+        InputError: the manifest is damaged, or the bucket is missing or refuses the credentials.
+        OSError: the object store cannot be reached, or the disk is full.
+    """
+    entries = {**(load_manifest(uri) if exists(uri) else {}), entry.name: entry}
+    content = {name: _fields(found) for name, found in entries.items()}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    if not storage.is_s3(uri):
+        _replace(Path(uri), text)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / FILE
+        path.write_text(text, encoding="utf-8")
+        storage.publish_file(path, uri)
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a manifest.
+
+    Raises:
+        InputError: the bucket is missing or refuses the credentials.
+        OSError: the object store cannot be reached.
+    """
+    return storage.object_exists(uri) if storage.is_s3(uri) else Path(uri).is_file()
+
+
+def _content(uri: str) -> bytes:
+    if not storage.is_s3(uri):
+        check(Path(uri).is_file(), "weights manifest", uri, "a file, or s3://BUCKET/KEY")
+        return Path(uri).read_bytes()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / FILE
+        storage.fetch_object(uri, path)
+        return path.read_bytes()
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _entry(name: str, fields: Any) -> WeightsEntry:
+    check_name(name)
+    check(isinstance(fields, dict), name, fields, f"the keys {', '.join(_REQUIRED)}")
+    check_keys(f"{name}.", fields, (*_REQUIRED, "figures"))
+    for key in _REQUIRED:
+        check(isinstance(fields.get(key), str) and bool(fields[key]), f"{name}.{key}", fields.get(key), "a text")
+    uri, figures = fields["uri"], fields.get("figures", {})
+    known = bool(_ADDRESS.fullmatch(uri))
+    check(known, f"{name}.uri", uri, "package://, https://, hf://, s3:// or an absolute path")
+    if uri.startswith(("https://", "hf://")):
+        hub.check_address(uri)
+    check(bool(_DIGEST.fullmatch(fields["sha256"])), f"{name}.sha256", fields["sha256"], "64 lower-case hex digits")
+    plain = isinstance(figures, dict) and all(isinstance(value, str | int | float) for value in figures.values())
+    check(plain, f"{name}.figures", figures, "texts and numbers by name")
+    return WeightsEntry(name=name, **fields)
+
+
+def _fields(entry: WeightsEntry) -> dict[str, Any]:
+    return {key: value for key, value in asdict(entry).items() if key != "name" and value != {}}

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: submission, recurring runs, and runs that are followed."""

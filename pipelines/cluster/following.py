@@ -1,0 +1,130 @@
+"""Follows a run on a cluster until it ends, and says what failed in it."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from pipelines.cluster.kubeflow import NOT_FOUND, Kubeflow
+from pipelines.cluster.transport import ClusterError, RefusedError
+
+SUCCEEDED = "SUCCEEDED"
+POLL_SECONDS = 5.0
+"""Pause between two looks at a run."""
+PATIENCE_SECONDS = 600.0
+"""How long a cluster that does not answer is waited for."""
+
+_FAILED = "FAILED"
+_ENDED = (SUCCEEDED, _FAILED, "SKIPPED", "CANCELED")
+_CONTAINER = re.compile(r"executor(\(\d+\))?")
+_HIDDEN = re.compile(r"root|executor(\(\d+\))?|.*-driver|iteration-.*")
+_NO_TEXT = "the server gives no error text, see the run's page"
+
+
+def follow_run(cluster: Kubeflow, run_id: str, report: Callable[[str], None]) -> Any:
+    """Report the states of a run and of its tasks as they change, until it ends.
+
+    Args:
+        cluster: where it runs.
+        run_id: the run.
+        report: takes one line for each change, with the time since the first look.
+
+    Returns:
+        The ended run: kfp_server_api's `V2beta1Run`.
+
+    Raises:
+        ClusterError: the cluster does not know the run, or has not answered for `PATIENCE_SECONDS`.
+    """
+    started, known = time.monotonic(), dict[str, str]()
+
+    def say(message: str) -> None:
+        report(f"[{timedelta(seconds=int(time.monotonic() - started))}] {message}")
+
+    while True:
+        run = _look(cluster, run_id, say)
+        states = _states(run)
+        for name, state in states.items():
+            if known.get(name) != state:
+                say(f"{name}: {state}")
+        if run.state in _ENDED:
+            return run
+        known = states
+        time.sleep(POLL_SECONDS)
+
+
+def failure_of(run: Any) -> str:
+    """What failed in a run: the tasks with their error texts, and the run's own, in one line."""
+    tasks = _tasks(run)
+    parents = _parents(tasks)
+    failed = [task for task in tasks if task.state == _FAILED]
+    outer = {id(parent) for task in failed for parent in parents.get(id(task), [])}
+    causes = [
+        f"task {_name(task, parents)} failed: {_error(task) or _NO_TEXT}" for task in failed if id(task) not in outer
+    ]
+    if _error(run):
+        causes.append(_error(run))
+    return "; ".join(dict.fromkeys(causes)) or f"no task is named; {_NO_TEXT}"
+
+
+def _look(cluster: Kubeflow, run_id: str, say: Callable[[str], None]) -> Any:
+    """The run as it is now; a cluster that does not answer is asked again."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return cluster.run(run_id)
+        except ClusterError as error:
+            gone = isinstance(error, RefusedError) and error.status == NOT_FOUND
+            if gone or time.monotonic() > deadline:
+                raise
+            say(f"no look at the run: {error}; asking again")
+            time.sleep(POLL_SECONDS)
+
+
+def _states(run: Any) -> dict[str, str]:
+    """State of the run and of each task; tasks of one name, as those of a loop, are counted."""
+    counts: dict[str, Counter[str]] = {}
+    for task in _tasks(run):
+        name = str(task.display_name or task.task_id)
+        if not _HIDDEN.fullmatch(name) and task.state:
+            counts.setdefault(name, Counter())[str(task.state).lower()] += 1
+    states = {name: _counted(count) for name, count in counts.items()}
+    return {**states, "run": str(run.state or "PENDING").lower()}
+
+
+def _counted(states: "Counter[str]") -> str:
+    if states.total() == 1:
+        return next(iter(states))
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+
+
+def _tasks(run: Any) -> Sequence[Any]:
+    return (run.run_details.task_details or []) if run.run_details else []
+
+
+def _parents(tasks: Sequence[Any]) -> Mapping[int, list[Any]]:
+    """Parents of each task that has some, by the identity of the child; a task's predecessors are among them."""
+    known = {key: task for task in tasks for key in (task.task_id, task.pod_name) if key}
+    parents: dict[int, list[Any]] = {}
+    for parent in tasks:
+        for key in _children(parent):
+            if key in known:
+                parents.setdefault(id(known[key]), []).append(parent)
+    return parents
+
+
+def _children(task: Any) -> Iterator[str]:
+    for child in task.child_tasks or []:
+        yield from (key for key in (child.task_id, child.pod_name) if key)
+
+
+def _name(task: Any, parents: Mapping[int, list[Any]]) -> str:
+    """Name of a task in the pipeline: a container is named by the task that it belongs to."""
+    while _CONTAINER.fullmatch(str(task.display_name)) and id(task) in parents:
+        task = parents[id(task)][0]
+    return str(task.display_name or task.task_id)
+
+
+def _error(item: Any) -> str:
+    return " ".join(str(item.error.message or "").split()) if item.error else ""

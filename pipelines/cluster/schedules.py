@@ -1,0 +1,274 @@
+"""The recurring runs of a cluster beside the lines that ask for them: the difference, and making it disappear.
+
+The API cannot change a recurring run: its successor is created disabled, the old one deleted, the successor enabled.
+An apply that ends in between leaves at most one enabled recurring run a line, and the next apply goes on from there.
+Two applies at once may both create one for a line: each looks again when all is done, and the younger one goes.
+Only recurring runs whose description carries VIGIL's marker are looked at.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.cluster.kubeflow import Kubeflow, Schedule
+from pipelines.cluster.submission import Package, compile_line, digest_of
+from pipelines.cluster.transport import ClusterError, UnreachableError
+from pipelines.lines.line import Line
+
+CREATED, UPDATED, ENABLED, DISABLED, DELETED = "created", "updated", "enabled", "disabled", "deleted"
+UNCHANGED, KEPT = "unchanged", "kept"
+KINDS = (CREATED, UPDATED, ENABLED, DISABLED, DELETED, UNCHANGED, KEPT)
+
+_EXPLANATION = "Managed by `vigil schedule apply`, which undoes changes by hand."
+_MARKER = re.compile(
+    r"managed-by=vigil line=(?P<line>\S+) version=(?P<version>\S+) package=(?P<package>[0-9a-f]+) "
+    r"arguments=(?P<arguments>[0-9a-f]+) trigger=(?P<trigger>[0-9a-f]+)"
+)
+_TRIGGER = {"max_concurrency": 1, "no_catchup": True}
+_ENABLED_MODE = "ENABLE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    """The recurring run that a line asks for."""
+
+    line: str
+    cron: str
+    enabled: bool
+    package: Package
+    arguments: Mapping[str, Any]
+
+    def description(self) -> str:
+        """What a person reads about the recurring run, and the marker."""
+        digests = " ".join(f"{name}={digest}" for name, digest in self.digests().items())
+        return f"{_EXPLANATION}\nmanaged-by=vigil line={self.line} version={self.package.version} {digests}"
+
+    def digests(self) -> dict[str, str]:
+        """Digests of what the recurring run is created with."""
+        return {
+            "package": self.package.digest,
+            "arguments": digest_of(self.arguments),
+            "trigger": digest_of({"cron": self.cron, **_TRIGGER}),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Existing:
+    """A recurring run of the cluster that carries VIGIL's marker."""
+
+    id: str
+    line: str
+    version: str
+    cron: str
+    enabled: bool
+    digests: Mapping[str, str]
+    arguments: Mapping[str, Any]
+    created_at: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What is to be done for one line."""
+
+    line: str
+    kind: str
+    """One of `KINDS`."""
+    detail: str = ""
+    """What differs, for people."""
+    desired: Desired | None = None
+    keep: Existing | None = None
+    """The recurring run that stays."""
+    remove: tuple[Existing, ...] = ()
+    """Recurring runs that are deleted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How applying the changes ended: each change is in one of the three."""
+
+    done: Sequence[Change]
+    failed: Mapping[str, ClusterError] = field(default_factory=dict)
+    """Error by line."""
+    skipped: Sequence[Change] = ()
+    """Changes that were not begun."""
+
+
+def desired_schedules(lines: Iterable[Line]) -> Iterator[Desired]:
+    """Compile the lines that have a schedule."""
+    for line in lines:
+        if line.cron:
+            package = compile_line(line)
+            yield Desired(
+                line=line.name, cron=line.cron, enabled=line.enabled, package=package, arguments=line.arguments()
+            )
+
+
+def existing_schedules(cluster: Kubeflow) -> list[Existing]:
+    """The cluster's recurring runs that carry VIGIL's marker; all others are left out."""
+    return [own for run in cluster.recurring_runs() if (own := _own(run)) is not None]
+
+
+def difference(desired: Iterable[Desired], existing: Iterable[Existing], *, prune: bool) -> list[Change]:
+    """What is to be done, line by line.
+
+    Args:
+        desired: what the lines ask for, one each.
+        existing: what the cluster has.
+        prune: whether recurring runs without a line are deleted; otherwise they are kept.
+    """
+    by_line: dict[str, list[Existing]] = {}
+    for run in sorted(existing, key=_age):
+        by_line.setdefault(run.line, []).append(run)
+    changes = [_change(wanted, by_line.pop(wanted.line, [])) for wanted in desired]
+    for line, runs in by_line.items():
+        kind, detail = (
+            (DELETED, "no such line or schedule") if prune else (KEPT, "no such line or schedule; not pruned")
+        )
+        changes.append(Change(line=line, kind=kind, detail=detail, remove=tuple(runs) if prune else ()))
+    return sorted(changes, key=lambda change: change.line)
+
+
+def carry_out(cluster: Kubeflow, changes: Sequence[Change]) -> Outcome:
+    """Carry out the changes, one line after the other.
+
+    A line that the cluster refuses does not hold up the others; a cluster that is not to be reached does.
+    """
+    done, failed, created = list[Change](), dict[str, ClusterError](), dict[str, str]()
+    for index, change in enumerate(changes):
+        try:
+            own = _carry_out(cluster, change)
+        except UnreachableError as error:
+            return Outcome(done=done, failed={**failed, change.line: error}, skipped=changes[index + 1 :])
+        except ClusterError as error:
+            failed[change.line] = error
+        else:
+            done.append(change)
+            created |= {change.line: own} if own else {}
+    outcome = Outcome(done=done, failed=failed)
+    return _without_doubles(cluster, outcome, created) if created else outcome
+
+
+def _without_doubles(cluster: Kubeflow, outcome: Outcome, created: Mapping[str, str]) -> Outcome:
+    """The outcome, once a recurring run that was created beside an older one is gone again.
+
+    The older one is by another apply at the same time: both saw none, or both replaced the same one.
+    """
+    done, failed = list[Change](), dict(outcome.failed)
+    try:
+        oldest = _oldest(cluster, outcome.done)
+    except ClusterError as error:
+        unknown = dict.fromkeys(created, error)
+        known = [change for change in outcome.done if change.line not in created]
+        return Outcome(done=known, failed={**failed, **unknown})
+    for change in outcome.done:
+        try:
+            done.append(_yielded(cluster, change, created.get(change.line, ""), oldest.get(change.line)))
+        except ClusterError as error:
+            failed[change.line] = error
+    return Outcome(done=done, failed=failed)
+
+
+def _oldest(cluster: Kubeflow, changes: Sequence[Change]) -> dict[str, Existing]:
+    """The oldest recurring run of each line that the changes have left."""
+    removed = {run.id for change in changes for run in change.remove}
+    left = [run for run in existing_schedules(cluster) if run.id not in removed]
+    return {run.line: run for run in sorted(left, key=_age, reverse=True)}
+
+
+def _yielded(cluster: Kubeflow, change: Change, own: str, oldest: Existing | None) -> Change:
+    """The change as it ended; what it created is deleted where another recurring run is older."""
+    if change.desired is None or not own or oldest is None or oldest.id == own:
+        return change
+    cluster.delete_recurring_run(own)
+    if found := _differences(change.desired, oldest):
+        raise ClusterError(f"another apply created it otherwise at the same time: {', '.join(found)}")
+    return dataclasses.replace(change, kind=UNCHANGED, detail="another apply created it at the same time")
+
+
+def _age(run: Existing) -> tuple[str, str]:
+    """The oldest first; the same order for whoever looks."""
+    return run.created_at, run.id
+
+
+def _change(desired: Desired, existing: Sequence[Existing]) -> Change:
+    """What is to be done for a line, given its recurring runs, the oldest first."""
+    equal = [run for run in existing if not _differences(desired, run)]
+    if equal:
+        keep = max(equal, key=lambda run: run.enabled == desired.enabled)
+        remove = tuple(run for run in existing if run is not keep)
+        kind, detail = _adjustment(desired, keep, remove)
+        return Change(line=desired.line, kind=kind, detail=detail, desired=desired, keep=keep, remove=remove)
+    if existing:
+        detail = ", ".join(_differences(desired, existing[-1]))
+        return Change(line=desired.line, kind=UPDATED, detail=detail, desired=desired, remove=tuple(existing))
+    detail = f"{desired.cron}" if desired.enabled else f"{desired.cron}, disabled"
+    return Change(line=desired.line, kind=CREATED, detail=detail, desired=desired)
+
+
+def _adjustment(desired: Desired, keep: Existing, remove: Sequence[Existing]) -> tuple[str, str]:
+    """Kind and detail of the change around a recurring run that is what the line asks for."""
+    if remove:
+        return UPDATED, "an interrupted update is completed"
+    if keep.enabled != desired.enabled:
+        return (ENABLED if desired.enabled else DISABLED), ""
+    return UNCHANGED, ""
+
+
+def _differences(desired: Desired, existing: Existing) -> list[str]:
+    digests, found = desired.digests(), []
+    if existing.digests["package"] != digests["package"]:
+        found.append(f"package {existing.digests['package']} -> {digests['package']}")
+    if existing.digests["arguments"] != digests["arguments"]:
+        found.append(f"arguments {_changed_names(desired.arguments, existing.arguments)}")
+    if existing.cron != desired.cron:
+        found.append(f"cron {existing.cron} -> {desired.cron}")
+    elif existing.digests["trigger"] != digests["trigger"]:
+        found.append("trigger")
+    return found
+
+
+def _changed_names(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> str:
+    """Names of the arguments that differ; `settings` repeats the others, and is named when it differs alone."""
+    changed = [name for name in sorted({*wanted, *present}) if wanted.get(name) != present.get(name)]
+    return " ".join([name for name in changed if name != "settings"] or changed)
+
+
+def _carry_out(cluster: Kubeflow, change: Change) -> str:
+    """Carry out a change, and return the id of the recurring run that it created, if it did."""
+    current, enabled = (change.keep.id, change.keep.enabled) if change.keep else ("", False)
+    if change.desired and not change.keep:
+        enabled = change.desired.enabled and not change.remove
+        current = _create(cluster, change.desired, enabled=enabled)
+    for run in change.remove:
+        cluster.delete_recurring_run(run.id)
+    if change.desired and enabled != change.desired.enabled:
+        cluster.set_enabled(current, enabled=change.desired.enabled)
+    return "" if change.keep else current
+
+
+def _create(cluster: Kubeflow, desired: Desired, *, enabled: bool) -> str:
+    version = desired.package.upload(cluster)
+    schedule = Schedule(name=desired.line, cron=desired.cron, description=desired.description(), enabled=enabled)
+    return cluster.create_recurring_run(schedule, cluster.experiment(desired.line), version, dict(desired.arguments))
+
+
+def _own(run: Any) -> Existing | None:
+    """The recurring run, if its description ends with the marker."""
+    marker = _MARKER.fullmatch((run.description or "").strip().rpartition("\n")[2])
+    if marker is None or not run.recurring_run_id:
+        return None
+    cron = run.trigger.cron_schedule.cron if run.trigger and run.trigger.cron_schedule else ""
+    return Existing(
+        id=run.recurring_run_id,
+        line=marker["line"],
+        version=marker["version"],
+        cron=cron or "",
+        enabled=run.mode == _ENABLED_MODE,
+        digests={name: marker[name] for name in ("package", "arguments", "trigger")},
+        arguments=(run.runtime_config.parameters or {}) if run.runtime_config else {},
+        created_at=run.created_at.isoformat() if run.created_at else "",
+        status=str(run.status or ""),
+    )

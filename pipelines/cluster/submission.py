@@ -1,0 +1,92 @@
+"""What a line is on a cluster: its package, uploaded as a pipeline version, and a run of it."""
+
+import hashlib
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from components import __version__
+from components.errors import check
+from components.storage.s3 import is_s3
+from components.weights.fetch import resolve
+from pipelines.cluster.kubeflow import Kubeflow, VersionReference
+from pipelines.dags.package import write_package
+from pipelines.lines.line import Line
+from pipelines.lines.weights import named_line_weights
+
+_DIGEST_LETTERS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """A line's compiled package, and the name of its pipeline version."""
+
+    content: bytes
+    digest: str
+    """First letters of the content's sha256."""
+    version: str
+    """Line, project's version and digest: an unchanged package has an unchanged name."""
+
+    def upload(self, cluster: Kubeflow) -> VersionReference:
+        """Upload the package unless it is there."""
+        from pipelines.dags.training import PIPELINE_NAME
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "package.yaml"
+            path.write_bytes(self.content)
+            return cluster.upload_version(PIPELINE_NAME, self.version, path)
+
+
+def compile_line(line: Line) -> Package:
+    """Compile a line's package."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "package.yaml"
+        write_package(path, line)
+        content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()[:_DIGEST_LETTERS]
+    # A name of Kubernetes, as pipeline versions may be stored as its objects: other letters, and dots beside them, go.
+    name = f"{line.name}-{__version__}-{digest}".lower()
+    version = re.sub(r"[^a-z0-9]+", lambda others: "." if others[0] == "." else "-", name)
+    return Package(content=content, digest=digest, version=version)
+
+
+def check_for_cluster(line: Line, *, mounted: bool) -> None:
+    """Check that the tasks of a cluster can read what a line names.
+
+    Args:
+        line: the line.
+        mounted: whether local paths are mounted in the tasks' pods.
+
+    Raises:
+        InputError: the data, a weights file or a folder of images is a path of this machine.
+    """
+    if mounted:
+        return
+    mount = "--mounted for a path that the tasks' pods mount"
+    uri, images = line.configs["dataset"].uri, line.configs["detection"].imagenet_dir
+    check(is_s3(uri), "dataset.uri", uri, f"s3://BUCKET/PREFIX on a cluster, or {mount}")
+    check(not images, "detection.imagenet_dir", images, f"none on a cluster, or {mount}")
+    for name, reference in named_line_weights(line):
+        expected = f"s3://BUCKET/KEY#sha256=HEX on a cluster, or {mount}"
+        check("://" in resolve(reference).uri, name, reference, expected)
+
+
+def digest_of(value: object) -> str:
+    """First letters of the sha256 of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGEST_LETTERS]
+
+
+def start_run(cluster: Kubeflow, line: Line, experiment_id: str = "") -> str:
+    """Upload a line's package when it is new, start a run of it, and return the run's id.
+
+    Args:
+        cluster: where it runs.
+        line: the line.
+        experiment_id: of the run; empty for the line's own experiment, which is created when missing.
+    """
+    version = compile_line(line).upload(cluster)
+    name = f"{line.name} {datetime.now(tz=UTC):%Y-%m-%d %H:%M:%S}"
+    return cluster.create_run(name, experiment_id or cluster.experiment(line.name), version, line.arguments())

@@ -1,0 +1,1 @@
+"""The pipelines, and the packages that they are compiled to."""

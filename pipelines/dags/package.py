@@ -1,0 +1,51 @@
+"""Packages of the training pipeline: what a cluster runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.errors import InputError, check
+from pipelines.lines.line import Line
+from pipelines.lines.task_settings import Cluster, apply_settings
+
+
+def write_package(path: Path, line: Line | None = None) -> None:
+    """Compile the training pipeline with its task settings.
+
+    Args:
+        path: package to write, .yaml; the same line gives the same bytes.
+        line: whose task settings and pod labels it gets; without one, the package serves all lines, which then differ
+            by the pipeline's parameters only.
+
+    Raises:
+        InputError: the path is no .yaml file in an existing folder.
+    """
+    from kfp import compiler
+
+    from pipelines.dags.training import training_pipeline
+
+    check_package(path)
+    cluster, name = (line.cluster, line.name) if line else (Cluster(), "")
+    package = training_pipeline(lambda task, stage: apply_settings(task, stage, cluster, name))
+    compiler.Compiler().compile(package, str(path))
+
+
+def check_package(path: Path) -> None:
+    """Raise `InputError` unless a package can be written: a .yaml file in an existing folder."""
+    if path.suffix not in (".yaml", ".yml"):
+        raise InputError(f"output: got {path}, expected a .yaml file")
+    if not path.resolve().parent.is_dir():
+        raise InputError(f"output: {path.parent} is not a folder")
+
+
+def write_packages(folder: Path, lines: Sequence[Line]) -> list[Path]:
+    """Write the package of each line as `NAME.yaml` into a folder, which is created when missing.
+
+    Raises:
+        InputError: the folder is a file.
+    """
+    check(not folder.exists() or folder.is_dir(), "output", str(folder), "a folder, for several lines")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{line.name}.yaml" for line in lines]
+    for path, line in zip(paths, lines, strict=True):
+        write_package(path, line)
+    return paths

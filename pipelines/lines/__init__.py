@@ -1,0 +1,1 @@
+"""Production lines: YAML, pipeline parameters, schedules and task settings."""

@@ -1,0 +1,174 @@
+"""Runs a line's pipeline on this machine by KFP's local runners, without a cluster."""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from components.artifacts import RECORDS, read_json
+from components.errors import InputError
+from components.generator.checkpoint import CHECKPOINTS
+from components.stage.run import INPUT_ERROR, say
+from components.tracking.events import KFP_MLFLOW_RUN, RUN_ID, SPOOL, TRACKING_URI
+from components.tracking.run import record_end
+from pipelines.lines.line import Line
+from pipelines.local.console import StageFailed, StageLog
+from pipelines.local.processes import own_processes
+from pipelines.local.workdir import FINISHED, Workdir, open_workdir
+
+if TYPE_CHECKING:
+    from kfp.local import DockerRunner, SubprocessRunner
+
+Runner = Literal["subprocess", "docker"]
+"""Where the stages run: in processes of this environment, or in containers of the images."""
+
+_LOG_LINES = 60
+_TASK_ENVIRONMENT = {
+    "PYTHONWARNINGS": "ignore",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class StageError(RuntimeError):
+    """A stage failed for another reason than bad input; the message names it."""
+
+
+class StageLostError(StageError):
+    """A stage's process ended without a word."""
+
+    def __init__(self, task: str, log: Path) -> None:
+        """Name the task, and keep the end of the log."""
+        super().__init__(f"task {task} ended without a word, as when memory runs out; see {log}")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        self.record = {"stage": task, "message": "ended without a word", "log": "".join(lines[-_LOG_LINES:])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a finished run left in its folder."""
+
+    workdir: Workdir
+    tracking_uri: str
+    records: list[dict[str, Any]]
+
+
+def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> RunResult:
+    """Run the pipeline of a line; stages that an earlier run in the folder finished are reused.
+
+    Args:
+        line: the production line.
+        workdir: folder for artifacts, log, MLflow's database and results.
+        runner: where the stages run; what one runner finished, the other reuses.
+
+    Raises:
+        InputError: a stage found something wrong with what the user gave.
+        StageError: a stage failed for another reason.
+        KeyboardInterrupt: the run was interrupted or terminated; its processes and containers have ended.
+    """
+    with open_workdir(workdir, line.name) as folder, _environment(folder) as tracking_uri:
+        run_id = folder.begin(line.name)
+        os.environ[RUN_ID] = run_id
+        with _recorded(line.name, run_id, folder):
+            outputs = _execute(line, folder, runner)
+        folder.publish(Path(outputs["report"].path), folder.report)
+        folder.publish(Path(outputs["predictions"].path) / RECORDS, folder.metrics)
+        return RunResult(workdir=folder, tracking_uri=tracking_uri, records=read_json(folder.metrics))
+
+
+@contextlib.contextmanager
+def _environment(folder: Workdir) -> Iterator[str]:
+    """Set what the tasks inherit, yield MLflow's address, and restore the environment."""
+    before = dict(os.environ)
+    tracking_uri = os.environ.get(TRACKING_URI, folder.tracking_uri)
+    checkpoints = os.environ.get(CHECKPOINTS, str(folder.checkpoints))
+    places = {TRACKING_URI: tracking_uri, SPOOL: str(folder.spool), CHECKPOINTS: checkpoints}
+    os.environ.update({**_TASK_ENVIRONMENT, **places})
+    os.environ.pop(KFP_MLFLOW_RUN, None)  # a shell's own run would be taken for every stage's
+    try:
+        yield tracking_uri
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _recorded(line: str, run_id: str, folder: Workdir) -> Iterator[None]:
+    """Record how the block ended, in the folder and in MLflow; the block's own error is the one that is raised."""
+    from components.tracking.spool import published
+
+    status, failure = "FAILED", None
+    with published(folder.spool) as publish:
+        try:
+            yield
+            status = FINISHED
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        except StageLostError as error:
+            failure = error.record
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                folder.set_status(line, run_id, status)
+            _record_end(line, status, failure, publish)
+
+
+def _record_end(line: str, status: str, failure: dict[str, str] | None, publish: Callable[[], bool]) -> None:
+    """Tell MLflow how the run ended; what goes wrong with that is not how it ended."""
+    try:
+        record_end(line, status, failure)
+        complete = publish()
+    except Exception as error:  # noqa: BLE001 (whatever happens to MLflow leaves the run's own result)
+        say(f"the run's end is not recorded in MLflow ({type(error).__name__}: {error})")
+        return
+    if not complete:
+        say(f"what MLflow lacks is kept in {os.environ[SPOOL]} for the next run of this folder")
+
+
+def _execute(line: Line, folder: Workdir, runner: Runner) -> dict[str, Any]:
+    """Run the compiled package and return its output artifacts by name."""
+    from kfp import compiler, components, local
+
+    from pipelines.dags.training import training
+
+    compiler.Compiler().compile(training, str(folder.package))
+    pipeline = components.load_component_from_file(str(folder.package))
+    log = StageLog(folder.log)
+    with contextlib.closing(log), _tasks(runner, line, folder, log) as tasks:
+        local.init(tasks, pipeline_root=str(folder.artifacts), enable_caching=True)
+        with contextlib.redirect_stdout(log), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                outputs = dict(pipeline(**line.arguments()).outputs)
+                log.require_success()
+            except (StageFailed, RuntimeError) as error:
+                raise _failure(log, folder) from error
+    return outputs
+
+
+@contextlib.contextmanager
+def _tasks(runner: Runner, line: Line, folder: Workdir, log: StageLog) -> "Iterator[DockerRunner | SubprocessRunner]":
+    """Yield KFP's runner; what it started has ended after the block."""
+    if runner == "docker":
+        from pipelines.local.containers import docker_runner, run_containers
+
+        with docker_runner(line, folder) as tasks, own_processes(), run_containers(os.environ[RUN_ID]) as containers:
+            log.watch(containers.failed)
+            yield tasks
+        return
+    from kfp.local import SubprocessRunner
+
+    with own_processes():
+        yield SubprocessRunner(use_venv=False)
+
+
+def _failure(log: StageLog, folder: Workdir) -> Exception:
+    if log.failure is None:
+        return StageLostError(log.failed_task, folder.log)
+    stage, kind, message = log.failure
+    if kind == INPUT_ERROR:
+        return InputError(message)
+    return StageError(f"stage {stage} failed: {message}; see {folder.log}")

@@ -1,0 +1,163 @@
+"""The networks by themselves: Gaussians against their definition, weights by reference, and what does not fit."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor
+
+from components.artifacts import file_sha256
+from components.detectors.dino import DinoEncoder
+from components.detectors.efficientad import build_paper
+from components.detectors.encoder import Encoder
+from components.detectors.padim import fit_gaussians
+from components.detectors.table import Config, build_detector
+from components.errors import InputError
+from components.networks.backbones import RESNETS
+
+
+def written(tensors: dict[str, Tensor], path: Path) -> str:
+    save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+    return f"{path}#sha256={file_sha256(path)}"
+
+
+def test_many_images_give_the_papers_covariance() -> None:
+    """With n far above d, the estimate at each position is that of its own images and 0.01 on the diagonal."""
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randn(4, 3, 3, generator=generator)
+    draws = torch.einsum("pde,npe->npd", factors, torch.randn(20_000, 4, 3, generator=generator))
+    mean, precision = fit_gaussians(draws.permute(0, 2, 1).reshape(-1, 3, 2, 2))
+    expected = torch.stack([torch.cov(draws[:, index].T) + 0.01 * torch.eye(3) for index in range(4)])
+    torch.testing.assert_close(torch.linalg.inv(precision), expected, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(mean, draws.mean(dim=0).T)
+
+
+def test_one_image_gives_the_covariance_of_neighbours() -> None:
+    """On a ramp of slope 1 along the columns, neighbours differ by one in two of three columns."""
+    ramp = torch.arange(50.0).expand(1, 1, 50, 50)
+    mean, precision = fit_gaussians(ramp)
+    inner = 1 / precision[1, 0, 0]
+    assert float(inner) == pytest.approx(2 / 3 * 49 / 50 + 0.01, rel=1e-3)
+    assert torch.equal(mean[0, :50], torch.arange(50.0))
+
+
+def test_encoder_stays_frozen_and_gives_its_strides() -> None:
+    encoder = Encoder("efficientnet-lite0", (1, 2, 3)).train()
+    assert not encoder.body.training
+    maps = encoder(torch.rand(1, 3, 64, 64))
+    assert [map.shape[-1] for map in maps] == [16, 8, 4]
+    assert [map.shape[1] for map in maps] == encoder.channels
+    assert not any(map.requires_grad for map in maps)
+
+
+def test_residual_network_by_reference(tmp_path: Path) -> None:
+    """torchvision's older files have no counters of batches; the features are those of the whole network."""
+    torch.manual_seed(0)
+    network = timm.create_model("resnet18", pretrained=False)
+    tensors = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    reference = written(tensors, tmp_path / "resnet18.safetensors")
+    encoder = Encoder("resnet18", (3,), reference=reference)
+    images = torch.rand(1, 3, 64, 64)
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        expected = network.eval().forward_intermediates((images - mean) / std, indices=[3], intermediates_only=True)
+    torch.testing.assert_close(encoder(images), expected)
+    with pytest.raises(InputError, match=r"weights .*lite\.safetensors: no tensor 'conv1\.weight'"):
+        Encoder("resnet18", (3,), reference=written({"a": torch.zeros(1)}, tmp_path / "lite.safetensors"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_residual_network_as_torchvision_saves_it(tmp_path: Path, zipped: bool) -> None:
+    """Parameters and buffers under torchvision's names, in PyTorch's format of today and of its older files."""
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(weights=None).eval()
+    path = tmp_path / "resnet18.pth"
+    tensors = {**network.state_dict(), **dict(network.named_parameters())}
+    torch.save(OrderedDict(tensors), path, _use_new_zipfile_serialization=zipped)
+    encoder = Encoder("resnet18", (1,), reference=f"{path}#sha256={file_sha256(path)}")
+    images = torch.rand(1, 3, 64, 64)
+    normalised = (images - encoder.mean) / encoder.std
+    with torch.no_grad():
+        stem = network.maxpool(network.relu(network.bn1(network.conv1(normalised))))
+        torch.testing.assert_close(encoder(images)[0], network.layer1(stem))
+
+
+def test_papers_backbone_has_torchvisions_names_and_shapes() -> None:
+    with torch.device("meta"):
+        stored = torchvision.models.wide_resnet50_2(weights=None).state_dict()
+        body = timm.create_model(RESNETS["wide-resnet50"], pretrained=False, features_only=True, out_indices=(1, 2, 3))
+    expected = {key: value.shape for key, value in body.state_dict().items()}
+    assert {key: stored[key].shape for key in expected} == expected
+
+
+@pytest.mark.parametrize("detector", ["reverse_distillation", "padim", "patchcore"])
+def test_papers_backbone_builds_the_papers_student(tmp_path: Path, detector: str) -> None:
+    torch.manual_seed(0)
+    tensors = timm.create_model("resnet18", pretrained=False).state_dict()
+    reference = written(tensors, tmp_path / "resnet18.safetensors")
+    model = build_detector(Config(detector=detector, backbone="resnet18", backbone_weights=reference), 64)
+    kinds = {type(module).__name__ for module in model.modules()}
+    assert ("OCBE" in kinds) == (detector == "reverse_distillation")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "registers"), [("dinov2-small", 0), ("dinov2-small-reg4", 4)])
+def test_transformer_by_reference_under_its_authors_names(tmp_path: Path, name: str, registers: int) -> None:
+    """The tokens are those of the network that the file was written from, at its own size."""
+    torch.manual_seed(0)
+    architecture = f"vit_small_patch14_{'reg4_' if registers else ''}dinov2"
+    network = timm.create_model(architecture, pretrained=False, num_classes=0, img_size=98).eval()
+    tensors = dict(network.state_dict())
+    if registers:
+        tensors["register_tokens"] = tensors.pop("reg_token")
+        tensors["pos_embed"] = torch.cat([torch.zeros(1, 1, 384), tensors["pos_embed"]], dim=1)
+    reference = written({**tensors, "mask_token": torch.zeros(1, 384)}, tmp_path / "vit.safetensors")
+    encoder = DinoEncoder(name, reference, 98, (-1,), norm=True)
+    images = torch.rand(1, 3, 98, 98)
+    with torch.no_grad():
+        expected = network.forward_features((images - encoder.mean) / encoder.std)
+    torch.testing.assert_close(encoder(images)[0], expected)
+    assert encoder.prefix == 1 + registers
+
+
+def test_file_that_is_no_transformer_is_named(tmp_path: Path) -> None:
+    reference = written({"fc.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(
+        InputError, match=r"detection\.vit_weights: got '.*other\.safetensors', expected tensors of DINO"
+    ):
+        DinoEncoder("dinov2-small", reference, 98, (-1,), norm=True)
+
+
+def test_papers_teacher_by_reference(tmp_path: Path) -> None:
+    from anomalib.models.image.efficient_ad.torch_model import SmallPatchDescriptionNetwork
+
+    torch.manual_seed(0)
+    teacher = SmallPatchDescriptionNetwork(384)
+    reference = written(teacher.state_dict(), tmp_path / "pretrained_teacher_small.safetensors")
+    model = build_paper(reference, pretrained=True)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model.teacher(images), teacher(images))
+    config = Config(detector="efficientad", teacher_weights=reference)
+    with pytest.raises(InputError, match=r"dataset\.image_size: got 128, expected 256 or more"):
+        build_detector(config, 128)
+
+
+@pytest.mark.slow
+def test_papers_efficientad_learns_and_scores(tmp_path: Path) -> None:
+    from anomalib.models.image.efficient_ad.torch_model import SmallPatchDescriptionNetwork
+
+    from components.detection.train import fit
+    from components.detectors.table import predict
+
+    torch.manual_seed(0)
+    reference = written(SmallPatchDescriptionNetwork(384).state_dict(), tmp_path / "teacher.safetensors")
+    images = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
+    model = fit(images, Config(detector="efficientad", teacher_weights=reference, efficientad_steps=1))
+    scores, maps = predict(model, images)
+    assert maps.shape == (1, 256, 256)
+    assert torch.isfinite(scores).all()

@@ -1,0 +1,244 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
+from components.errors import InputError
+from components.generator.checkpoint import CHECKPOINTS
+from components.generator.config import Config
+from components.generator.model import build_generator
+from components.pretraining.config import PretrainConfig
+from components.pretraining.crops import CropSampler, centre_crop, resized
+from components.pretraining.pretrain import learning_rate_factor, perplexity, pretrain, split_images
+from components.pretraining.sources import images_digest, read_sources
+
+SIDES = ((96, 64), (64, 80), (70, 70))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[str, ...]:
+    """Three photographs of unlike sizes in two folders."""
+    generator = np.random.default_rng(0)
+    paths = [tmp_path / "a" / "0.png", tmp_path / "a" / "deep" / "1.png", tmp_path / "b" / "2.jpg"]
+    for path, (width, height) in zip(paths, SIDES, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    return str(tmp_path / "a"), str(tmp_path / "b")
+
+
+def settings(folders: tuple[str, ...]) -> PretrainConfig:
+    return PretrainConfig(
+        sources=folders,
+        codebook_size=16,
+        steps=6,
+        warmup=2,
+        autoencoder_steps=2,
+        batch_size=1,
+        sizes=(32, 64),
+        image_side=96,
+        adversarial_start=0.5,
+        restart_every=2,
+        checkpoint_every=2,
+    )
+
+
+def run(root: Path, config: PretrainConfig) -> list[tuple[int, Mapping[str, float]]]:
+    told: list[tuple[int, Mapping[str, float]]] = []
+    pretrain(root / "base", config, lambda step, total, scalars: told.append((step, scalars)))
+    return told
+
+
+def test_base_is_published_with_its_figures_and_loads_into_the_loop(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    told = run(tmp_path, settings(folders))
+    assert [step for step, _ in told] == [1, 2, 3, 4, 5, 6]
+    weights = tmp_path / "base" / WEIGHTS
+    assert {value.dtype for value in load_file(weights).values()} == {torch.float16}
+    content = read_json(tmp_path / "base" / CONFIG)
+    assert content["sha256"] == file_sha256(weights)
+    figures = content["figures"]
+    assert (figures["images"], figures["held_out"]) == (2, 1)
+    assert 0 < figures["psnr"] < 40
+    assert 1 <= figures["perplexity"] <= figures["codes_used"] <= 16
+    model = build_generator(Config(codebook_size=16, weights=f"{weights}#sha256={content['sha256']}"))
+    assert model.quantize.embedding.weight.dtype == torch.float32
+
+
+def test_terms_start_one_after_the_other(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    told = [scalars for _, scalars in run(tmp_path, settings(folders))]
+    assert ["codebook" in scalars for scalars in told] == [False, False, True, True, True, True]
+    assert ["discriminator" in scalars for scalars in told] == [False, False, False, True, True, True]
+    assert ["codes_used" in scalars for scalars in told] == [False, False, False, True, False, True]
+
+
+def test_killed_run_goes_on_to_the_same_digits(
+    tmp_path: Path, folders: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(folders)
+    whole = run(tmp_path / "whole", config)
+
+    def kill(step: int, total: int, scalars: Mapping[str, float]) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path / "base", config, kill)
+    assert not (tmp_path / "base").exists()
+    assert run(tmp_path, config) == whole[4:]
+    assert file_sha256(tmp_path / "base" / WEIGHTS) == file_sha256(tmp_path / "whole" / "base" / WEIGHTS)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_unquantised_crops_are_decoded_as_by_an_autoencoder(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    config = replace(settings(folders), steps=3, adversarial_start=1.0)
+    configs = {
+        "autoencoder": replace(config, autoencoder_steps=3),
+        "unquantised": replace(config, unquantised=1.0),
+        "quantised": replace(config, unquantised=0.0),
+    }
+    losses = {name: run(tmp_path / name, one)[-1][1]["reconstruction"] for name, one in configs.items()}
+    assert losses["unquantised"] == pytest.approx(losses["autoencoder"], rel=1e-5)
+    assert losses["quantised"] != pytest.approx(losses["autoencoder"], rel=1e-3)
+
+
+def test_seed_decides_the_digits(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    config = replace(settings(folders), steps=3)
+    first, again = (run(tmp_path / name, config) for name in ("first", "again"))
+    assert first == again
+    assert run(tmp_path / "other", replace(config, seed=1)) != first
+
+
+def test_training_lowers_the_loss_of_the_crops(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    folder = tmp_path / "ramps"
+    folder.mkdir()
+    for name, values in (("across", ramp[None, :, None]), ("down", ramp[::-1, None, None])):
+        Image.fromarray(np.broadcast_to(values, (64, 64, 3)).copy()).save(folder / f"{name}.png")
+    config = replace(settings((str(folder),)), steps=60, autoencoder_steps=60, warmup=5, batch_size=2, sizes=(32,))
+    losses = [scalars["total"] for _, scalars in run(tmp_path, config)]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+def test_checkpoint_of_another_version_is_not_taken_up(
+    tmp_path: Path, folders: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(step: int, total: int, scalars: Mapping[str, float]) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path / "base", settings(folders), kill)
+    monkeypatch.setattr("components.pretraining.pretrain.__version__", "0.0.0")
+    assert run(tmp_path, settings(folders))[0][0] == 1
+
+
+def test_images_are_ordered_by_content_and_counted_once(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    config = replace(settings(folders), sizes=(32,), image_side=48)
+    images, digest = read_sources(config)
+    assert all(max(image.shape) == 48 for image in images)
+    other = tmp_path / "other"
+    for path in sorted(Path(tmp_path).rglob("*.[pj]*g")):
+        for copy in ("x", "y"):
+            (other / copy).mkdir(parents=True, exist_ok=True)
+            (other / copy / f"z{path.name}").write_bytes(path.read_bytes())
+    again, same = read_sources(replace(config, sources=(str(other),)))
+    assert same == digest == images_digest(other.rglob("*.*g"))
+    assert len(again) == 3
+    assert all(torch.equal(*pair) for pair in zip(images, again, strict=True))
+
+
+def test_held_out_images_are_not_trained_on(folders: tuple[str, ...]) -> None:
+    images = [torch.full((3, 2, 2), index, dtype=torch.uint8) for index in range(10)]
+    train, held_out = split_images(images, replace(settings(folders), held_out=0.25))
+    assert (len(train), len(held_out)) == (8, 2)
+    assert sorted(int(image[0, 0, 0]) for image in train + held_out) == list(range(10))
+
+
+def test_step_size_rises_stays_and_falls_to_zero(folders: tuple[str, ...]) -> None:
+    config = replace(settings(folders), steps=100, warmup=10, decay=0.5)
+    assert learning_rate_factor(0, config) == pytest.approx(0.1)
+    assert [learning_rate_factor(step, config) for step in (9, 30, 50)] == [1.0, 1.0, 1.0]
+    assert learning_rate_factor(75, config) == pytest.approx(0.5)
+    assert learning_rate_factor(99, config) == pytest.approx(0.02)
+    longer = replace(config, steps=200)
+    assert all(learning_rate_factor(step, config) == learning_rate_factor(step, longer) for step in range(50))
+
+
+def test_perplexity_of_known_distributions() -> None:
+    assert perplexity(torch.tensor([3.0, 3.0, 3.0, 0.0])) == pytest.approx(3.0)
+    assert perplexity(torch.tensor([0.0, 5.0])) == pytest.approx(1.0)
+
+
+def test_crops_of_a_step_depend_on_seed_and_step_alone(folders: tuple[str, ...]) -> None:
+    images = [torch.randint(0, 256, (3, 200, 150), dtype=torch.uint8)]
+    config = settings(folders)
+    sampler = CropSampler(images, config)
+    first = sampler.draw(7)
+    sampler.draw(8)
+    assert torch.equal(sampler.draw(7), first)
+    assert not torch.equal(CropSampler(images, replace(config, seed=1)).draw(7), first)
+    shapes = {tuple(sampler.draw(step).shape) for step in range(20)}
+    assert shapes == {(1, 3, 32, 32), (1, 3, 64, 64)}
+    assert all(-1 <= value <= 1 for value in (first.min(), first.max()))
+
+
+def test_crop_of_a_flat_image_is_flat_at_any_scale(folders: tuple[str, ...]) -> None:
+    flat = torch.full((3, 300, 210), 128, dtype=torch.uint8)
+    sampler = CropSampler([flat], replace(settings(folders), colour_jitter=0.0))
+    for step in range(10):
+        torch.testing.assert_close(sampler.draw(step), torch.full_like(sampler.draw(step), 128 / 255 * 2 - 1))
+
+
+def test_centre_crop_takes_the_middle() -> None:
+    image = torch.zeros(3, 4, 8, dtype=torch.uint8)
+    image[:, :, 2:6] = 255
+    assert (centre_crop(image, 4) == 1).all()
+    torch.testing.assert_close(resized(image[:, :, 2:6], 2), torch.ones(3, 2, 2))
+
+
+def test_single_image_cannot_be_split(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    Image.new("RGB", (64, 64)).save(folder / "0.png")
+    with pytest.raises(InputError, match=r"pretrain\.sources: got .*, expected at least two images"):
+        run(tmp_path, settings((str(folder),)))
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"pretrain\.sources: .*nowhere is not a folder"):
+        run(tmp_path, settings((str(tmp_path / "nowhere"),)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sources", ()),
+        ("datasets", ({"uri": "x"},)),
+        ("datasets.layout", ({"uri": "x", "layout": "png", "test_fraction": "0.2", "seed": "0"},)),
+        ("datasets.test_fraction", ({"uri": "x", "layout": "folder", "test_fraction": "1.0", "seed": "0"},)),
+        ("datasets.seed", ({"uri": "x", "layout": "folder", "test_fraction": "1e-05", "seed": "-1"},)),
+        ("publish", "s3://weights"),
+        ("licence", "free to use"),
+        ("sizes", (48,)),
+        ("image_side", 32),
+        ("steps", 0),
+        ("held_out", 1.0),
+        ("decay", 2.0),
+    ],
+)
+def test_config_names_field_value_and_expectation(field: str, value: object) -> None:
+    with pytest.raises(InputError, match=rf"pretrain\.{field}: got "):
+        PretrainConfig(**{"sources": ("x",), field.partition(".")[0]: value})  # type: ignore[arg-type]
+
+
+def test_publishing_needs_a_licence() -> None:
+    with pytest.raises(InputError, match=r"pretrain\.licence: got '', expected an SPDX expression"):
+        PretrainConfig(sources=("x",), publish="s3://weights/bases")

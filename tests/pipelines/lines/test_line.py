@@ -1,0 +1,409 @@
+"""Tests of a production line's YAML."""
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components import __version__
+from components.augmentation.config import Config as AugmentationConfig
+from components.dataset.config import ALL_SHOTS
+from components.dataset.config import Config as IngestionConfig
+from components.detectors.table import TRAINING_SETS
+from components.detectors.table import Config as DetectionConfig
+from components.errors import InputError
+from components.evaluation.config import Config as EvaluationConfig
+from components.generator.config import Config as GeneratorConfig
+from components.prompts.config import Config as PromptsConfig
+from components.registration.config import Config as RegistrationConfig
+from components.selection.config import Config as SelectionConfig
+from components.weights.entry import WeightsEntry
+from components.weights.manifest import add_entry
+from pipelines.lines.line import Line, load_line, load_lines, parse_line
+from pipelines.lines.parameters import pipeline_signature
+from pipelines.lines.task_settings import Cluster, Resources
+from pipelines.lines.weights import line_weights
+
+MINIMAL: Mapping[str, Any] = {"name": "bolts", "object": "bolt", "dataset": {"uri": "images"}}
+WEIGHTS = f"weights.safetensors#sha256={'0' * 64}"
+
+
+def write(folder: Path, content: object) -> Path:
+    path = folder / "line.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def parse(folder: Path = Path("/lines"), /, **changes: object) -> Line:
+    return parse_line({**MINIMAL, **changes}, folder)
+
+
+def message(**changes: object) -> str:
+    with pytest.raises(InputError) as caught:
+        parse(**changes)
+    return str(caught.value)
+
+
+def load_message(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load_line(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_minimal_line_has_every_default(tmp_path: Path) -> None:
+    assert load_line(write(tmp_path, dict(MINIMAL))) == Line(
+        name="bolts",
+        object="bolt",
+        profile="embedded",
+        seed=0,
+        embedder="conse",
+        embedder_weights="",
+        detectors=("patchcore",),
+        training_sets=TRAINING_SETS,
+        configs={
+            "dataset": IngestionConfig(uri=str(tmp_path / "images")),
+            "prompts": PromptsConfig(object="bolt"),
+            "augmentation": AugmentationConfig(),
+            "generator": GeneratorConfig(),
+            "selection": SelectionConfig(object="bolt"),
+            "detection": DetectionConfig(),
+            "evaluation": EvaluationConfig(),
+            "gate": RegistrationConfig(),
+        },
+        cron="",
+        cluster=Cluster(),
+    )
+
+
+def test_whole_number_of_a_real_field_is_the_same_line() -> None:
+    lines = [parse(generator={"vq_weight": weight}) for weight in (1, 1.0)]
+    assert lines[0].arguments() == lines[1].arguments()
+    assert '"generator_vq_weight": 1.0' in lines[0].arguments()["settings"]
+
+
+def test_full_line_keeps_every_value(tmp_path: Path) -> None:
+    content = """
+name: line-7.transistor_A
+object: transistor
+dataset: {uri: s3://lines/transistor, layout: btad, shots: 4, image_size: 128, test_fraction: 0.5}
+seed: 7
+profile: standard
+embedder: open_clip:RN50
+embedder_weights: clip-vit-b-32-openai
+prompts: {templates: ["{object}: {word}"], words: [crack, stain], depth: 3, outlier_rule: none}
+augmentation: {policy: rotations, orientation_free: true, images: 4, strength: 2}
+generator: {architecture: small, iterations: 2, restart_codes: false, temperature: 0.5}
+detectors: [patchcore]
+training_sets: [generated, none]
+detection: {num_neighbors: 3, coreset_ratio: 0.5}
+evaluation: {aupro_limit: 0.1}
+gate: {metric: pixel_auroc, min_gain: 0.01}
+schedule: {cron: "0 0 2 * * *"}
+cluster: {task: {cpu: 2}, generator: {gpu: 1}}
+"""
+    assert load_line(write(tmp_path, content)) == Line(
+        name="line-7.transistor_A",
+        object="transistor",
+        profile="standard",
+        seed=7,
+        embedder="open_clip:RN50",
+        embedder_weights="clip-vit-b-32-openai",
+        detectors=("patchcore",),
+        training_sets=("generated", "none"),
+        configs={
+            "dataset": IngestionConfig(
+                uri="s3://lines/transistor", layout="btad", shots=4, image_size=128, test_fraction=0.5, seed=7
+            ),
+            "prompts": PromptsConfig(
+                object="transistor",
+                embedder="open_clip:RN50",
+                embedder_weights="clip-vit-b-32-openai",
+                templates=("{object}: {word}",),
+                words=("crack", "stain"),
+                depth=3,
+                outlier_rule="none",
+            ),
+            "augmentation": AugmentationConfig(policy="rotations", orientation_free=True, images=4, strength=2, seed=7),
+            "generator": GeneratorConfig(
+                embedder="open_clip:RN50",
+                embedder_weights="clip-vit-b-32-openai",
+                architecture="small",
+                iterations=2,
+                restart_codes=False,
+                temperature=0.5,
+                seed=7,
+            ),
+            "selection": SelectionConfig(
+                object="transistor", embedder="open_clip:RN50", embedder_weights="clip-vit-b-32-openai"
+            ),
+            "detection": DetectionConfig(num_neighbors=3, coreset_ratio=0.5, seed=7),
+            "evaluation": EvaluationConfig(aupro_limit=0.1),
+            "gate": RegistrationConfig(metric="pixel_auroc", min_gain=0.01),
+        },
+        cron="0 0 2 * * *",
+        cluster=Cluster(task=Resources(cpu="2"), generator=Resources(cpu="2", gpu=1), detection=Resources(cpu="2")),
+    )
+
+
+def test_all_shots() -> None:
+    assert parse(dataset={"uri": "images", "shots": "all"}).configs["dataset"].shots == ALL_SHOTS
+
+
+def test_relative_uri_starts_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lines").mkdir()
+    write(tmp_path / "lines", {**MINIMAL, "dataset": {"uri": "../images"}})
+    monkeypatch.chdir(tmp_path)
+    assert load_line(Path("lines/line.yaml")).configs["dataset"].uri == str(tmp_path / "images")
+
+
+@pytest.mark.parametrize("uri", ["/data/bolts", "s3://lines/bolts/../x", "s3://lines"])
+def test_absolute_and_s3_uris_are_kept(uri: str) -> None:
+    assert parse(dataset={"uri": uri}).configs["dataset"].uri == uri
+
+
+def test_integers_are_accepted_for_floats() -> None:
+    assert parse(augmentation={"strength": 1}).configs["augmentation"].strength == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "suggestion"),
+    [
+        ({"training_set": ["none"]}, "training_set", "training_sets"),
+        ({"dataset": {"uri": "images", "image_sise": 64}}, "dataset.image_sise", "image_size"),
+        ({"generator": {"iteration": 3}}, "generator.iteration", "iterations"),
+        ({"schedule": {"crom": "* * * * * *"}}, "schedule.crom", "cron"),
+    ],
+)
+def test_unknown_key_suggests_the_close_one(changes: dict[str, object], key: str, suggestion: str) -> None:
+    text = message(**changes)
+    assert text.startswith(f"{key}: unknown key")
+    assert text.endswith(f"did you mean {suggestion}?")
+
+
+@pytest.mark.parametrize(
+    ("section", "wired"),
+    [("generator", "seed"), ("detection", "detector"), ("detection", "training_set"), ("selection", "embedder")],
+)
+def test_values_of_the_whole_line_are_unknown_in_a_section(section: str, wired: str) -> None:
+    assert message(**{section: {wired: "x"}}).startswith(f"{section}.{wired}: unknown key")
+
+
+def test_unknown_key_without_a_close_one_lists_the_known() -> None:
+    text = message(zzz=1)
+    assert text.startswith("zzz: unknown key, expected one of name, object")
+    assert "did you mean" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "received", "expected"),
+    [
+        ({"seed": "zero"}, "seed", "'zero' (str)", "int"),
+        ({"seed": True}, "seed", "True (bool)", "int"),
+        ({"seed": 1.0}, "seed", "1.0 (float)", "int"),
+        ({"name": 5}, "name", "5 (int)", "str"),
+        ({"object": ["bolt"]}, "object", "['bolt'] (list)", "str"),
+        ({"detectors": "patchcore"}, "detectors", "'patchcore' (str)", "list"),
+        ({"training_sets": {"none": 1}}, "training_sets", "{'none': 1} (dict)", "list"),
+        ({"schedule": "0 0 2 * * *"}, "schedule", "'0 0 2 * * *' (str)", "dict"),
+        ({"schedule": {"cron": 5}}, "schedule.cron", "5 (int)", "str"),
+        ({"schedule": {"cron": "0 0 2 * * *", "enabled": "no"}}, "schedule.enabled", "'no' (str)", "bool"),
+        ({"dataset": "images"}, "dataset", "'images' (str)", "dict"),
+        ({"dataset": None}, "dataset", "None (NoneType)", "dict"),
+        ({"dataset": {"uri": 3}}, "dataset.uri", "3 (int)", "str"),
+        ({"dataset": {"uri": "x", "image_size": "64"}}, "dataset.image_size", "'64' (str)", "int"),
+        ({"generator": None}, "generator", "None (NoneType)", "dict"),
+        ({"generator": {"images": "4"}}, "generator.images", "'4' (str)", "int"),
+        ({"generator": {"images": True}}, "generator.images", "True (bool)", "int"),
+        ({"generator": {"restart_codes": 1}}, "generator.restart_codes", "1 (int)", "bool"),
+        ({"generator": {"temperature": True}}, "generator.temperature", "True (bool)", "float"),
+        ({"generator": {"temperature": "hot"}}, "generator.temperature", "'hot' (str)", "float"),
+        ({"prompts": {"words": "crack"}}, "prompts.words", "'crack' (str)", "list"),
+    ],
+)
+def test_wrong_type_names_key_value_and_type(
+    changes: dict[str, object], key: str, received: str, expected: str
+) -> None:
+    assert message(**changes) == f"{key}: got {received}, expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "received"),
+    [
+        ({"name": "two words"}, "name", "'two words'"),
+        ({"name": ""}, "name", "''"),
+        ({"name": "-x"}, "name", "'-x'"),
+        ({"name": "a/b"}, "name", "'a/b'"),
+        ({"name": "x" * 64}, "name", "'xxx"),
+        ({"object": " "}, "object", "' '"),
+        ({"seed": -1}, "seed", "-1"),
+        ({"profile": "fast"}, "profile", "'fast'"),
+        ({"embedder": "clip"}, "embedder", "'clip'"),
+        ({"dataset": {"uri": "x", "layout": "visa"}}, "dataset.layout", "'visa'"),
+        ({"dataset": {"uri": "x", "shots": 0}}, "dataset.shots", "0"),
+        ({"dataset": {"uri": "x", "shots": -2}}, "dataset.shots", "-2"),
+        ({"dataset": {"uri": "x", "shots": True}}, "dataset.shots", "True"),
+        ({"dataset": {"uri": "x", "shots": 1.5}}, "dataset.shots", "1.5"),
+        ({"dataset": {"uri": "x", "shots": "many"}}, "dataset.shots", "'many'"),
+        ({"dataset": {"uri": "x", "image_size": 100}}, "dataset.image_size", "100"),
+        ({"augmentation": {"policy": "blur"}}, "augmentation.policy", "'blur'"),
+        ({"generator": {"learning_rate": float("nan")}}, "generator.learning_rate", "nan"),
+        ({"prompts": {"words": [1]}}, "prompts.words", "(1,)"),
+        ({"augmentation": {"policy": "rotations"}}, "augmentation.policy", "'rotations'"),
+        ({"prompts": {"templates": []}}, "prompts.templates", "()"),
+        ({"gate": {"metric": "accuracy"}}, "gate.metric", "'accuracy'"),
+        ({"gate": {"metric": "image_auroc_kind_mean"}}, "gate.metric", "'image_auroc_kind_mean'"),
+        ({"evaluation": {"spro_limit": 0.05}}, "evaluation.spro_limit", "0.05"),
+        ({"detectors": ["fastflow"]}, "detectors", "'fastflow'"),
+        ({"detectors": []}, "detectors", "[]"),
+        ({"detectors": ["patchcore", "patchcore"]}, "detectors", "['patchcore', 'patchcore']"),
+        ({"detectors": [{"patchcore": 1}]}, "detectors", "{'patchcore': 1}"),
+        ({"training_sets": ["all"]}, "training_sets", "'all'"),
+        ({"training_sets": []}, "training_sets", "[]"),
+        ({"training_sets": ["none", "none"]}, "training_sets", "['none', 'none']"),
+        ({"schedule": {"cron": "0 2 * * *"}}, "schedule.cron", "'0 2 * * *'"),
+        ({"schedule": {"cron": "0 0 25 * * *"}}, "schedule.cron", "'0 0 25 * * *'"),
+    ],
+)
+def test_wrong_value_names_key_and_value(changes: dict[str, object], key: str, received: str) -> None:
+    text = message(**changes)
+    assert text.startswith(f"{key}: got {received}")
+    assert ", expected " in text
+
+
+def test_kinds_of_anomalies_are_measured_in_their_layout() -> None:
+    line = parse(
+        dataset={"uri": "x", "layout": "loco"},
+        gate={"metric": "image_auroc_kind_mean"},
+        evaluation={"spro_limit": 0.05},
+    )
+    assert (line.configs["gate"].metric, line.configs["evaluation"].spro_limit) == ("image_auroc_kind_mean", 0.05)
+
+
+@pytest.mark.parametrize("missing", ["name", "object", "dataset"])
+def test_missing_key_is_named(missing: str) -> None:
+    content = {key: value for key, value in MINIMAL.items() if key != missing}
+    with pytest.raises(InputError, match=f"^{missing}: got None, expected a value; the key is missing$"):
+        parse_line(content, Path("/lines"))
+
+
+def test_missing_uri_is_named() -> None:
+    assert message(dataset={"shots": 1}) == "dataset.uri: got None, expected a value; the key is missing"
+
+
+def test_standard_profile_needs_generator_weights() -> None:
+    assert message(profile="standard").startswith("generator.weights: got 'none', expected ")
+    line = parse(profile="standard", generator={"weights": WEIGHTS})
+    assert line.embedder == "open_clip:ViT-B-32"
+    assert line.embedder_weights == "clip-vit-b-32-openai"
+    assert (line.configs["generator"].architecture, line.configs["generator"].weights) == ("f16", WEIGHTS)
+
+
+def test_detector_on_a_transformer_takes_the_manifests_weights_or_those_that_are_named() -> None:
+    line = parse(detectors=["padim", "anomalydino"])
+    assert line_weights(line)[-1] == "dinov2-small"
+    line = parse(detectors=["padim", "anomalydino"], detection={"vit_weights": WEIGHTS})
+    assert line_weights(line)[-1] == WEIGHTS
+    assert "dinov2-small" not in line_weights(line)
+    assert [trial["detector"] for trial in line.arguments()["trials"]][::4] == ["padim", "anomalydino"]
+
+
+def test_weights_of_the_users_manifest_stand_by_address_and_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kept result is found again by the file, not by a name that may get another file."""
+    manifest = tmp_path / "weights.yaml"
+    monkeypatch.setenv("VIGIL_WEIGHTS_MANIFEST", str(manifest))
+    entry = WeightsEntry(name="ours", uri="s3://weights/ours", sha256="ab" * 32, licence="CC-BY-4.0")
+    add_entry(str(manifest), entry)
+    labels = {"cluster": {"labels": {"weights": "ours"}}}
+    line = parse(generator={"weights": "ours"}, detection={"vit_weights": "ours"}, **labels)
+    expected = f"s3://weights/ours#sha256={'ab' * 32}"
+    assert line.arguments()["generator_weights"] == line.arguments()["detection_vit_weights"] == expected
+    assert line.arguments()["generator_perceptual_backbone"] == "vgg16"
+    assert line.cluster.labels == {"weights": "ours"}
+
+
+def test_another_embedder_drops_the_weights_of_the_profile() -> None:
+    line = parse(profile="standard", embedder="conse", generator={"architecture": "small"})
+    assert (line.embedder, line.embedder_weights) == ("conse", "")
+    assert line.configs["generator"].weights == "base"
+    text = message(profile="standard", embedder="open_clip:RN50", generator={"architecture": "small"})
+    assert text.startswith("embedder_weights: got ''")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "holds NoneType"),
+        ("- name\n- object\n", "holds list"),
+        ("bolts\n", "holds str"),
+        ("name: [bolts\n", "not YAML"),
+        ("name: bolts\n\tobject: bolt\n", "not YAML"),
+        ("name: !!python/object/apply:os.getcwd []\n", "not YAML"),
+        ("? [a, b]\n: 1\n", "not YAML"),
+        ("1: 2\n", "1: unknown key"),
+        ("name: two words\nobject: bolt\ndataset: {uri: x}\n", "name: got 'two words'"),
+    ],
+)
+def test_file_that_is_no_line(tmp_path: Path, content: str, expected: str) -> None:
+    assert expected in load_message(write(tmp_path, content))
+
+
+def test_binary_file(tmp_path: Path) -> None:
+    path = tmp_path / "line.yaml"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff\xfe")
+    assert "not YAML" in load_message(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert "no file at" in load_message(tmp_path / "line.yaml")
+    assert "no file at" in load_message(tmp_path)
+
+
+def test_arguments_are_the_parameters_of_the_pipeline() -> None:
+    signature = pipeline_signature(tuple)
+    arguments = parse(prompts={"words": ["crack"]}).arguments()
+    assert set(arguments) == set(signature.parameters)
+    for name, parameter in signature.parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            assert type(arguments[name]) is type(parameter.default), name
+
+
+def test_default_arguments_are_the_defaults_of_the_pipeline() -> None:
+    arguments = parse().arguments()
+    for name, parameter in pipeline_signature(tuple).parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            assert arguments[name] == parameter.default, name
+
+
+def test_trials_are_every_detector_on_every_training_set() -> None:
+    assert parse(training_sets=["none", "generated"]).arguments()["trials"] == [
+        {"detector": "patchcore", "training_set": "none"},
+        {"detector": "patchcore", "training_set": "generated"},
+    ]
+
+
+def test_settings_hold_every_parameter_as_json() -> None:
+    arguments = parse(prompts={"words": ["crack"]}).arguments()
+    settings = json.loads(arguments["settings"])
+    given = {name: value for name, value in arguments.items() if name not in ("settings", "trials")}
+    assert settings == {**given, "profile": "embedded", "vigil_version": __version__}
+
+
+def test_schedule() -> None:
+    line = parse(schedule={"cron": " 0 0  2 * * * ", "enabled": False})
+    assert (line.cron, line.enabled) == ("0 0 2 * * *", False)
+    assert (parse().cron, parse().enabled) == ("", True)
+
+
+def test_lines_of_a_folder_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for file, name in (("1.yaml", "nuts"), ("2.yml", "bolts"), ("notes.txt", "pins")):
+        (tmp_path / file).write_text(yaml.safe_dump({**MINIMAL, "name": name}), encoding="utf-8")
+    (tmp_path / "below.yaml").mkdir()
+    assert [line.name for line in load_lines(tmp_path)] == ["bolts", "nuts"]
