@@ -22,21 +22,17 @@ def check(holds: bool, name: str, value: object, expected: str) -> None:
 
 
 def check_keys(prefix: str, keys: Iterable[object], known: Collection[str]) -> None:
-    """Raise `InputError` for a key that is not known, with the one that it may stand for; `prefix` ends with a dot."""
+    """Raise `InputError` for a key that is not known; `prefix` ends with a dot."""
     for key in keys:
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise InputError(f"{prefix}{key}: unknown key, expected one of {', '.join(known)}{hint}")
+            raise InputError(unknown_key(prefix, key, known))
 
 
-MAX_SEED = 2**32 - 1
-"""Largest seed that NumPy takes."""
-
-
-def check_seed(seed: int) -> None:
-    """Raise `InputError` unless every library takes the seed."""
-    check(0 <= seed <= MAX_SEED, "seed", seed, f"0 to {MAX_SEED}")
+def unknown_key(prefix: str, key: object, known: Collection[str]) -> str:
+    """Message about an unknown key, with the known one that it resembles."""
+    close = difflib.get_close_matches(str(key), known, 1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{prefix}{key}: unknown key, expected one of {', '.join(known)}{hint}"
 
 
 def without_credentials(text: str) -> str:

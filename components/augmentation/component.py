@@ -3,10 +3,13 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Output
 
+from components.augmentation.config import Config
+from components.settings import documented_by
 from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
+@documented_by(Config)
 def augment(
     line: str,
     reference: Input[Dataset],
@@ -25,18 +28,11 @@ def augment(
         reference: image set.
         augmented: image set.
         metrics: counts.
-        policy: photometric, autoaugment, randaugment or rotations.
-        images: number of augmented images.
-        strength: scale of the photometric jitter.
-        orientation_free: a good part may lie in any direction; needed for rotations.
-        seed: draws every augmentation.
     """
     from components.augmentation.augment import augment_images
     from components.augmentation.config import Config
     from components.stage.run import stage
 
     with stage("augmentation", line) as run:
-        config = run.configure(
-            Config(policy=policy, images=images, strength=strength, orientation_free=orientation_free, seed=seed)
-        )
+        config = run.configure(Config.from_arguments(locals()))
         run.finish(augmented.path, augment_images(reference.path, augmented.path, config), metrics)

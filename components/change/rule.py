@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from components.change.shift import (
     STATISTICS,
@@ -17,41 +18,28 @@ from components.change.shift import (
     mean_shift,
     superiority,
 )
-from components.errors import check, check_seed
+from components.settings import Expected, Fraction, Seed, Settings, Share
 
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
+class ChangeLimits(Settings):
     """What counts as a change; a change is both unlikely by chance and large enough to matter."""
 
-    alpha: float = 0.05
+    section: ClassVar = "drift"
+
+    alpha: Fraction = 0.05
     """Probability of a hint where nothing has changed, over all tests together (Bonferroni)."""
-    min_shift: float = 0.25
+    min_shift: Annotated[float, Field(ge=0, le=100), Expected("{} standard deviations")] = 0.25
     """Least distance of the mean features, in standard deviations of the reference."""
-    min_superiority: float = 0.6
+    min_superiority: Annotated[float, Field(ge=0.5, le=1)] = 0.6
     """Least probability that a new good image scores higher than one of the reference; 0.5 where nothing differs."""
-    max_false_alarm_rate: float = 0.05
+    max_false_alarm_rate: Share = 0.05
     """Share of new good images over the detector's threshold that is accepted in any case."""
-    permutations: int = 1999
+    permutations: Annotated[int, Field(ge=99, le=100_000)] = 1999
     """Random permutations of each test."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws the permutations, and the images where there are too many."""
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InputError: a field has a value out of its range.
-        """
-        check(0 < self.alpha < 1, "drift.alpha", self.alpha, "between 0 and 1")
-        check(0 <= self.min_shift <= 100, "drift.min_shift", self.min_shift, "0 to 100 standard deviations")
-        check(0.5 <= self.min_superiority <= 1, "drift.min_superiority", self.min_superiority, "0.5 to 1")
-        rate = self.max_false_alarm_rate
-        check(0 <= rate <= 1, "drift.max_false_alarm_rate", rate, "0 to 1")
-        check(99 <= self.permutations <= 100_000, "drift.permutations", self.permutations, "99 to 100000")
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +93,7 @@ class Hint:
         return asdict(self)
 
 
-def retrain_hint(reference: Looks, new: Looks, limits: Limits, scores: Scores | None = None) -> Hint:
+def retrain_hint(reference: Looks, new: Looks, limits: ChangeLimits, scores: Scores | None = None) -> Hint:
     """Compare new good images with those of the reference.
 
     Args:
@@ -142,7 +130,7 @@ def _tests(scored: ScoreShift | None) -> int:
     return 2 if scored.threshold is None else 3
 
 
-def _score_shift(scores: Scores, limits: Limits) -> ScoreShift:
+def _score_shift(scores: Scores, limits: ChangeLimits) -> ScoreShift:
     shift = mean_shift(scores.reference, scores.new, limits.permutations, limits.seed, greater=True)
     alarms, rate, before = None, None, None
     if scores.threshold is not None:
@@ -166,7 +154,7 @@ def _fisher(new: "np.ndarray[Any, np.dtype[np.bool_]]", reference: "np.ndarray[A
 
 
 def _embedding_reasons(
-    shift: EmbeddingShift | None, statistics: dict[str, MeanShift], limits: Limits, level: float
+    shift: EmbeddingShift | None, statistics: dict[str, MeanShift], limits: ChangeLimits, level: float
 ) -> Iterator[str]:
     if shift is None or shift.p_value > level or shift.distance < limits.min_shift:
         return
@@ -179,7 +167,7 @@ def _embedding_reasons(
     yield f"the good images look different ({shift.distance:.2f} sd, p = {shift.p_value:.4f}{changed})"
 
 
-def _score_reasons(shift: ScoreShift | None, limits: Limits, level: float) -> Iterator[str]:
+def _score_reasons(shift: ScoreShift | None, limits: ChangeLimits, level: float) -> Iterator[str]:
     if shift is None:
         return
     if shift.p_value <= level and shift.superiority >= limits.min_superiority:
@@ -196,7 +184,7 @@ def _p_text(value: float) -> str:
     return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
 
 
-def _missing(reference: int, new: int, limits: Limits, level: float) -> list[str]:
+def _missing(reference: int, new: int, limits: ChangeLimits, level: float) -> list[str]:
     least = least_p_value(reference, new, limits.permutations) if reference > 1 and new else 1.0
     if least <= level:
         return []

@@ -3,6 +3,8 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Metrics, Output
 
+from components.dataset.config import Config, FolderConfig
+from components.settings import documented_by
 from components.stage.images import image
 
 
@@ -26,6 +28,7 @@ def fingerprint(line: str, uri: str, settings: str) -> str:
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
+@documented_by(Config)
 def ingest(
     line: str,
     dataset_digest: str,
@@ -44,37 +47,21 @@ def ingest(
     Args:
         line: name of the production line.
         dataset_digest: digest of the data set; a part of the cache key.
-        uri: class folder, a local path or s3://BUCKET/PREFIX.
         reference: image set.
         metrics: counts.
-        layout: mvtec, btad, loco or folder.
-        shots: number of good training images; 0 takes all but the calibration images.
-        calibration: number of further good training images for the threshold.
-        image_size: side in pixels.
-        test_fraction: held-out share of good images in the layout folder.
-        seed: draws the shots.
     """
     from components.dataset.config import Config
     from components.dataset.ingest import ingest_dataset
     from components.stage.run import stage
 
     with stage("ingestion", line) as run:
-        config = run.configure(
-            Config(
-                uri=uri,
-                layout=layout,
-                shots=shots,
-                calibration=calibration,
-                image_size=image_size,
-                test_fraction=test_fraction,
-                seed=seed,
-            )
-        )
+        config = run.configure(Config.from_arguments(locals()))
         counts = ingest_dataset(reference.path, config, dataset_digest)
         run.finish(reference.path, {"dataset_digest": dataset_digest, **counts}, metrics)
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
+@documented_by(FolderConfig)
 def import_images(
     line: str, dataset_digest: str, uri: str, images: Output[Dataset], metrics: Output[Metrics], image_size: int = 256
 ) -> None:
@@ -83,15 +70,14 @@ def import_images(
     Args:
         line: name of the production line.
         dataset_digest: digest of the folder; a part of the cache key.
-        uri: folder of images, a local path or s3://BUCKET/PREFIX.
         images: image set.
         metrics: number of images.
-        image_size: side in pixels.
     """
-    from components.dataset.folder import Config, import_images
+    from components.dataset.config import FolderConfig
+    from components.dataset.folder import import_images
     from components.stage.run import stage
 
     with stage("import", line) as run:
-        config = run.configure(Config(uri=uri, image_size=image_size))
+        config = run.configure(FolderConfig.from_arguments(locals()))
         counts = import_images(images.path, config, dataset_digest)
         run.finish(images.path, {"dataset_digest": dataset_digest, **counts}, metrics)

@@ -1,45 +1,43 @@
-"""Settings of the ingestion stage."""
+"""Settings of the dataset stage."""
 
-from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
-from components.errors import check, check_seed
+from pydantic import Field
+
+from components.settings import Expected, Fraction, OneOf, Seed, Settings
 
 LOCO = "loco"
-LAYOUTS = ("mvtec", "btad", LOCO, "folder")
 ALL_SHOTS = 0
 
+Uri = Annotated[str, Field(min_length=1), Expected("a folder or s3://BUCKET/PREFIX")]
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of ingestion: which images are given, and in what size."""
 
-    uri: str
+class Config(Settings):
+    """Which images are given, and in what size."""
+
+    section: ClassVar = "dataset"
+
+    uri: Uri
     """Class folder: a local path or `s3://BUCKET/PREFIX`."""
-    layout: str = "mvtec"
+    layout: Annotated[str, OneOf(("mvtec", "btad", "loco", "folder"))] = "mvtec"
     """`mvtec`, `btad`, `loco`, or `folder` (`good/`, one folder per defect, `masks/DEFECT/`)."""
-    shots: int = 1
+    shots: Annotated[int, Field(ge=ALL_SHOTS), Expected("a positive number, or all")] = 1
     """Number of good training images drawn; 0 takes all but the calibration images."""
-    calibration: int = 0
+    calibration: Annotated[int, Field(ge=0)] = 0
     """Number of further good images that only the detectors' threshold sees: drawn from the data set's own validation
     images where it has some (`loco`), else from the training images after the shots."""
-    image_size: int = 256
+    image_size: Annotated[int, Field(ge=64, le=1024, multiple_of=32), Expected("{} pixels")] = 256
     """Side in pixels to which every image is resized."""
-    test_fraction: float = 0.2
+    test_fraction: Fraction = 0.2
     """Share of good images held out for the test split in the layout `folder`, which has no split of its own."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws the shots, and the split of the layout `folder`."""
 
-    def __post_init__(self) -> None:
-        """Check every field.
 
-        Raises:
-            InputError: a field has a value out of its range.
-        """
-        check(bool(self.uri), "dataset.uri", self.uri, "a folder or s3://BUCKET/PREFIX")
-        check(self.layout in LAYOUTS, "dataset.layout", self.layout, f"one of {', '.join(LAYOUTS)}")
-        check(self.shots >= ALL_SHOTS, "dataset.shots", self.shots, "a positive number, or all")
-        check(self.calibration >= 0, "dataset.calibration", self.calibration, "0 or more")
-        check(64 <= self.image_size <= 1024, "dataset.image_size", self.image_size, "64 to 1024 pixels")
-        check(self.image_size % 32 == 0, "dataset.image_size", self.image_size, "a multiple of 32")
-        check(0 < self.test_fraction < 1, "dataset.test_fraction", self.test_fraction, "between 0 and 1")
-        check_seed(self.seed)
+class FolderConfig(Settings):
+    """Which images of a plain folder are written as an image set, and in what size."""
+
+    uri: Uri
+    """Folder of images: a local path or `s3://BUCKET/PREFIX`."""
+    image_size: Annotated[int, Field(ge=64, le=1024), Expected("{} pixels")] = 256
+    """Side in pixels to which every image is resized."""

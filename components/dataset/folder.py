@@ -1,36 +1,17 @@
 """Writes the images of a plain folder as an image set of good training images, such as pictures found on the web."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.artifacts import ImageSet, file_sha256, new_image_set
+from components.dataset.config import FolderConfig
 from components.dataset.ingest import require_unchanged
 from components.decode import IMAGE_SUFFIXES, decode_image
-from components.errors import InputError, check
+from components.errors import InputError
 from components.storage.s3 import local_folder
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of a folder's import."""
-
-    uri: str
-    """Folder of images: a local path or `s3://BUCKET/PREFIX`."""
-    image_size: int = 256
-    """Side in pixels to which every image is resized."""
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InputError: a field has a value out of its range.
-        """
-        check(bool(self.uri), "uri", self.uri, "a folder or s3://BUCKET/PREFIX")
-        check(64 <= self.image_size <= 1024, "image_size", self.image_size, "64 to 1024 pixels")
-
-
-def import_images(destination: str | Path, config: Config, expected_digest: str = "") -> dict[str, Any]:
+def import_images(destination: str | Path, config: FolderConfig, expected_digest: str = "") -> dict[str, Any]:
     """Write the image set.
 
     Args:

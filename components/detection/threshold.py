@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from components.artifacts import ImageSet
 from components.detection.training_sets import Sources, load_training_set
-from components.detectors.table import Config, Threshold, predict
+from components.detectors.config import Config, Threshold
+from components.detectors.table import predict
 
 Fit = Callable[[Tensor, Config], nn.Module]
 

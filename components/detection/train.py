@@ -1,6 +1,5 @@
 """Trains one detector on one training set."""
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from components.detection.memory import return_large_blocks
 from components.detection.threshold import find_threshold
 from components.detection.trainers import TRAINERS
 from components.detection.training_sets import Sources, load_training_set
-from components.detectors.table import Config, build_detector, save_detector, substitutes
+from components.detectors.config import Config
+from components.detectors.table import build_detector, save_detector, substitutes
 
 _PATCHES_PER_PIXEL = 1 / 64
 
@@ -61,4 +61,4 @@ def bounded(config: Config, images: Tensor) -> Config:
     """The config with PatchCore's coreset ratio lowered where it would keep more than the limit."""
     patches = len(images) * images.shape[-1] * images.shape[-2] * _PATCHES_PER_PIXEL
     ratio = min(config.coreset_ratio, config.coreset_limit / patches)
-    return dataclasses.replace(config, coreset_ratio=ratio)
+    return config.replace(coreset_ratio=ratio)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from components.detection.batches import drawn, encoded, encoded_batches
 from components.detection.penalty import penalty_images
-from components.detectors.table import Config
+from components.detectors.config import Config
 
 if TYPE_CHECKING:
     from components.detectors.anomalydino import AnomalyDino

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from components.artifacts import ImageSet
-from components.detectors.table import Config
+from components.detectors.config import Config
 from components.rotation import rotate
 
 

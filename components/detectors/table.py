@@ -5,14 +5,14 @@ trainers in `components/detection/trainers.py`.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifacts import CONFIG, WEIGHTS, read_json, write_json
 from components.compute import device
-from components.errors import check, check_seed
-from components.networks.backbones import BACKBONES, RESNETS, VITS
+from components.detectors.config import Config, Threshold
+from components.errors import check
 from components.weights import fetch as weights
 
 if TYPE_CHECKING:
@@ -21,120 +21,9 @@ if TYPE_CHECKING:
     from components.detectors.dino import DinoEncoder
     from components.detectors.encoder import Encoder
 
-    Builder = Callable[["Config", int, bool], nn.Module]
-
-TRAINING_SETS = ("none", "rotations", "augmented", "generated")
-"""What is added to the given images: nothing, rotations of them, the augmented set, the selected generated set."""
+    Builder = Callable[[Config, int, bool], nn.Module]
 
 _PREDICTION_BATCH = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of a detector and of what it is trained on."""
-
-    detector: str = "patchcore"
-    """A key of `DETECTORS`."""
-    training_set: str = "none"
-    """One of `TRAINING_SETS`."""
-    backbone: str = "efficientnet-lite0"
-    """ImageNet backbone of all detectors but AnomalyDINO and Dinomaly: `efficientnet-lite0`, `efficientnet-lite2`,
-    `resnet18` or `wide-resnet50`."""
-    backbone_weights: str = ""
-    """Reference to the weights of a residual network, a file of torchvision; empty for the manifest's of its name. The
-    other backbones bring theirs."""
-    vit: str = "dinov2-small"
-    """Vision transformer of AnomalyDINO and Dinomaly: `dinov2-small`, `dinov2-base`, or these with `-reg4`."""
-    vit_weights: str = ""
-    """Reference to its weights, a file of DINOv2's authors or of timm; empty for the manifest's of its name."""
-    teacher_weights: str = ""
-    """Reference to the weights of EfficientAD's teacher (`pretrained_teacher_small.pth`); without, backbone features
-    are the teacher, and student and autoencoder are smaller."""
-    imagenet_dir: str = ""
-    """Images that EfficientAD's student must not learn to describe, ImageNet in the paper: a folder or
-    `s3://BUCKET/PREFIX`; without, photographs that scikit-image ships."""
-    cflow_steps: int = 400
-    """Optimiser steps of CFlow, each on 256 features of each scale."""
-    distillation_steps: int = 300
-    """Optimiser steps of Reverse Distillation, each on at most 2 images."""
-    efficientad_steps: int = 250
-    """Optimiser steps of EfficientAD, each on one image."""
-    dinomaly_steps: int = 100
-    """Optimiser steps of Dinomaly, each on at most 2 images."""
-    coreset_ratio: float = 0.1
-    """Share of the patches that PatchCore keeps."""
-    coreset_limit: int = 2500
-    """Most patches that PatchCore keeps; bounds its time on many images."""
-    num_neighbors: int = 9
-    """Neighbours that reweight PatchCore's image score."""
-    rotation_step: float = 45.0
-    """Degrees between the copies of the training set `rotations`."""
-    false_alarm_rate: float = 0.01
-    """Share of good images that the threshold may call anomalous; `components/detection/threshold.py` has the rule."""
-    threshold_folds: int = 5
-    """Most detectors trained without some of the given images, to score these for the threshold."""
-    seed: int = 0
-    """Seeds the coreset's start, and the training of trained detectors."""
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InputError: a field has a value out of its range.
-        """
-        check(self.detector in DETECTORS, "detectors", self.detector, f"some of {', '.join(DETECTORS)}")
-        check(self.training_set in TRAINING_SETS, "training_sets", self.training_set, f"some of {TRAINING_SETS}")
-        self._check_networks()
-        for name in ("cflow_steps", "distillation_steps", "efficientad_steps", "dinomaly_steps"):
-            check(1 <= getattr(self, name) <= 100_000, f"detection.{name}", getattr(self, name), "1 to 100000")
-        check(0 < self.coreset_ratio <= 1, "detection.coreset_ratio", self.coreset_ratio, "above 0, at most 1")
-        check(self.coreset_limit >= 10, "detection.coreset_limit", self.coreset_limit, "10 or more")
-        check(1 <= self.num_neighbors <= 50, "detection.num_neighbors", self.num_neighbors, "1 to 50")
-        check(1 <= self.rotation_step <= 180, "detection.rotation_step", self.rotation_step, "1 to 180 degrees")
-        check(0 < self.false_alarm_rate <= 0.5, "detection.false_alarm_rate", self.false_alarm_rate, "0 to 0.5")
-        check(2 <= self.threshold_folds <= 50, "detection.threshold_folds", self.threshold_folds, "2 to 50")
-        check_seed(self.seed)
-
-    def _check_networks(self) -> None:
-        known = (*BACKBONES, *RESNETS)
-        check(self.backbone in known, "detection.backbone", self.backbone, f"one of {', '.join(known)}")
-        fits = not self.backbone_weights or self.backbone in RESNETS
-        expected = f"none: {self.backbone} brings its own"
-        check(fits, "detection.backbone_weights", self.backbone_weights, expected)
-        check(self.vit in VITS, "detection.vit", self.vit, f"one of {', '.join(VITS)}")
-
-    @property
-    def backbone_reference(self) -> str:
-        """Reference to the backbone's weights; the manifest has those of every backbone under its name."""
-        return self.backbone_weights or self.backbone
-
-    @property
-    def vit_reference(self) -> str:
-        """Reference to the transformer's weights; the manifest has those of every transformer under its name."""
-        return self.vit_weights or self.vit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Threshold:
-    """The score above which an image is anomalous, and what it rests on. No test image and no bad image does."""
-
-    value: float
-    """Raw anomaly score."""
-    source: str
-    """Good images whose scores it was set by: `calibration` (held out from training), `leave-one-out` or
-    `cross-validation` (given images, each scored by a detector trained without it), or `augmented-copies`
-    (augmentations of the one given image, which understate how good images differ)."""
-    images: int
-    """Number of these images."""
-    rule: str
-    """`conformal`, `normal` or `maximum`."""
-    false_alarm_rate: float
-    """The stated rate."""
-    expected_rate: float | None
-    """Rate to expect of the rule `normal` where good images' scores are normally distributed; None for the others."""
-    guaranteed_rate: float | None
-    """Rate that holds for any distribution of scores, on average over draws of the calibration images; None for the
-    other sources, whose scores are not exchangeable with those of new images."""
 
 
 def _patchcore(config: Config, image_size: int, pretrained: bool) -> "nn.Module":
@@ -245,7 +134,7 @@ def save_detector(model: "nn.Module", directory: Path, config: Config, image_siz
     save_file({key: value.contiguous().cpu() for key, value in model.state_dict().items()}, directory / WEIGHTS)
     network, reference = network_of(config)
     backbone = {"name": network, "sha256": weights.resolve(reference).sha256}
-    content = {"config": asdict(config), "image_size": image_size, "backbone": backbone}
+    content = {"config": config.model_dump(), "image_size": image_size, "backbone": backbone}
     content |= {"substitutes": substitutes(config), "threshold": asdict(threshold)}
     write_json(directory / CONFIG, content)
 

@@ -3,10 +3,13 @@
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
+from components.drift.config import Config
+from components.settings import documented_by
 from components.stage.images import image
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
+@documented_by(Config)
 def measure_drift(
     line: str,
     reference: Input[Dataset],
@@ -34,32 +37,13 @@ def measure_drift(
         drift: what was measured, as JSON.
         html: page.
         metrics: distances, p-values and statistics.
-        alpha: probability of a hint where nothing has changed.
-        min_shift: least distance of the mean features, in standard deviations.
-        min_superiority: least probability that a new image scores higher.
-        max_false_alarm_rate: share of new good images over the threshold that is accepted.
-        permutations: random permutations of each test.
-        seed: draws permutations and images.
-        backbone: ImageNet backbone of the features.
-        max_images: most images of either set.
     """
     from components.drift.config import Config
     from components.drift.measure import measure, write_drift
     from components.stage.run import stage
 
     with stage("drift", line) as run:
-        config = run.configure(
-            Config(
-                alpha=alpha,
-                min_shift=min_shift,
-                min_superiority=min_superiority,
-                max_false_alarm_rate=max_false_alarm_rate,
-                permutations=permutations,
-                seed=seed,
-                backbone=backbone,
-                max_images=max_images,
-            )
-        )
+        config = run.configure(Config.from_arguments(locals()))
         measured = measure(reference.path, images.path, detector.path, line, config)
         write_drift(measured, drift.path, html.path)
         run.finish(drift.path, measured.summary(), metrics)

@@ -1,28 +1,24 @@
 """Settings of the drift stage."""
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from components.change.good_images import BACKBONE, MAX_IMAGES
-from components.change.rule import Limits
-from components.errors import check
+from components.change.rule import ChangeLimits
 from components.networks.backbones import BACKBONES
+from components.settings import OneOf
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config(Limits):
+class Config(ChangeLimits):
     """What is measured, and what counts as drift."""
 
-    backbone: str = BACKBONE
+    backbone: Annotated[str, OneOf(BACKBONES)] = BACKBONE
     """ImageNet backbone whose averaged features are compared."""
-    max_images: int = MAX_IMAGES
+    max_images: Annotated[int, Field(ge=2, le=5000)] = MAX_IMAGES
     """Most images of either set that are compared; more are drawn from by the seed."""
 
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InputError: a field has a value out of its range.
-        """
-        super().__post_init__()
-        check(self.backbone in BACKBONES, "drift.backbone", self.backbone, f"one of {', '.join(BACKBONES)}")
-        check(2 <= self.max_images <= 5000, "drift.max_images", self.max_images, "2 to 5000")
+    @property
+    def references(self) -> tuple[str, ...]:
+        """See `Settings.references`."""
+        return (self.backbone,)

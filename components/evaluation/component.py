@@ -3,10 +3,13 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
+from components.evaluation.config import Config
+from components.settings import documented_by
 from components.stage.images import image
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
+@documented_by(Config)
 def evaluate(
     line: str,
     reference: Input[Dataset],
@@ -25,9 +28,6 @@ def evaluate(
         detectors: trained detectors.
         predictions: scores, anomaly maps and metrics.
         metrics: image and pixel metrics of every detector.
-        aupro_limit: false positive rate up to which the per-region overlap is integrated.
-        latency_images: images timed for the latency.
-        spro_limit: false positive rate up to which the saturated overlap is integrated; 0 leaves it out.
     """
     from components.evaluation.config import Config
     from components.evaluation.evaluate import evaluate_detectors
@@ -35,7 +35,7 @@ def evaluate(
     from components.stage.run import stage
 
     with stage("evaluation", line) as run:
-        config = run.configure(Config(aupro_limit=aupro_limit, latency_images=latency_images, spro_limit=spro_limit))
+        config = run.configure(Config.from_arguments(locals()))
         paths = [detector.path for detector in detectors]
         values = flat_metrics(evaluate_detectors(reference.path, paths, predictions.path, config))
         run.finish(predictions.path, values, metrics)

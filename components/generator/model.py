@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import CONFIG, WEIGHTS, write_json
 from components.errors import InputError, check
-from components.generator.config import STORED, Config
+from components.generator.config import STORED, GeneratorConfig, LossConfig
 from components.generator.taming import is_taming, rename
 from components.weights import fetch as weights
 
@@ -39,19 +38,20 @@ HEADER = "vqmodel"
 _ARCHITECTURES = {"small": _SMALL, "f16": F16}
 
 
-def build_generator(config: Config) -> "VQModel":
+def build_generator(config: GeneratorConfig) -> "VQModel":
     """VQGAN of the configured architecture, with pretrained weights where the config names some.
 
     Raises:
         InputError: the weights are missing or do not fit the architecture.
     """
+    commitment = config.commitment if isinstance(config, LossConfig) else 0.25
     if config.untrained:
-        return new_generator(config.architecture, config.codebook_size, config.commitment)
+        return new_generator(config.architecture, config.codebook_size, commitment)
     path = weights.fetch(config.reference)
     if config.architecture == STORED:
-        model = _stored(path, config)
+        model = _stored(path, config, commitment)
     else:
-        model = new_generator(config.architecture, config.codebook_size, config.commitment)
+        model = new_generator(config.architecture, config.codebook_size, commitment)
     tensors = weights.load_tensors(path)
     weights.load_into(model, rename(tensors).tensors if is_taming(tensors) else tensors, config.origin)
     return model
@@ -83,7 +83,7 @@ def vqmodel(settings: Mapping[str, Any], commitment: float = 0.25) -> "VQModel":
     return model
 
 
-def _stored(path: Path, config: Config) -> "VQModel":
+def _stored(path: Path, config: GeneratorConfig, commitment: float) -> "VQModel":
     """Untrained VQGAN of the architecture in the header of a file that `vigil weights convert` wrote."""
     from safetensors import SafetensorError, safe_open
 
@@ -98,23 +98,24 @@ def _stored(path: Path, config: Config) -> "VQModel":
         settings,
         "the architecture; see vigil weights convert",
     )
-    model = vqmodel(json.loads(str(settings)), config.commitment)
+    model = vqmodel(json.loads(str(settings)), commitment)
     size = int(model.quantize.n_e)
-    check(config.codebook_size == size, "generator.codebook_size", config.codebook_size, f"{size}, as in the weights")
+    check(config.codebook_size == size, config.key("codebook_size"), config.codebook_size, f"{size}, as in the weights")
     return model
 
 
-def save_generator(model: "VQModel", directory: Path, config: Config, step: int) -> None:
+def save_generator(model: "VQModel", directory: Path, config: GeneratorConfig, step: int) -> None:
     """Write the generator artifact: tensors, and a config with its parent's digest and the step."""
     from safetensors.torch import save_file
 
     settings = {key: value for key, value in model.config.items() if not key.startswith("_")}
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(tensors, directory / WEIGHTS, {HEADER: json.dumps(settings, sort_keys=True)})
-    write_json(directory / CONFIG, {"config": asdict(config), "parent_sha256": weights_digest(config), "step": step})
+    content = {"config": config.model_dump(), "parent_sha256": weights_digest(config), "step": step}
+    write_json(directory / CONFIG, content)
 
 
-def weights_digest(config: Config) -> str | None:
+def weights_digest(config: GeneratorConfig) -> str | None:
     """Digest of the weights that a config names, or None where it starts untrained.
 
     Raises:

@@ -81,7 +81,9 @@ def best_record(records: Sequence[Record], metric: str, min_gain: float) -> Reco
     """
     measured = [record for record in records if record[metric] is not None]
     if not measured:
-        raise InputError(f"gate.metric: got {metric!r}, which {_needs(metric)}; expected a metric that was computed")
+        raise InputError(
+            f"registration.metric: got {metric!r}, which {_needs(metric)}; expected a metric that was computed"
+        )
     ranked = sorted(measured, key=lambda record: (-record[metric], record["training_set"] == GENERATED))
     if ranked[0]["training_set"] != GENERATED:
         return ranked[0]

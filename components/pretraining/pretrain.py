@@ -1,7 +1,6 @@
 """Pretraining of a base model: the VQGAN's own loss on crops of many images (Esser et al., 2021)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def pretrain(destination: str | Path, config: PretrainConfig, on_step: OnStep, n
     check_publication(name, config)
     seed_everything(config.seed)
     images, digest = read_sources(config)
-    check(len(images) > 1, "pretrain.sources", f"{len(images)} image", "at least two images, one of them to hold out")
+    check(len(images) > 1, "pretraining.sources", f"{len(images)} image", "at least two images, one to hold out")
     train, held_out = split_images(images, config)
     training = Pretraining(train, config)
     checkpoint = Checkpoint({"version": __version__, "images": digest, **_fixed(config)})
@@ -241,7 +240,7 @@ def perplexity(counts: Tensor) -> float:
 
 
 def _fixed(config: PretrainConfig) -> dict[str, Any]:
-    return {name: value for name, value in asdict(config).items() if name not in _UNFIXED}
+    return {name: value for name, value in config.model_dump().items() if name not in _UNFIXED}
 
 
 def _write(destination: Path, training: Pretraining, figures: dict[str, Any]) -> dict[str, Any]:

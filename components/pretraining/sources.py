@@ -60,7 +60,7 @@ def _read(path: Path, longest: int) -> Tensor:
 def _folder_images(source: str, stack: ExitStack) -> list[Path]:
     """All images below a folder of good images."""
     _require_good_alone(source, _names(source))
-    folder = stack.enter_context(local_folder(source, "pretrain.sources"))
+    folder = stack.enter_context(local_folder(source, "pretraining.sources"))
     return [folder / name for name in _names(str(folder))]
 
 
@@ -68,9 +68,9 @@ def _line_images(dataset: Mapping[str, str], stack: ExitStack) -> list[Path]:
     """The good training images of a line's data set."""
     uri, layout = dataset["uri"].rstrip("/"), dataset["layout"]
     good = f"{uri}/{GOOD_FOLDERS[layout]}"
-    folder = stack.enter_context(local_folder(good, "pretrain.datasets"))
+    folder = stack.enter_context(local_folder(good, "pretraining.datasets"))
     paths = sorted(path for path in folder.iterdir() if path.is_file() and _is_image(path.name))
-    check(bool(paths), "pretrain.datasets", good, f"a folder with images, {' '.join(sorted(IMAGE_SUFFIXES))}")
+    check(bool(paths), "pretraining.datasets", good, f"a folder with images, {' '.join(sorted(IMAGE_SUFFIXES))}")
     if layout != FOLDER:
         return paths
     test = drawn_for_test(len(paths), float(dataset["test_fraction"]), int(dataset["seed"]))
@@ -82,7 +82,7 @@ def _names(source: str) -> list[str]:
     if is_s3(source):
         names = [item.name for item in list_objects(source)]
     else:
-        require_directory(Path(source), "pretrain.sources")
+        require_directory(Path(source), "pretraining.sources")
         names = [path.relative_to(source).as_posix() for path in sorted(Path(source).rglob("*")) if path.is_file()]
     return [name for name in names if _is_image(name)]
 
@@ -97,7 +97,7 @@ def _require_good_alone(source: str, names: Sequence[str]) -> None:
             f"good images alone, such as CLASS/train/good, but {folder}/ is part of a data set with a test split; "
             f"`vigil pretrain --lines DIR` takes the good training images of lines' data sets"
         )
-        check(not of_class, "pretrain.sources", source, expected)
+        check(not of_class, "pretraining.sources", source, expected)
 
 
 def _is_image(name: str) -> bool:

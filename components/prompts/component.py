@@ -3,10 +3,13 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Output
 
+from components.prompts.config import Config
+from components.settings import documented_by
 from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
+@documented_by(Config)
 def find_prompts(
     line: str,
     object: str,
@@ -27,37 +30,14 @@ def find_prompts(
 
     Args:
         line: name of the production line.
-        object: name of the inspected part.
         reference: image set.
         prompts: ranked table.
         metrics: counts and cosines.
-        embedder: conse, or open_clip:ARCHITECTURE.
-        embedder_weights: reference to CLIP weights.
-        templates: prompts with the fields object and word.
-        words: words given by the user; WordNet is asked when empty.
-        wordnet: release of WordNet, 3.0 or 3.1.
-        depth: steps along hypernyms and hyponyms.
-        outlier_rule: quantile, paper or none.
-        outlier_quantile: quantile of the rule quantile.
-        outlier_distance: distance of the rule paper.
     """
     from components.prompts.config import Config
     from components.prompts.generate import generate_prompts
     from components.stage.run import stage
 
     with stage("prompts", line) as run:
-        config = run.configure(
-            Config(
-                object=object,
-                embedder=embedder,
-                embedder_weights=embedder_weights,
-                templates=tuple(templates),
-                words=tuple(words),
-                wordnet=wordnet,
-                depth=depth,
-                outlier_rule=outlier_rule,
-                outlier_quantile=outlier_quantile,
-                outlier_distance=outlier_distance,
-            )
-        )
+        config = run.configure(Config.from_arguments(locals()))
         run.finish(prompts.path, generate_prompts(reference.path, prompts.path, config), metrics)

@@ -3,10 +3,13 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Output
 
+from components.quality.config import Config
+from components.settings import documented_by
 from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
+@documented_by(Config)
 def measure_images(
     line: str,
     reference: Input[Dataset],
@@ -29,28 +32,11 @@ def measure_images(
         images: image set that is measured.
         quality: figures, or the reasons why they were not computed, as JSON.
         metrics: the figures that were computed.
-        inception: reference to the weights of IS, FID and KID.
-        lpips_backbone: reference to the weights of LPIPS's backbone.
-        fid: compute FID.
-        kid: compute KID.
-        embedder: conse, or open_clip:ARCHITECTURE.
-        embedder_weights: reference to CLIP weights.
-        seed: draws the subsets of KID.
     """
     from components.quality.config import Config
     from components.quality.measure import measure_quality
     from components.stage.run import stage
 
     with stage("quality", line) as run:
-        config = run.configure(
-            Config(
-                inception=inception,
-                lpips_backbone=lpips_backbone,
-                fid=fid,
-                kid=kid,
-                embedder=embedder,
-                embedder_weights=embedder_weights,
-                seed=seed,
-            )
-        )
+        config = run.configure(Config.from_arguments(locals()))
         run.finish(quality.path, measure_quality(reference.path, images.path, quality.path, config), metrics)

@@ -3,10 +3,13 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
+from components.registration.config import Config
+from components.settings import documented_by
 from components.stage.images import image
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
+@documented_by(Config)
 def register(
     line: str,
     reference: Input[Dataset],
@@ -34,36 +37,13 @@ def register(
         predictions: artifact with the records.
         best: the chosen detector, with the decision on its promotion.
         metrics: its metric.
-        metric: by which detectors are compared.
-        min_gain: least gain for generated images to win within the run.
-        min_metric: least metric of a champion.
-        min_champion_gain: least gain over the champion.
-        max_defect_drop: most that a defect type may fall behind the champion.
-        max_latency_ms: most milliseconds to score an image; 0 for no limit.
-        max_model_mb: most megabytes of the weights; 0 for no limit.
-        export: none, onnx or openvino.
-        parity_tolerance: largest difference of the export, as a share of the threshold.
-        parity_changes: most test images that the export may decide in another way.
     """
     from components.registration.config import Config
     from components.registration.register import register_best
     from components.stage.run import stage
 
     with stage("registration", line, direct=True) as run:
-        config = run.configure(
-            Config(
-                metric=metric,
-                min_gain=min_gain,
-                min_metric=min_metric,
-                min_champion_gain=min_champion_gain,
-                max_defect_drop=max_defect_drop,
-                max_latency_ms=max_latency_ms,
-                max_model_mb=max_model_mb,
-                export=export,
-                parity_tolerance=parity_tolerance,
-                parity_changes=parity_changes,
-            )
-        )
+        config = run.configure(Config.from_arguments(locals()))
         paths = [detector.path for detector in detectors]
         result = register_best(line, reference.path, paths, predictions.path, best.path, config, run.tracker)
         run.finish(best.path, result, metrics)

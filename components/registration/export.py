@@ -57,7 +57,7 @@ def export_detector(directory: Path, reference: str | Path, config: Config) -> d
     if config.export == "none":
         return {}
     missing = [name for name in _PACKAGES[config.export] if find_spec(name) is None]
-    check(not missing, "gate.export", config.export, f"the extra 'export' to be installed; {missing} is missing")
+    check(not missing, config.key("export"), config.export, f"the extra 'export' to be installed; {missing} is missing")
     detector, images = Detector(directory), ImageSet(reference)
     write_export(detector, directory, config.export)
     tensor = images.tensor(images.ids("test"))

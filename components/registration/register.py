@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from components.metrics.records import Record, best_record, trial_name
 from components.metrics.scoring import TestSplit
 from components.registration.config import Config
 from components.registration.export import export_detector
-from components.registry.gate import Limits
+from components.registry.gate import GateLimits
 from components.registry.nomination import Nomination, measurement_of, nominate
 from components.tracking.run import StageRun
 
@@ -69,7 +68,7 @@ def register_best(
             line=line,
             run_id=tracker.task.run_id,
             measurement=measurement_of(prepared, {**record, **served}, by_defect, evaluation["digest"]),
-            limits=Limits(**{field.name: getattr(config, field.name) for field in fields(Limits)}),
+            limits=GateLimits.from_arguments(dict(config)),
             **split,
         )
         number, decision = nominate(nomination, reference, prepared, tracker)

@@ -6,10 +6,12 @@ another rule, `components.comparison.best_record`.
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from components.errors import check
+from pydantic import Field
+
 from components.metrics.records import GATE_METRICS, Record, trial_name
+from components.settings import Expected, OneOf, Settings, Share
 
 PROMOTED = "promoted"
 """The challenger is the new champion."""
@@ -28,37 +30,28 @@ class GateRefusedError(RuntimeError):
     """A version does not hold the line's limits; the message names those that fail."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
+NoLimit = Annotated[float, Field(ge=0), Expected("0 for no limit, or more")]
+
+
+class GateLimits(Settings):
     """What a challenger must hold to become the champion."""
 
-    metric: str = "image_auroc"
+    section: ClassVar = "registration"
+
+    metric: Annotated[str, OneOf(GATE_METRICS)] = "image_auroc"
     """Metric by which detectors are compared."""
-    min_metric: float = 0.0
+    min_metric: Share = 0.0
     """Least metric of a champion, the first one too."""
-    min_champion_gain: float = 0.0
+    min_champion_gain: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """Least gain over the champion on the same test split. At 0 a tie keeps the champion; a negative value lets a newer
     detector win although it is worse by up to that much."""
-    max_defect_drop: float = 0.1
+    max_defect_drop: Share = 0.1
     """Most that a single defect type may fall behind the champion, in image AUROC of all good test images against the
     bad ones of that type."""
-    max_latency_ms: float = 0.0
+    max_latency_ms: NoLimit = 0.0
     """Most milliseconds to score an image on one core, by the runtime that the model is served by; 0 for no limit."""
-    max_model_mb: float = 0.0
+    max_model_mb: NoLimit = 0.0
     """Most megabytes (10^6 bytes) of the detector's weights; 0 for no limit."""
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InputError: a field has a value out of its range.
-        """
-        check(self.metric in GATE_METRICS, "gate.metric", self.metric, f"one of {', '.join(GATE_METRICS)}")
-        check(0 <= self.min_metric <= 1, "gate.min_metric", self.min_metric, "0 to 1")
-        check(-1 <= self.min_champion_gain <= 1, "gate.min_champion_gain", self.min_champion_gain, "-1 to 1")
-        check(0 <= self.max_defect_drop <= 1, "gate.max_defect_drop", self.max_defect_drop, "0 to 1")
-        check(self.max_latency_ms >= 0, "gate.max_latency_ms", self.max_latency_ms, "0 for no limit, or more")
-        check(self.max_model_mb >= 0, "gate.max_model_mb", self.max_model_mb, "0 for no limit, or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +84,7 @@ class Criterion:
     """One line of a decision."""
 
     name: str
-    """Field of `Limits`, with the defect type in brackets where it is checked by type; or `export_parity`, or
+    """Field of `GateLimits`, with the defect type in brackets where it is checked by type; or `export_parity`, or
     `champion_measured`."""
     limit: str
     """What must hold."""
@@ -177,7 +170,7 @@ class Decision:
 
 
 def decide(
-    limits: Limits,
+    limits: GateLimits,
     line: str,
     challenger: tuple[str, Measurement],
     champion: tuple[str, Measurement | str] | None,
@@ -219,7 +212,7 @@ def decide(
     )
 
 
-def _absolute(limits: Limits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
+def _absolute(limits: GateLimits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
     """Limits that need no champion."""
     metric = own.record[limits.metric]
     return [
@@ -248,7 +241,7 @@ def _at_most(name: str, limit: float, champion: float | None, challenger: float)
     return Criterion(name=name, limit=text, champion=champion, challenger=challenger, held=held)
 
 
-def _relative(limits: Limits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
+def _relative(limits: GateLimits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
     """Limits on the difference to the champion; they hold without one."""
     metric = own.record[limits.metric]
     best = _value(champion, limits.metric)

@@ -16,7 +16,7 @@ from components.detectors.serving import ONNX, OPENVINO, TORCH, runtime_of
 from components.detectors.table import Detector
 from components.metrics.records import Record
 from components.metrics.scoring import TestSplit
-from components.registry.gate import Decision, Limits, Measurement, decide
+from components.registry.gate import Decision, GateLimits, Measurement, decide
 from components.registry.models import register_detector
 from components.registry.promotion import LineModel, line_names
 from components.tracking.events import RUN_ID_TAG
@@ -55,7 +55,7 @@ class Nomination:
     """Pipeline run that has trained the detector."""
     measurement: Measurement
     """Its figures on the test split."""
-    limits: Limits
+    limits: GateLimits
     """What a champion must hold."""
     aupro_limit: float
     """Setting by which the champion is measured again where the test split has changed."""
@@ -64,13 +64,13 @@ class Nomination:
 
     def write(self, directory: Path) -> None:
         """Keep it with the detector."""
-        write_json(directory / NOMINATION, asdict(self))
+        write_json(directory / NOMINATION, {**asdict(self), "limits": self.limits.model_dump()})
 
     @classmethod
     def read(cls, directory: Path) -> "Nomination":
         """What `write` kept."""
         content: dict[str, Any] = read_json(directory / NOMINATION)
-        measurement, limits = Measurement(**content.pop("measurement")), Limits(**content.pop("limits"))
+        measurement, limits = Measurement(**content.pop("measurement")), GateLimits(**content.pop("limits"))
         return cls(measurement=measurement, limits=limits, **content)
 
 

@@ -21,13 +21,13 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import InputError, check
-from components.registry.gate import REFUSED, Decision, GateRefusedError, Limits, Measurement, decide
+from components.registry.gate import REFUSED, Decision, GateLimits, GateRefusedError, Measurement, decide
 from components.registry.models import download_detector, pages
 from components.tracking.events import RUN_ID_TAG
 from components.tracking.mlflow_writer import experiment_id, tracking_client
@@ -158,16 +158,15 @@ class LineModel:
         """The version that a pipeline run has registered; None where it has none, or the run has no id."""
         return next((version for version in self.versions() if run and version.tags.get(RUN_ID_TAG) == run), None)
 
-    def describe(self, number: str, measurement: Measurement, limits: Limits, run: str) -> None:
+    def describe(self, number: str, measurement: Measurement, limits: GateLimits, run: str) -> None:
         """Keep with a version what a later comparison needs, and what a reader of the list wants to know."""
         record = measurement.record
         self.keep(number, measurement)
-        own = {field.name: getattr(limits, field.name) for field in fields(Limits)}
         self.tag(
             number,
             {
                 "evaluation_digest": measurement.digest,
-                "limits": json.dumps(own, sort_keys=True),
+                "limits": json.dumps(limits.model_dump(), sort_keys=True),
                 "detector": record["detector"],
                 "training_set": record["training_set"],
                 "metric": f"{limits.metric}={record[limits.metric]:.4f}",
@@ -301,7 +300,7 @@ class LineModel:
                 f"version: {self.line} {number} was measured on another test split than champion {champion}, expected a"
                 " version of a newer run"
             )
-        limits = Limits(**json.loads(tags["vigil.limits"]))
+        limits = GateLimits(**json.loads(tags["vigil.limits"]))
         decision = decide(limits, self.line, (number, own), None if other is None else (champion, other))
         if decision.gate == REFUSED:
             raise GateRefusedError(f"the gate refuses version {number} of {self.line}: {decision.reasons}")

@@ -22,7 +22,7 @@ from components.artifacts import (
     read_json,
     read_table,
 )
-from components.change.rule import Hint, Limits, retrain_hint
+from components.change.rule import ChangeLimits, Hint, retrain_hint
 from components.change.shift import looks_of
 from components.metrics.records import (
     EXTRA_HEADS,
@@ -146,7 +146,7 @@ def given_against_held_out(sources: Sources) -> Hint:
     backbone = backbone if backbone in BACKBONES else next(iter(BACKBONES))
     held_out = [id for split in ("calibration", "test") for id in images.ids(split, "good")]
     given, others = (images.tensor(ids) for ids in (images.ids("train", "good"), held_out))
-    return retrain_hint(looks_of(others, backbone), looks_of(given, backbone), Limits())
+    return retrain_hint(looks_of(others, backbone), looks_of(given, backbone), ChangeLimits())
 
 
 def _provenance(sources: Sources) -> dict[str, Any]:

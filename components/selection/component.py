@@ -3,10 +3,13 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Output
 
+from components.selection.config import Config
+from components.settings import documented_by
 from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
+@documented_by(Config)
 def select(
     line: str,
     prompts: Input[Dataset],
@@ -29,29 +32,12 @@ def select(
         candidates: one set of images per iteration.
         selected: image set.
         metrics: best and worst iteration.
-        object: name of the inspected part.
-        embedder: conse, or open_clip:ARCHITECTURE.
-        embedder_weights: reference to CLIP weights.
-        rule: text, last or fixed.
-        iteration: iteration of the rule fixed.
-        prompt: best, worst, word or naive.
-        images: images of each set that are taken; 0 for all.
     """
     from components.selection.config import Config
     from components.selection.integrate import select_images
     from components.stage.run import stage
 
     with stage("selection", line) as run:
-        config = run.configure(
-            Config(
-                object=object,
-                embedder=embedder,
-                embedder_weights=embedder_weights,
-                rule=rule,
-                iteration=iteration,
-                prompt=prompt,
-                images=images,
-            )
-        )
+        config = run.configure(Config.from_arguments(locals()))
         result = select_images(prompts.path, candidates.path, selected.path, config, run.progress)
         run.finish(selected.path, result, metrics)

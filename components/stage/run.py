@@ -13,14 +13,14 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from components import __version__
 from components.artifacts import SUMMARY, UNSENT, write_json
 from components.errors import InputError, without_credentials
+from components.settings import Settings
 from components.stage.log_tail import LogTail
 from components.stage.provenance import git_revision, run_url, versions
 from components.task_environment import check_task_environment
@@ -28,16 +28,13 @@ from components.tracking.events import RUN_ID
 from components.tracking.run import StageRun, stage_run
 from components.tracking.system_metrics import sampled_system_metrics
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 PREFIX = "[vigil]"
 INPUT_ERROR = "input-error"
 FAILURE = "failure"
 _PROGRESS_SECONDS = 2.0
 _RUN_TAGS = {"object": "object", "profile": "profile", "shots": "dataset_shots", "seed": "seed"}
 
-ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
+ConfigType = TypeVar("ConfigType", bound=Settings)
 
 
 class MetricSink(Protocol):
@@ -61,8 +58,7 @@ class Stage:
 
     def configure(self, config: ConfigType) -> ConfigType:
         """Log the fields of a config as parameters, and return it."""
-        values = asdict(config) if is_dataclass(config) else {}
-        self.tracker.log_params(values)
+        self.tracker.log_params(config.model_dump())
         return config
 
     def describe_run(self, settings: str, dataset: str, digest: str) -> None:

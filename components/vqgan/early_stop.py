@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.generator.config import Config
 from components.generator.model import to_image_range
 from components.networks.embedding import load_embedder
+from components.vqgan.config import Config
 
 
 class SimilarityTrend:

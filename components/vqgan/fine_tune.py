@@ -1,7 +1,6 @@
 """The fine-tuning loop: L candidate sets and the updated generator (paper section 4.2)."""
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from components.artifacts import (
 )
 from components.compute import seed_everything
 from components.generator.checkpoint import Checkpoint
-from components.generator.config import Config
 from components.generator.model import save_generator, to_model_range, weights_digest
 from components.stage.progress import OnStep
+from components.vqgan.config import Config
 from components.vqgan.early_stop import SimilarityTrend
 from components.vqgan.loop import FineTuning, Groups
 
@@ -59,7 +58,7 @@ def fine_tune(
     """
     seed_everything(config.seed)
     groups = load_groups(reference, augmented)
-    identity = {"config": asdict(config), "weights": weights_digest(config), **_digests(reference, augmented)}
+    identity = {"config": config.model_dump(), "weights": weights_digest(config), **_digests(reference, augmented)}
     checkpoint = Checkpoint({"version": __version__, **identity})
     loop = FineTuning(groups, config)
     trend = SimilarityTrend([given for given, _ in groups], config) if config.patience else None

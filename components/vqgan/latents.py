@@ -5,7 +5,7 @@ Legend: n augmentations, c latent channels, h x w latent positions.
 
 from typing import TYPE_CHECKING
 
-from components.generator.config import Config
+from components.vqgan.config import Config
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,10 +16,10 @@ from components.generator.checkpoint import (
     restore_random,
     strip_prefix,
 )
-from components.generator.config import Config
 from components.generator.losses import LoopLoss, mse_loss
 from components.generator.model import build_generator, decode, encode, psnr, quantise, restart_codes, to_image_range
 from components.generator.vq_loss import ADAM_BETAS, VqLoss
+from components.vqgan.config import Config
 from components.vqgan.latents import sample_latents
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from components.generator.model import build_generator, decode, encode, quantise
 from components.networks.embedding import DifferentiableEmbedder, load_embedder
 from components.reference_prompts import prompt_text
 from components.stage.progress import OnStep, untold
-from components.vqgan_clip.config import TextGuidedConfig
+from components.vqgan_clip.config import Config
 
 if TYPE_CHECKING:
     from diffusers import VQModel
@@ -35,7 +35,7 @@ def generate_from_text(
     reference: str | Path,
     prompts: str | Path,
     selected: str | Path,
-    config: TextGuidedConfig,
+    config: Config,
     on_step: OnStep = untold,
     embedder: DifferentiableEmbedder | None = None,
 ) -> dict[str, Any]:
@@ -64,11 +64,10 @@ def generate_from_text(
         for index, image in enumerate(to_arrays(images)):
             writer.add(image, id=f"painted-{index:03d}", source=f"text/{index:03d}")
         write_table(directory / STEPS, rows)
-    generator = config.generator
     return {
         "prompt": prompt,
         "cosine": painter.cosine(images),
-        "generator_start": "untrained: it paints noise" if generator.untrained else generator.origin,
+        "generator_start": "untrained: it paints noise" if config.untrained else config.origin,
         "embedder": painter.embedder.name,
         "selected_digest": ImageSet(selected).digest,
     }
@@ -77,7 +76,7 @@ def generate_from_text(
 class Painter:
     """Generator, embedder and prompt."""
 
-    def __init__(self, prompt: str, embedder: DifferentiableEmbedder, config: TextGuidedConfig) -> None:
+    def __init__(self, prompt: str, embedder: DifferentiableEmbedder, config: Config) -> None:
         """Load the generator.
 
         Args:
@@ -90,7 +89,7 @@ class Painter:
         """
         self.config = config
         self.embedder = embedder
-        self.model: VQModel = build_generator(config.generator).to(device()).eval().requires_grad_(False)
+        self.model: VQModel = build_generator(config).to(device()).eval().requires_grad_(False)
         self._text = self.embedder.embed_texts([prompt])[0].clone().to(device())
         self._codebook: Tensor = self.model.quantize.embedding.weight
 

@@ -76,7 +76,7 @@ def pretrain(
         seed=seed,
         codebook_size=codebook_size,
         batch_size=batch_size,
-        sizes=tuple(size) if size else PretrainConfig.sizes,
+        sizes=tuple(size) if size else PretrainConfig.model_fields["sizes"].default,
         image_side=image_side,
         held_out=held_out,
         perceptual=perceptual,

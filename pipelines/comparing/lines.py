@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from components.detectors.table import TRAINING_SETS
+from components.detectors.config import TRAINING_SETS
 from components.metrics.records import EXTRA_HEADS, METRICS, Record, best_record, trial_name
 from components.metrics.seeds import Gain, Spread, paired_gain, spread
 from components.registry.history import FINISHED, RUNNING, Conditions, LineHistory, ModelVersion, PastRun

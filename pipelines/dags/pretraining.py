@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +67,7 @@ def write_package(path: Path, name: str, config: PretrainConfig, cluster_default
     check_base_name(name)
     _check_for_cluster(config)
     cluster = load_cluster(cluster_defaults)
-    values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in config.model_dump().items()}
     pipeline = pretraining_pipeline(
         lambda task, stage: apply_settings(task, stage, cluster, name), {**values, "line": name}
     )
@@ -88,8 +87,8 @@ def datasets_of(lines: Sequence[Line]) -> tuple[dict[str, str], ...]:
 def _check_for_cluster(config: PretrainConfig) -> None:
     expected = "s3://BUCKET/PREFIX, which the tasks of a cluster can read"
     for uri in (*config.sources, *(dataset["uri"] for dataset in config.datasets)):
-        check(is_s3(uri), "pretrain.sources", uri, expected)
-    check(bool(config.publish), "pretrain.publish", config.publish, "s3://BUCKET/PREFIX of the weights manifest")
+        check(is_s3(uri), "pretraining.sources", uri, expected)
+    check(bool(config.publish), "pretraining.publish", config.publish, "s3://BUCKET/PREFIX of the weights manifest")
 
 
 def _signature(defaults: Mapping[str, Any]) -> inspect.Signature:

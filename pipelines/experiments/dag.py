@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,4 +173,4 @@ _TRIAL = ("detector", "training_set")
 
 def _arguments(config: Any) -> dict[str, Any]:
     """A config's fields as the component of its stage takes them."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in config.model_dump().items()}

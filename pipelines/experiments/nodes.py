@@ -3,13 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from components import __version__
 from components.weights.fetch import resolve
-from pipelines.lines.weights import stage_weights
 
 _PLACES = ("uri", "imagenet_dir")
 """Fields of configs that tell where data lies; the digest of the data counts in their place."""
@@ -36,7 +35,7 @@ class Node:
 
         But for the number of threads that it computes on, which is the `Store`'s.
         """
-        settings = {name: value for name, value in asdict(self.config).items() if name not in _PLACES}
+        settings = {name: value for name, value in self.config.model_dump().items() if name not in _PLACES}
         inputs = {name: node.key for name, node in self.inputs.items()}
         content = {
             "stage": self.stage,
@@ -44,7 +43,7 @@ class Node:
             "inputs": inputs,
             "detectors": [node.key for node in self.detectors],
             "data": self.data,
-            "weights": [resolve(name).sha256 for name in stage_weights(self.stage, self.config)],
+            "weights": [resolve(name).sha256 for name in self.config.references],
             "version": __version__,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -5,7 +5,7 @@ from typing import Any
 
 from components.errors import check_keys
 from components.quality.config import Config as QualityConfig
-from components.vqgan_clip.config import TextGuidedConfig
+from components.vqgan_clip.config import Config as TextGuidedConfig
 from pipelines.lines.line import Line, section_config
 from pipelines.lines.parameters import Section
 

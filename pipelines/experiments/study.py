@@ -1,14 +1,14 @@
 """What an experiment is about: classes, shots and seeds, and the tasks that each combination of them has."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from components.dataset.folder import Config as FolderConfig
-from components.detectors.table import TRAINING_SETS
+from components.dataset.config import FolderConfig
+from components.detectors.config import TRAINING_SETS
 from components.quality.config import Config as QualityConfig
-from components.vqgan_clip.config import TextGuidedConfig
+from components.vqgan_clip.config import Config as TextGuidedConfig
 from pipelines.experiments.nodes import Cell, Node
 from pipelines.lines.line import Line
 
@@ -67,7 +67,7 @@ class Group:
         """Config of a stage, with this group's seed and object where the stage has them."""
         config = self.study.line.configs[section]
         own = {"seed": self.seed, "object": self.object}
-        return replace(config, **{name: own[name] for name in own if hasattr(config, name)}, **changes)
+        return config.replace(**{name: own[name] for name in own if hasattr(config, name)}, **changes)
 
     @cached_property
     def reference(self) -> Node:
@@ -103,8 +103,7 @@ class Group:
     def from_text(self, prompt: str) -> Node:
         """Images made from a prompt alone, by VQGAN-CLIP."""
         generator, selection = self.config("generator"), self.config("selection")
-        config = replace(
-            self.study.text_guided,
+        config = self.study.text_guided.replace(
             object=self.object,
             prompt=prompt,
             architecture=generator.architecture,
@@ -135,8 +134,7 @@ class Group:
     def quality(self, images: Node, method: str) -> Cell:
         """Quality of an image set."""
         selection = self.config("selection")
-        config = replace(
-            self.study.quality,
+        config = self.study.quality.replace(
             embedder=selection.embedder,
             embedder_weights=selection.embedder_weights,
             seed=self.seed,

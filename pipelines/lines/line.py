@@ -1,6 +1,5 @@
 """A production line: its YAML, validated to a frozen dataclass, and the pipeline parameters that it stands for."""
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,15 +11,17 @@ import yaml
 
 from components import __version__
 from components.dataset.config import ALL_SHOTS, LOCO
-from components.detectors.table import DETECTORS, TRAINING_SETS
+from components.detectors.config import TRAINING_SETS
+from components.detectors.table import DETECTORS
 from components.errors import InputError, check, check_keys
 from components.generator.config import UNTRAINED
 from components.metrics.records import KIND_METRICS
 from components.networks.embedding import CONSE, OPEN_CLIP_PREFIX
+from components.settings import SHARED
 from components.storage.s3 import is_s3
 from components.weights.fetch import pinned
 from pipelines.lines.cron import check_cron
-from pipelines.lines.parameters import SECTIONS, SHARED, Section
+from pipelines.lines.parameters import SECTIONS, Section
 from pipelines.lines.task_settings import Cluster, parse_cluster
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
@@ -227,7 +228,7 @@ def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mappi
     _check_kinds(configs)
     chosen = _chosen("detectors", content, ["patchcore"], tuple(DETECTORS))
     for detector in chosen:
-        dataclasses.replace(configs["detection"], detector=detector)  # each may need settings that others do not
+        configs["detection"].replace(detector=detector)  # each may need settings that others do not
     return Line(
         name=content["name"],
         profile=profile,
@@ -280,7 +281,7 @@ def section_config(prefix: str, section: Section, values: Mapping[str, Any], sha
     for name, value in values.items():
         default = section.fields[name].default
         _check_type(f"{prefix}.{name}", value, type(default) if name != "uri" else str)
-    own = {name: value for name, value in shared.items() if name in section.config.__dataclass_fields__}
+    own = {name: value for name, value in shared.items() if name in section.config.model_fields}
     return section.config(**own, **{name: _as(section.fields[name].default, value) for name, value in values.items()})
 
 

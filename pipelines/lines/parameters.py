@@ -1,38 +1,38 @@
 """The parameters of the training pipeline, derived from the stages' configs: one table for the DAG and the lines."""
 
-import dataclasses
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from components.augmentation import config as augmentation
 from components.dataset import config as ingestion
-from components.detectors import table as detectors
+from components.detectors import config as detectors
 from components.evaluation import config as evaluation
-from components.generator import config as vqgan
+from components.networks.embedding import CONSE
 from components.prompts import config as prompts
 from components.registration import config as registration
 from components.selection import config as selection
-
-SHARED = ("object", "seed", "embedder", "embedder_weights")
-"""Config fields that have one value in all stages, and are pipeline parameters under their own name."""
+from components.settings import SHARED, Settings
+from components.vqgan import config as vqgan
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """A section of a line's YAML, and the prefix of its pipeline parameters."""
 
-    config: Any
+    config: type[Settings]
     """The stage's config class."""
     wired: tuple[str, ...] = ()
     """Fields that the pipeline itself sets."""
 
     @property
-    def fields(self) -> dict[str, "dataclasses.Field[Any]"]:
+    def fields(self) -> dict[str, FieldInfo]:
         """The fields that a line may set in this section."""
         fixed = (*SHARED, *self.wired)
-        return {field.name: field for field in dataclasses.fields(self.config) if field.name not in fixed}
+        return {name: field for name, field in self.config.model_fields.items() if name not in fixed}
 
 
 SECTIONS: Mapping[str, Section] = {
@@ -47,7 +47,7 @@ SECTIONS: Mapping[str, Section] = {
 }
 
 _REQUIRED = {"line": str, "object": str, "trials": list[dict[str, str]], "settings": str, "dataset_uri": str}
-_SHARED_DEFAULTS = {"seed": 0, "embedder": prompts.Config.embedder, "embedder_weights": ""}
+_SHARED_DEFAULTS = {"seed": 0, "embedder": CONSE, "embedder_weights": ""}
 
 
 def pipeline_signature(outputs: type) -> inspect.Signature:
@@ -64,7 +64,7 @@ def pipeline_signature(outputs: type) -> inspect.Signature:
 def stage_arguments(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of the stage of a section, by the stage's own names, out of the pipeline's parameters."""
     section = SECTIONS[prefix]
-    names = [field.name for field in dataclasses.fields(section.config) if field.name not in section.wired]
+    names = [name for name in section.config.model_fields if name not in section.wired]
     return {name: values[name if name in SHARED else f"{prefix}_{name}"] for name in names}
 
 

@@ -1,6 +1,5 @@
 """Measures the drift of a line on this machine: a folder of new images against a detector's good images."""
 
-import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def measure_line(line: Line, images: str, detector: str, config: Config) -> Meas
 
 
 def _against_dataset(line: Line, images: str, detector: Path | None, root: Path, config: Config) -> Measured:
-    dataset = dataclasses.replace(line.configs["dataset"], shots=ALL_SHOTS)
+    dataset = line.configs["dataset"].replace(shots=ALL_SHOTS)
     write_images(images, root / "images", dataset.image_size)
     ingest_dataset(root / "reference", dataset)
     return measure(root / "reference", root / "images", detector, line.name, config)

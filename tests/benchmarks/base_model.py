@@ -8,7 +8,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from components.augmentation.augment import augment_images
@@ -16,7 +15,8 @@ from components.augmentation.config import Config as AugmentationConfig
 from components.compute import seed_everything
 from components.dataset.config import Config as IngestionConfig
 from components.dataset.ingest import ingest_dataset
-from components.generator.config import UNTRAINED, Config
+from components.generator.config import UNTRAINED
+from components.vqgan.config import Config
 from components.vqgan.fine_tune import load_groups
 from components.vqgan.loop import FineTuning, Groups
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=(0,))
     parser.add_argument("--at", type=int, nargs="+", default=(0, 50, 120), help="numbers of steps")
     parser.add_argument("--image-size", type=int, default=256)
-    parser.add_argument("--batch-size", type=int, default=Config.batch_size)
+    parser.add_argument("--batch-size", type=int, default=Config().batch_size)
     given = parser.parse_args()
     print("PSNR in dB, from scratch / with the base (gain); time of a step with the base over from scratch\n")
     print(f"| class, seed | {' | '.join(f'{step} steps' for step in given.at)} | time |")
@@ -70,7 +70,7 @@ def main() -> None:
             groups = groups_of(folder, given.image_size, seed)
             config = Config(seed=seed, batch_size=given.batch_size)
             starts = {"scratch": UNTRAINED, "base": given.base}
-            trends = {name: trend(groups, replace(config, weights=start), given.at) for name, start in starts.items()}
+            trends = {name: trend(groups, config.replace(weights=start), given.at) for name, start in starts.items()}
             print(row(f"{folder.name}, {seed}", trends), flush=True)
 
 

@@ -22,10 +22,11 @@ import torch
 from components.artifacts import new_image_set, to_arrays
 from components.compute import device, seed_everything
 from components.generator.checkpoint import CHECKPOINTS
-from components.generator.config import UNTRAINED, Config
+from components.generator.config import UNTRAINED
 from components.generator.losses import mse_loss
 from components.generator.model import decode, encode, quantise, to_image_range
 from components.generator.vq_loss import ADAM_BETAS
+from components.vqgan.config import Config
 from components.vqgan.fine_tune import fine_tune
 from components.vqgan.latents import sample_latents
 from components.vqgan.loop import FineTuning, Groups

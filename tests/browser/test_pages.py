@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.detection.train import train_detector
-from components.detectors.table import Config as DetectorConfig
+from components.detectors.config import Config as DetectorConfig
 from components.drift.config import Config as DriftConfig
 from components.drift.measure import measure, write_drift
 from components.registry.history import LineHistory

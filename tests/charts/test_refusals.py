@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.detectors.table import DETECTORS, TRAINING_SETS
+from components.detectors.config import TRAINING_SETS
+from components.detectors.table import DETECTORS
 from components.errors import InputError
 from pipelines.lines import line as lines
 from pipelines.lines.parameters import SECTIONS

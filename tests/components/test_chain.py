@@ -370,7 +370,7 @@ def conclude_again(chain: Chain) -> None:
 
 def test_images_without_masks_have_no_pixel_metrics(tmp_path: Path) -> None:
     from components.detection.train import train_detector
-    from components.detectors.table import Config as DetectorConfig
+    from components.detectors.config import Config as DetectorConfig
     from components.evaluation.config import Config
     from components.evaluation.evaluate import evaluate_detectors
 

@@ -1,7 +1,6 @@
 """Tests of the stages' KFP shells: thin, and with the parameters and defaults of their configs."""
 
 import ast
-import dataclasses
 import inspect
 import typing
 from collections.abc import Iterator
@@ -9,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic.fields import FieldInfo
 
 import components
 from components.augmentation.component import augment
 from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.component import fingerprint, import_images, ingest
 from components.dataset.config import Config as IngestionConfig
-from components.dataset.folder import Config as FolderConfig
+from components.dataset.config import FolderConfig
 from components.detection.component import train
-from components.detectors.table import Config as DetectionConfig
+from components.detectors.config import Config as DetectionConfig
 from components.drift.component import measure_drift
 from components.drift.config import Config as DriftConfig
 from components.evaluation.component import evaluate
 from components.evaluation.config import Config as EvaluationConfig
-from components.generator.config import Config as GeneratorConfig
 from components.pretraining.component import pretrain
 from components.pretraining.config import PretrainConfig
 from components.prompts.component import find_prompts
@@ -37,8 +36,9 @@ from components.selection.config import Config as SelectionConfig
 from components.stage.images import Family, image
 from components.tabulation.component import draw_page, gather_cells, merge_results
 from components.vqgan.component import generate
+from components.vqgan.config import Config as GeneratorConfig
 from components.vqgan_clip.component import generate_from_text
-from components.vqgan_clip.config import TextGuidedConfig
+from components.vqgan_clip.config import Config as TextGuidedConfig
 
 ROOT = Path(components.__file__).parent
 SHELLS = sorted(ROOT.glob("*/component.py"))
@@ -110,9 +110,9 @@ def count_statements(function: ast.FunctionDef) -> int:
     return sum(isinstance(node, ast.stmt) for statement in function.body[1:] for node in ast.walk(statement))
 
 
-def config_default(field: "dataclasses.Field[Any]") -> Any:
+def config_default(field: FieldInfo) -> Any:
     """Default of a config's field, as a component's signature states it."""
-    if field.default is dataclasses.MISSING:
+    if field.is_required():
         return inspect.Parameter.empty
     return list(field.default) if isinstance(field.default, tuple) else field.default
 
@@ -120,7 +120,7 @@ def config_default(field: "dataclasses.Field[Any]") -> Any:
 @pytest.mark.parametrize(("component", "config", "wired"), CONFIGS)
 def test_parameters_and_defaults_are_those_of_the_config(component: Any, config: Any, wired: set[str]) -> None:
     found = {name: parameter.default for name, parameter in plain_parameters(component).items() if name not in wired}
-    assert found == {field.name: config_default(field) for field in dataclasses.fields(config)}
+    assert found == {name: config_default(field) for name, field in config.model_fields.items()}
 
 
 @pytest.mark.parametrize(("component", "config", "wired"), CONFIGS)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mlflow import MlflowClient
 
-from components.registry.gate import Decision, Limits, Measurement, decide
+from components.registry.gate import Decision, GateLimits, Measurement, decide
 from components.registry.promotion import LineModel
 from components.tracking.mlflow_writer import experiment_id
 
@@ -23,7 +23,7 @@ def add_version(line: str, auroc: float, digest: str = DIGEST) -> tuple[LineMode
     model = LineModel.create(line, run.info.run_id)
     source = f"{run.info.artifact_uri}/detector"
     number = str(client.create_model_version(line, source, run.info.run_id).version)
-    model.describe(number, measurement(auroc, digest), Limits(), "r1")
+    model.describe(number, measurement(auroc, digest), GateLimits(), "r1")
     model.challenge()
     return model, number
 
@@ -50,7 +50,7 @@ def decide_again_and_again(
             found = model.measurement(standing.champion, DIGEST)
             assert found is not None
             champion = (standing.champion, found)
-        decision = decide(Limits(), model.line, (number, measurement(auroc)), champion)
+        decision = decide(GateLimits(), model.line, (number, measurement(auroc)), champion)
         if model.carry_out(standing, decision, by="run r1"):
             return decision, outdated
         outdated += 1

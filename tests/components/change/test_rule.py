@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from components.change.rule import Limits, Scores, retrain_hint
+from components.change.rule import ChangeLimits, Scores, retrain_hint
 from components.change.shift import STATISTICS, Looks
 from components.errors import InputError
 
-LIMITS = Limits(permutations=499)
+LIMITS = ChangeLimits(permutations=499)
 
 
 def looks(seed: int, count: int, shift: float = 0.0) -> Looks:
@@ -28,7 +28,7 @@ def test_no_hint_where_nothing_has_changed() -> None:
 
 
 def test_false_alarms_of_all_tests_together_are_as_stated() -> None:
-    limits = Limits(permutations=199, min_shift=0, min_superiority=0.5, max_false_alarm_rate=0)
+    limits = ChangeLimits(permutations=199, min_shift=0, min_superiority=0.5, max_false_alarm_rate=0)
     hints = [
         retrain_hint(looks(s, 12), looks(1_000 + s, 8), limits, scores(2_000 + s, 12, 8, threshold=1.0)).retrain
         for s in range(200)
@@ -46,7 +46,7 @@ def test_other_looks_name_what_has_changed() -> None:
 
 
 def test_small_shift_is_no_reason_however_sure() -> None:
-    hint = retrain_hint(looks(0, 400), looks(1, 400, shift=0.2), Limits(permutations=199, min_shift=0.5))
+    hint = retrain_hint(looks(0, 400), looks(1, 400, shift=0.2), ChangeLimits(permutations=199, min_shift=0.5))
     assert hint.embedding is not None
     assert hint.embedding.p_value <= 0.01
     assert hint.retrain == "no"
@@ -103,4 +103,4 @@ def test_one_image_against_many_can_be_told() -> None:
 def test_limits_out_of_range(field: str, value: float) -> None:
     values: dict[str, float] = {field: value}
     with pytest.raises(InputError, match=field):
-        Limits(**values)  # type: ignore[arg-type]
+        ChangeLimits(**values)  # type: ignore[arg-type]

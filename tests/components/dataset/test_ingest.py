@@ -1,6 +1,5 @@
 """Ingestion draws the shots, writes all of the reference set or nothing, and names what is wrong."""
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,7 @@ import pytest
 
 from components import decode
 from components.artifacts import ImageSet, file_sha256
-from components.dataset.config import ALL_SHOTS, Config
-from components.dataset.folder import Config as FolderConfig
+from components.dataset.config import ALL_SHOTS, Config, FolderConfig
 from components.dataset.folder import import_images
 from components.dataset.ingest import dataset_digest, ingest_dataset
 from components.errors import InputError
@@ -128,7 +126,7 @@ def test_folder_that_changed_since_its_digest_is_not_imported(tmp_path: Path) ->
 @pytest.mark.parametrize("shots", [2, ALL_SHOTS])
 def test_calibration_images_are_drawn_after_the_shots(tmp_path: Path, shots: int) -> None:
     root = write_mvtec(tmp_path / "part", train=6)
-    config = dataclasses.replace(_config(root, shots=shots, seed=3), calibration=3)
+    config = _config(root, shots=shots, seed=3).replace(calibration=3)
 
     result = ingest_dataset(tmp_path / "reference", config)
 
@@ -143,7 +141,7 @@ def test_calibration_images_are_drawn_after_the_shots(tmp_path: Path, shots: int
 @pytest.mark.parametrize(("shots", "left"), [(3, 1), (ALL_SHOTS, 3)])
 def test_more_calibration_images_than_are_left_are_refused(tmp_path: Path, shots: int, left: int) -> None:
     root = write_mvtec(tmp_path / "part", train=4)
-    config = dataclasses.replace(_config(root, shots=shots), calibration=left + 1)
+    config = _config(root, shots=shots).replace(calibration=left + 1)
 
     with pytest.raises(InputError, match=rf"dataset.calibration: got {left + 1}, expected at most {left}"):
         ingest_dataset(tmp_path / "out" / "reference", config)
@@ -308,7 +306,7 @@ def test_digest_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
         ("shots", -1, "dataset.shots: got -1"),
         ("calibration", -1, "dataset.calibration: got -1"),
         ("image_size", 32, "dataset.image_size: got 32, expected 64 to 1024"),
-        ("image_size", 100, "dataset.image_size: got 100, expected a multiple of 32"),
+        ("image_size", 100, "dataset.image_size: got 100, expected 64 to 1024 pixels, a multiple of 32"),
         ("test_fraction", 1.0, "dataset.test_fraction: got 1.0"),
         ("seed", -1, "seed: got -1"),
     ],

@@ -8,7 +8,8 @@ import pytest
 from components.artifacts import CONFIG, new_image_set, read_json
 from components.detection.threshold import estimate, expected_rate, guaranteed_rate
 from components.detection.train import train_detector
-from components.detectors.table import Config, Detector
+from components.detectors.config import Config
+from components.detectors.table import Detector
 from components.errors import InputError
 from tests.components.image_sets import part, write_added, write_reference
 

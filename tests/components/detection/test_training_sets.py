@@ -5,7 +5,7 @@ import torch
 
 from components.artifacts import ImageSet
 from components.detection.training_sets import Sources, load_training_set
-from components.detectors.table import Config
+from components.detectors.config import Config
 from tests.components.image_sets import write_added, write_reference
 
 

@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from components.artifacts import file_sha256
+from components.detectors.config import Config
 from components.detectors.dino import DinoEncoder
 from components.detectors.efficientad import build_paper
 from components.detectors.encoder import Encoder
 from components.detectors.padim import fit_gaussians
-from components.detectors.table import Config, build_detector
+from components.detectors.table import build_detector
 from components.errors import InputError
 from components.networks.backbones import RESNETS
 

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from components.artifacts import CONFIG, ImageSet, file_sha256, read_json
 from components.detection.train import fit, train_detector
 from components.detection.trainers import TRAINERS
-from components.detectors.table import DETECTORS, Config, Detector, network_of, predict
+from components.detectors.config import Config
+from components.detectors.table import DETECTORS, Detector, network_of, predict
 from components.errors import InputError
 from components.networks.backbones import BACKBONES, RESNETS, VITS
 from components.registration.config import Config as GateConfig

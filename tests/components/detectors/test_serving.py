@@ -19,8 +19,8 @@ from components.artifacts import (
     write_json,
 )
 from components.detection.train import train_detector
+from components.detectors.config import Config as DetectorConfig
 from components.detectors.serving import ServedDetector, runtime_of
-from components.detectors.table import Config as DetectorConfig
 from components.detectors.table import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors

@@ -5,7 +5,8 @@ import torch
 
 from components.artifacts import CONFIG, WEIGHTS, read_json
 from components.detection.train import bounded, fit, train_detector
-from components.detectors.table import Config, Detector
+from components.detectors.config import Config
+from components.detectors.table import Detector
 from components.errors import InputError
 from tests.components.image_sets import DEFECT, write_added, write_reference
 
@@ -60,9 +61,9 @@ def test_coreset_limit_lowers_the_ratio_only_where_it_must() -> None:
 
 
 def test_config_names_field_value_and_expectation() -> None:
-    with pytest.raises(InputError, match="detectors: got 'fastflow', expected some of patchcore, cflow"):
+    with pytest.raises(InputError, match=r"detection\.detector: got 'fastflow', expected one of patchcore, cflow"):
         Config(detector="fastflow")
-    with pytest.raises(InputError, match="training_sets: got 'web'"):
+    with pytest.raises(InputError, match=r"detection\.training_set: got 'web', expected one of none, rotations"):
         Config(training_set="web")
     with pytest.raises(InputError, match=r"detection\.coreset_ratio: got 0"):
         Config(coreset_ratio=0)

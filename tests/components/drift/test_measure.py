@@ -9,10 +9,10 @@ import pytest
 
 from components.artifacts import DRIFT, ImageSet, new_image_set, read_json, to_tensor
 from components.change.good_images import GoodImages, good_images
-from components.change.rule import Limits, retrain_hint
+from components.change.rule import ChangeLimits, retrain_hint
 from components.change.shift import Looks, looks_of
 from components.detection.train import train_detector
-from components.detectors.table import Config as DetectorConfig
+from components.detectors.config import Config as DetectorConfig
 from components.detectors.table import Detector
 from components.drift.config import Config
 from components.drift.measure import measure, measure_against, write_drift
@@ -75,7 +75,7 @@ def test_same_distribution_gives_no_hint(reference: Path, detector: Path, tmp_pa
 
 def test_false_alarms_over_draws_of_images_are_as_stated() -> None:
     images = to_tensor([part(150, seed) for seed in range(150)])
-    pool, limits = looks_of(images, CONFIG.backbone), Limits(permutations=199, alpha=0.1, min_shift=0)
+    pool, limits = looks_of(images, CONFIG.backbone), ChangeLimits(permutations=199, alpha=0.1, min_shift=0)
     generator = np.random.default_rng(0)
 
     def hint() -> str:

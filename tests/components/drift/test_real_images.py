@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from components.artifacts import to_tensor
-from components.change.rule import Limits, retrain_hint
+from components.change.rule import ChangeLimits, retrain_hint
 from components.change.shift import Looks, looks_of
 from components.decode import decode_image
 
@@ -49,10 +49,10 @@ def test_false_alarms_are_as_stated(looks: Looks) -> None:
 
     def hint(seed: int) -> str:
         order = generator.permutation(len(looks))
-        limits = Limits(permutations=199, seed=seed)
+        limits = ChangeLimits(permutations=199, seed=seed)
         return retrain_hint(some(looks, order[NEW:]), some(looks, order[:NEW]), limits).retrain
 
-    repeats, alpha = 200, Limits().alpha
+    repeats, alpha = 200, ChangeLimits().alpha
     alarms = [hint(seed) for seed in range(repeats)].count("yes")
     assert alarms <= repeats * alpha + 4 * np.sqrt(repeats * alpha * (1 - alpha))
 
@@ -74,5 +74,5 @@ def other_object(images: Tensor) -> Tensor:
 @pytest.mark.parametrize("change", [blurred, exposed, other_object])
 def test_changes_are_found(images: Tensor, looks: Looks, change: Callable[[Tensor], Tensor]) -> None:
     new = looks_of(change(images[:NEW]), "efficientnet-lite0")
-    hint = retrain_hint(some(looks, np.arange(NEW, len(looks))), new, Limits())
+    hint = retrain_hint(some(looks, np.arange(NEW, len(looks))), new, ChangeLimits())
     assert hint.retrain == "yes"

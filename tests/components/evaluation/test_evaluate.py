@@ -4,7 +4,8 @@ from pathlib import Path
 
 from components.artifacts import RECALL, read_table
 from components.detection.train import train_detector
-from components.detectors.table import Config, Detector
+from components.detectors.config import Config
+from components.detectors.table import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
 from tests.components.image_sets import write_reference

@@ -10,7 +10,7 @@ from components.artifacts import EVALUATION, PREDICTIONS, RECORDS, ImageSet, rea
 from components.dataset.config import Config as IngestionConfig
 from components.dataset.ingest import ingest_dataset
 from components.detection.train import train_detector
-from components.detectors.table import Config as DetectorConfig
+from components.detectors.config import Config as DetectorConfig
 from components.evaluation.config import Config
 from components.evaluation.evaluate import evaluate_detectors
 from components.metrics.records import KIND_METRICS, SPRO_METRICS, flat_metrics

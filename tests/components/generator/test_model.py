@@ -8,7 +8,6 @@ from skimage.data import stereo_motorcycle
 from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
 from components.errors import InputError
 from components.generator import config as config_module
-from components.generator.config import Config
 from components.generator.model import (
     build_generator,
     decode,
@@ -21,6 +20,7 @@ from components.generator.model import (
     to_model_range,
 )
 from components.pretraining.crops import centre_crop
+from components.vqgan.config import Config
 from components.weights import fetch as weights
 
 SMALL = Config(weights="none", codebook_size=16)
@@ -96,12 +96,12 @@ def test_ranges_are_inverse() -> None:
 
 @pytest.mark.parametrize("settings", [{"weights": "base"}, {}])
 def test_base_that_does_not_ship_is_refused(settings: dict[str, str]) -> None:
-    with pytest.raises(InputError, match=r"generator\.weights: got 'base', expected .*no base ships for f16"):
+    with pytest.raises(InputError, match=r"vqgan\.weights: got 'base', expected .*no base ships for f16"):
         Config(architecture="f16", **settings)  # type: ignore[arg-type]
 
 
 def test_base_has_one_size_of_codebook() -> None:
-    with pytest.raises(InputError, match=r"generator\.codebook_size: got 16, expected 512, .*weights: none takes any"):
+    with pytest.raises(InputError, match=r"vqgan\.codebook_size: got 16, expected 512, .*weights: none takes any"):
         Config(codebook_size=16)
 
 
@@ -121,7 +121,7 @@ def test_shipped_base_is_light_and_reconstructs_a_photograph_that_it_was_not_tra
 
 
 def test_empty_weights_are_refused() -> None:
-    with pytest.raises(InputError, match=r"generator\.weights: got '', expected base, none or a reference"):
+    with pytest.raises(InputError, match=r"vqgan\.weights: got '', expected base, none or a reference"):
         Config(weights="")
 
 

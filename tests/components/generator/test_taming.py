@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 from components.artifacts import WEIGHTS, file_sha256
 from components.errors import InputError
-from components.generator.config import Config
 from components.generator.convert import convert
 from components.generator.model import HEADER, build_generator, decode, encode, new_generator, quantise, vqmodel
 from components.generator.taming import rename
+from components.vqgan.config import Config
 from pipelines.cli import app
 
 MULTIPLIERS = (1, 1, 2, 2, 4)
@@ -289,7 +289,7 @@ def test_any_folder_of_diffusers_is_converted_and_loaded(tmp_path: Path) -> None
 def test_codebook_size_must_be_that_of_the_file(tmp_path: Path) -> None:
     facts = convert(small_folder(tmp_path / "vq"), tmp_path / "converted")
     reference = f"{facts['path']}#sha256={facts['sha256']}"
-    with pytest.raises(InputError, match=r"generator\.codebook_size: got 512, expected 8, as in the weights"):
+    with pytest.raises(InputError, match=r"vqgan\.codebook_size: got 512, expected 8, as in the weights"):
         build_generator(Config(architecture="stored", weights=reference))
 
 

@@ -83,7 +83,7 @@ def test_records_without_the_metric_are_left_aside() -> None:
 
 
 def test_metric_that_nothing_has_is_named() -> None:
-    with pytest.raises(InputError, match=r"gate\.metric: got 'aupro', which needs masks"):
+    with pytest.raises(InputError, match=r"registration\.metric: got 'aupro', which needs masks"):
         best_record([_record("none", 0.9)], "aupro", 0.0)
 
 
@@ -94,7 +94,7 @@ def test_trial_name() -> None:
 def test_metric_of_kinds_needs_both_kinds() -> None:
     record = {**_record("none", 0.9), "image_auroc_kind_mean": None}
 
-    with pytest.raises(InputError, match=r"gate\.metric: .* needs logical and structural anomalies"):
+    with pytest.raises(InputError, match=r"registration\.metric: .* needs logical and structural anomalies"):
         best_record([record], "image_auroc_kind_mean", 0.0)
 
 

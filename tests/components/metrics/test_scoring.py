@@ -9,7 +9,8 @@ import torch
 
 from components.artifacts import ImageSet, new_image_set
 from components.detection.train import train_detector
-from components.detectors.table import Config, Detector
+from components.detectors.config import Config
+from components.detectors.table import Detector
 from components.metrics.scoring import (
     TestSplit,
     defect_auroc,

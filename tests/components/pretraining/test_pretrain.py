@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,12 @@ from safetensors.torch import load_file
 from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
 from components.errors import InputError
 from components.generator.checkpoint import CHECKPOINTS
-from components.generator.config import Config
 from components.generator.model import build_generator
 from components.pretraining.config import PretrainConfig
 from components.pretraining.crops import CropSampler, centre_crop, resized
 from components.pretraining.pretrain import learning_rate_factor, perplexity, pretrain, split_images
 from components.pretraining.sources import images_digest, read_sources
+from components.vqgan.config import Config
 
 SIDES = ((96, 64), (64, 80), (70, 70))
 
@@ -97,11 +96,11 @@ def test_killed_run_goes_on_to_the_same_digits(
 
 
 def test_unquantised_crops_are_decoded_as_by_an_autoencoder(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    config = replace(settings(folders), steps=3, adversarial_start=1.0)
+    config = settings(folders).replace(steps=3, adversarial_start=1.0)
     configs = {
-        "autoencoder": replace(config, autoencoder_steps=3),
-        "unquantised": replace(config, unquantised=1.0),
-        "quantised": replace(config, unquantised=0.0),
+        "autoencoder": config.replace(autoencoder_steps=3),
+        "unquantised": config.replace(unquantised=1.0),
+        "quantised": config.replace(unquantised=0.0),
     }
     losses = {name: run(tmp_path / name, one)[-1][1]["reconstruction"] for name, one in configs.items()}
     assert losses["unquantised"] == pytest.approx(losses["autoencoder"], rel=1e-5)
@@ -109,10 +108,10 @@ def test_unquantised_crops_are_decoded_as_by_an_autoencoder(tmp_path: Path, fold
 
 
 def test_seed_decides_the_digits(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    config = replace(settings(folders), steps=3)
+    config = settings(folders).replace(steps=3)
     first, again = (run(tmp_path / name, config) for name in ("first", "again"))
     assert first == again
-    assert run(tmp_path / "other", replace(config, seed=1)) != first
+    assert run(tmp_path / "other", config.replace(seed=1)) != first
 
 
 def test_training_lowers_the_loss_of_the_crops(tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def test_training_lowers_the_loss_of_the_crops(tmp_path: Path) -> None:
     folder.mkdir()
     for name, values in (("across", ramp[None, :, None]), ("down", ramp[::-1, None, None])):
         Image.fromarray(np.broadcast_to(values, (64, 64, 3)).copy()).save(folder / f"{name}.png")
-    config = replace(settings((str(folder),)), steps=60, autoencoder_steps=60, warmup=5, batch_size=2, sizes=(32,))
+    config = settings((str(folder),)).replace(steps=60, autoencoder_steps=60, warmup=5, batch_size=2, sizes=(32,))
     losses = [scalars["total"] for _, scalars in run(tmp_path, config)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
@@ -141,7 +140,7 @@ def test_checkpoint_of_another_version_is_not_taken_up(
 
 
 def test_images_are_ordered_by_content_and_counted_once(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    config = replace(settings(folders), sizes=(32,), image_side=48)
+    config = settings(folders).replace(sizes=(32,), image_side=48)
     images, digest = read_sources(config)
     assert all(max(image.shape) == 48 for image in images)
     other = tmp_path / "other"
@@ -149,7 +148,7 @@ def test_images_are_ordered_by_content_and_counted_once(tmp_path: Path, folders:
         for copy in ("x", "y"):
             (other / copy).mkdir(parents=True, exist_ok=True)
             (other / copy / f"z{path.name}").write_bytes(path.read_bytes())
-    again, same = read_sources(replace(config, sources=(str(other),)))
+    again, same = read_sources(config.replace(sources=(str(other),)))
     assert same == digest == images_digest(other.rglob("*.*g"))
     assert len(again) == 3
     assert all(torch.equal(*pair) for pair in zip(images, again, strict=True))
@@ -157,18 +156,18 @@ def test_images_are_ordered_by_content_and_counted_once(tmp_path: Path, folders:
 
 def test_held_out_images_are_not_trained_on(folders: tuple[str, ...]) -> None:
     images = [torch.full((3, 2, 2), index, dtype=torch.uint8) for index in range(10)]
-    train, held_out = split_images(images, replace(settings(folders), held_out=0.25))
+    train, held_out = split_images(images, settings(folders).replace(held_out=0.25))
     assert (len(train), len(held_out)) == (8, 2)
     assert sorted(int(image[0, 0, 0]) for image in train + held_out) == list(range(10))
 
 
 def test_step_size_rises_stays_and_falls_to_zero(folders: tuple[str, ...]) -> None:
-    config = replace(settings(folders), steps=100, warmup=10, decay=0.5)
+    config = settings(folders).replace(steps=100, warmup=10, decay=0.5)
     assert learning_rate_factor(0, config) == pytest.approx(0.1)
     assert [learning_rate_factor(step, config) for step in (9, 30, 50)] == [1.0, 1.0, 1.0]
     assert learning_rate_factor(75, config) == pytest.approx(0.5)
     assert learning_rate_factor(99, config) == pytest.approx(0.02)
-    longer = replace(config, steps=200)
+    longer = config.replace(steps=200)
     assert all(learning_rate_factor(step, config) == learning_rate_factor(step, longer) for step in range(50))
 
 
@@ -184,7 +183,7 @@ def test_crops_of_a_step_depend_on_seed_and_step_alone(folders: tuple[str, ...])
     first = sampler.draw(7)
     sampler.draw(8)
     assert torch.equal(sampler.draw(7), first)
-    assert not torch.equal(CropSampler(images, replace(config, seed=1)).draw(7), first)
+    assert not torch.equal(CropSampler(images, config.replace(seed=1)).draw(7), first)
     shapes = {tuple(sampler.draw(step).shape) for step in range(20)}
     assert shapes == {(1, 3, 32, 32), (1, 3, 64, 64)}
     assert all(-1 <= value <= 1 for value in (first.min(), first.max()))
@@ -192,7 +191,7 @@ def test_crops_of_a_step_depend_on_seed_and_step_alone(folders: tuple[str, ...])
 
 def test_crop_of_a_flat_image_is_flat_at_any_scale(folders: tuple[str, ...]) -> None:
     flat = torch.full((3, 300, 210), 128, dtype=torch.uint8)
-    sampler = CropSampler([flat], replace(settings(folders), colour_jitter=0.0))
+    sampler = CropSampler([flat], settings(folders).replace(colour_jitter=0.0))
     for step in range(10):
         torch.testing.assert_close(sampler.draw(step), torch.full_like(sampler.draw(step), 128 / 255 * 2 - 1))
 
@@ -208,12 +207,12 @@ def test_single_image_cannot_be_split(tmp_path: Path) -> None:
     folder = tmp_path / "one"
     folder.mkdir()
     Image.new("RGB", (64, 64)).save(folder / "0.png")
-    with pytest.raises(InputError, match=r"pretrain\.sources: got .*, expected at least two images"):
+    with pytest.raises(InputError, match=r"pretraining\.sources: got .*, expected at least two images"):
         run(tmp_path, settings((str(folder),)))
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"pretrain\.sources: .*nowhere is not a folder"):
+    with pytest.raises(InputError, match=r"pretraining\.sources: .*nowhere is not a folder"):
         run(tmp_path, settings((str(tmp_path / "nowhere"),)))
 
 
@@ -235,10 +234,10 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_config_names_field_value_and_expectation(field: str, value: object) -> None:
-    with pytest.raises(InputError, match=rf"pretrain\.{field}: got "):
+    with pytest.raises(InputError, match=rf"pretraining\.{field}: got "):
         PretrainConfig(**{"sources": ("x",), field.partition(".")[0]: value})  # type: ignore[arg-type]
 
 
 def test_publishing_needs_a_licence() -> None:
-    with pytest.raises(InputError, match=r"pretrain\.licence: got '', expected an SPDX expression"):
+    with pytest.raises(InputError, match=r"pretraining\.licence: got '', expected an SPDX expression"):
         PretrainConfig(sources=("x",), publish="s3://weights/bases")

@@ -57,7 +57,7 @@ def test_folders_and_data_sets_are_read_together(tmp_path: Path) -> None:
 def test_class_folder_is_refused(tmp_path: Path, layout: str, part: str, above: bool) -> None:
     root = TREES[layout](tmp_path / "lines" / "part")
     given, named = (root.parent, f"part/{part}") if above else (root, part)
-    expected = rf"pretrain\.sources: got '{given}', expected good images alone, .* but {named} is part .*--lines DIR"
+    expected = rf"pretraining\.sources: got '{given}', expected good images alone, .* but {named} is part .*--lines DIR"
     with pytest.raises(InputError, match=expected):
         read_sources(config(str(given)))
 
@@ -72,7 +72,7 @@ def test_class_folder_without_masks_is_refused_by_its_test_images(tmp_path: Path
 @pytest.mark.s3
 def test_class_folder_in_an_object_store_is_refused(tmp_path: Path, prefix: str) -> None:
     storage.publish_directory(write_mvtec(tmp_path / "part"), f"{prefix}/part")
-    with pytest.raises(InputError, match=rf"pretrain\.sources: got '{prefix}', .* part/ground_truth/ is part"):
+    with pytest.raises(InputError, match=rf"pretraining\.sources: got '{prefix}', .* part/ground_truth/ is part"):
         read_sources(config(prefix))
 
 
@@ -85,7 +85,7 @@ def test_good_folders_of_several_classes_are_taken(tmp_path: Path) -> None:
 def test_data_set_without_good_images_is_named(tmp_path: Path) -> None:
     (tmp_path / "train" / "good").mkdir(parents=True)
     (tmp_path / "train" / "good" / "notes.txt").write_text("none yet")
-    with pytest.raises(InputError, match=r"pretrain\.datasets: got '.*/train/good', expected a folder with images"):
+    with pytest.raises(InputError, match=r"pretraining\.datasets: got '.*/train/good', expected a folder with images"):
         read_sources(config(uri=str(tmp_path)))
 
 

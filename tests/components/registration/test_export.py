@@ -10,7 +10,7 @@ import pytest
 
 from components.artifacts import ONNX_MODEL, OPENVINO_MODEL, ImageSet
 from components.detection.train import train_detector
-from components.detectors.table import Config as DetectorConfig
+from components.detectors.config import Config as DetectorConfig
 from components.detectors.table import Detector
 from components.errors import InputError
 from components.registration.config import Config
@@ -95,7 +95,7 @@ def test_changed_decision_fails_within_the_tolerance(trained: Path, detector: Pa
 def test_missing_package_is_named(trained: Path, detector: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr("components.registration.export.find_spec", lambda name: None if name == "onnxruntime" else 1)
-    with pytest.raises(InputError, match=r"gate\.export: got 'onnx', expected the extra 'export'.*'onnxruntime'"):
+    with pytest.raises(InputError, match=r"registration\.export: got 'onnx', expected the extra 'export'.*onnxruntime"):
         export_detector(detector, trained / "reference", Config(export="onnx"))
 
 
@@ -107,5 +107,5 @@ def test_onnxs_exporter_needs_no_further_package(detector: Path, monkeypatch: py
 
 @pytest.mark.parametrize(("field", "value"), [("export", "tflite"), ("parity_tolerance", -0.1), ("parity_changes", -1)])
 def test_settings_are_checked(field: str, value: Any) -> None:
-    with pytest.raises(InputError, match=rf"gate\.{field}: got "):
+    with pytest.raises(InputError, match=rf"registration\.{field}: got "):
         Config(**{field: value})

@@ -25,7 +25,7 @@ from components.artifacts import PREDICTIONS, ImageSet, encode_png, read_table
 from components.dataset.config import Config as IngestionConfig
 from components.dataset.ingest import ingest_dataset
 from components.detection.train import train_detector
-from components.detectors.table import Config as DetectorConfig
+from components.detectors.config import Config as DetectorConfig
 from components.detectors.table import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components.errors import InputError
-from components.registry.gate import FIRST, PROMOTED, REFUSED, UNREGISTERED, Decision, Limits, Measurement, decide
+from components.registry.gate import FIRST, PROMOTED, REFUSED, UNREGISTERED, Decision, GateLimits, Measurement, decide
 
 
 def measurement(auroc: float = 0.9, **changed: Any) -> Measurement:
@@ -16,7 +16,7 @@ def measurement(auroc: float = 0.9, **changed: Any) -> Measurement:
 
 
 def against(champion: Measurement | None, challenger: Measurement, **limits: Any) -> Decision:
-    return decide(Limits(**limits), "bolts", ("2", challenger), None if champion is None else ("1", champion))
+    return decide(GateLimits(**limits), "bolts", ("2", challenger), None if champion is None else ("1", champion))
 
 
 def failed(decision: Decision) -> list[str]:
@@ -99,10 +99,10 @@ def test_first_version_needs_no_gain() -> None:
 
 
 def test_without_mlflow_nothing_is_promoted() -> None:
-    decision = decide(Limits(), "bolts", ("", measurement()), None)
+    decision = decide(GateLimits(), "bolts", ("", measurement()), None)
     assert decision.gate == UNREGISTERED
     assert "no champion is known: MLflow is off or does not answer" in decision.to_markdown()
-    assert decide(Limits(min_metric=0.99), "bolts", ("", measurement()), None).gate == REFUSED
+    assert decide(GateLimits(min_metric=0.99), "bolts", ("", measurement()), None).gate == REFUSED
 
 
 def test_figures_of_different_test_splits_are_never_compared() -> None:
@@ -143,5 +143,5 @@ def test_measurement_survives_its_tag() -> None:
     ],
 )
 def test_limits_name_field_and_value(field: str, value: Any) -> None:
-    with pytest.raises(InputError, match=rf"gate\.{field}: got {value!r}, expected"):
-        Limits(**{field: value})
+    with pytest.raises(InputError, match=rf"registration\.{field}: got {value!r}, expected"):
+        GateLimits(**{field: value})

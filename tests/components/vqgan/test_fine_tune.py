@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +17,8 @@ from components.artifacts import (
 )
 from components.errors import InputError
 from components.generator.checkpoint import CHECKPOINTS
-from components.generator.config import Config
 from components.generator.model import build_generator, decode, encode, quantise, save_generator, to_image_range
+from components.vqgan.config import Config
 from components.vqgan.fine_tune import fine_tune, load_groups
 from components.vqgan.loop import FineTuning, Groups
 from tests.components.image_sets import write_added, write_reference
@@ -127,7 +126,7 @@ def test_every_part_of_the_generator_is_updated(tmp_path: Path) -> None:
 
 
 def test_loop_learns_the_given_image(tmp_path: Path) -> None:
-    config = replace(CONFIG, iterations=1, steps=20, adversarial_start=1.0, learning_rate=2e-3)
+    config = CONFIG.replace(iterations=1, steps=20, adversarial_start=1.0, learning_rate=2e-3)
     told = Sets(tmp_path).run(tmp_path, config)
     first, last = told[0][2], told[-1][2]
     assert last["mse"] < first["mse"] / 2
@@ -145,7 +144,7 @@ def test_generated_images_are_spread_over_the_given_images(tmp_path: Path) -> No
 def test_several_shots_are_each_sampled_around_their_own_mean(tmp_path: Path) -> None:
     sets = Sets(tmp_path, given=2)
     groups = load_groups(sets.reference, sets.augmented)
-    loop = FineTuning(groups, replace(CONFIG, variance="none"))
+    loop = FineTuning(groups, CONFIG.replace(variance="none"))
     samples = loop.generate(5)
     for (_, images), own in zip(groups, (samples[:3], samples[3:]), strict=True):
         mean = quantise(loop.model, encode(loop.model, images))[0].mean(dim=0, keepdim=True)
@@ -170,7 +169,7 @@ def test_codes_of_every_shot_survive_start_and_restart(tmp_path: Path) -> None:
             model.quantize.embedding.weight[code] = encode(model, given).mean(dim=(0, 2, 3))
     save_generator(model, tmp_path, CONFIG, 0)
     weights = f"{tmp_path / WEIGHTS}#sha256={file_sha256(tmp_path / WEIGHTS)}"
-    loop = FineTuning(groups, replace(CONFIG, weights=weights, steps=1, learning_rate=1e-9))
+    loop = FineTuning(groups, CONFIG.replace(weights=weights, steps=1, learning_rate=1e-9))
     expected = model.quantize.embedding.weight[:2].detach()
     torch.testing.assert_close(loop.model.quantize.embedding.weight[:2], expected)
     for _ in range(2):
@@ -181,7 +180,7 @@ def test_codes_of_every_shot_survive_start_and_restart(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_more_shots_than_samples_take_turns(tmp_path: Path) -> None:
-    loop = FineTuning(two_far_shots(), replace(CONFIG, variance="none", steps=1, adversarial_start=1.0))
+    loop = FineTuning(two_far_shots(), CONFIG.replace(variance="none", steps=1, adversarial_start=1.0))
     first = loop.generate(1)
     loop.step_index = 1
     second = loop.generate(1)
@@ -193,7 +192,7 @@ def test_more_shots_than_samples_take_turns(tmp_path: Path) -> None:
 def test_diverged_loop_says_so_and_leaves_no_artifact(tmp_path: Path) -> None:
     sets = Sets(tmp_path)
     with pytest.raises(RuntimeError, match=r"the loop diverged: .+ after \d+ steps not finite; try a generator"):
-        sets.run(tmp_path, replace(CONFIG, learning_rate=0.999, vq_weight=100.0, iterations=200, variance="unit"))
+        sets.run(tmp_path, CONFIG.replace(learning_rate=0.999, vq_weight=100.0, iterations=200, variance="unit"))
     assert {path.name for path in tmp_path.iterdir()} == {"reference", "augmented"}
 
 
@@ -205,10 +204,10 @@ def test_base_codes_that_the_images_do_not_use_start_on_their_latents(tmp_path: 
     with torch.no_grad():
         model.quantize.embedding.weight[1:] += 100
     save_generator(model, tmp_path, CONFIG, 0)
-    base = replace(CONFIG, weights=f"{tmp_path / WEIGHTS}#sha256={file_sha256(tmp_path / WEIGHTS)}")
+    base = CONFIG.replace(weights=f"{tmp_path / WEIGHTS}#sha256={file_sha256(tmp_path / WEIGHTS)}")
     before = model.quantize.embedding.weight
     moved, kept = (
-        FineTuning(groups, replace(base, restart_codes=restart)).model.quantize.embedding.weight
+        FineTuning(groups, base.replace(restart_codes=restart)).model.quantize.embedding.weight
         for restart in (True, False)
     )
     assert torch.equal(moved[0], before[0])
@@ -235,7 +234,7 @@ def killed_in_second_iteration(step: int, total: int, scalars: Mapping[str, floa
 def test_killed_loop_goes_on_to_the_same_digits(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
-    sets, config = finished.sets, replace(CONFIG, **settings)
+    sets, config = finished.sets, CONFIG.replace(**settings)
     whole = Finished(tmp_path / "whole", sets, sets.run(tmp_path / "whole", config)) if settings else finished
     monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
     arguments = (sets.reference, sets.augmented, tmp_path / "candidates", tmp_path / "generator", config)
@@ -262,7 +261,7 @@ def test_other_settings_do_not_take_up_a_checkpoint(tmp_path: Path, monkeypatch:
     arguments = (sets.reference, sets.augmented, tmp_path / "candidates", tmp_path / "generator")
     with pytest.raises(Killed):
         fine_tune(*arguments, CONFIG, killed_in_second_iteration)
-    told = sets.run(tmp_path, replace(CONFIG, seed=1))
+    told = sets.run(tmp_path, CONFIG.replace(seed=1))
     assert [step for step, *_ in told] == [1, 2, 3, 4, 5, 6]
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
 
@@ -274,7 +273,7 @@ def test_accumulated_step_is_the_step_of_the_joint_batch(tmp_path: Path) -> None
     for accumulate in (1, 3):
         torch.manual_seed(0)
         groups = [(given, images[:1])] * 3
-        config = replace(CONFIG, accumulate=accumulate, batch_size=1, variance="none", adversarial_start=1.0)
+        config = CONFIG.replace(accumulate=accumulate, batch_size=1, variance="none", adversarial_start=1.0)
         loop = FineTuning(groups, config)
         loop.step()
         weights.append(loop.model.encoder.conv_in.weight.detach().clone())
@@ -284,7 +283,7 @@ def test_accumulated_step_is_the_step_of_the_joint_batch(tmp_path: Path) -> None
 def test_average_lags_behind_the_weights(tmp_path: Path) -> None:
     sets = Sets(tmp_path)
     torch.manual_seed(0)
-    loop = FineTuning(load_groups(sets.reference, sets.augmented), replace(CONFIG, ema=0.75))
+    loop = FineTuning(load_groups(sets.reference, sets.augmented), CONFIG.replace(ema=0.75))
     start = loop.model.decoder.conv_out.bias.detach().clone()
     loop.step()
     first = loop.model.decoder.conv_out.bias.detach().clone()
@@ -296,7 +295,7 @@ def test_average_lags_behind_the_weights(tmp_path: Path) -> None:
 
 def test_restarted_codes_are_the_averages_too(tmp_path: Path) -> None:
     sets = Sets(tmp_path)
-    loop = FineTuning(load_groups(sets.reference, sets.augmented), replace(CONFIG, ema=0.99))
+    loop = FineTuning(load_groups(sets.reference, sets.augmented), CONFIG.replace(ema=0.99))
     loop.step()
     loop.step()
     used = loop._used.clone()
@@ -309,7 +308,7 @@ def test_restarted_codes_are_the_averages_too(tmp_path: Path) -> None:
 
 def test_loop_stops_when_the_sets_get_no_more_similar(tmp_path: Path) -> None:
     sets = Sets(tmp_path)
-    config = replace(CONFIG, iterations=8, steps=1, patience=1, learning_rate=0.2)
+    config = CONFIG.replace(iterations=8, steps=1, patience=1, learning_rate=0.2)
     sets.run(tmp_path, config)
     trend = read_table(tmp_path / "candidates" / ITERATIONS)["similarity"].tolist()
     assert len(trend) < 8
@@ -344,5 +343,5 @@ def test_failure_leaves_no_artifact(tmp_path: Path) -> None:
     ],
 )
 def test_config_names_field_value_and_expectation(field: str, value: object) -> None:
-    with pytest.raises(InputError, match=rf"generator\.{field}: got {value!r}, expected"):
+    with pytest.raises(InputError, match=rf"vqgan\.{field}: got {value!r}, expected"):
         Config(**{field: value})  # type: ignore[arg-type]

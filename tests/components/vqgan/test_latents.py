@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from components.generator.config import Config
+from components.vqgan.config import Config
 from components.vqgan.latents import latent_variance, sample_latents
 
 SAMPLES = 4000

@@ -1,5 +1,4 @@
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,14 @@ from torch.nn import functional
 
 from components.artifacts import PROMPTS, STEPS, ImageSet, file_sha256, read_table, write_table
 from components.errors import InputError
-from components.generator.config import Config
 from components.generator.model import build_generator, save_generator
 from components.networks.embedding import ConseEmbedder
-from components.vqgan_clip.config import TextGuidedConfig
+from components.vqgan.config import Config as GeneratorConfig
+from components.vqgan_clip.config import Config
 from components.vqgan_clip.generate import Painter, generate_from_text, spherical_distance
 from tests.components.image_sets import SIZE, write_reference
 
-CONFIG = TextGuidedConfig(object="apple", codebook_size=32, steps=8, cutouts=2, batch_size=2, images=3)
+CONFIG = Config(object="apple", codebook_size=32, steps=8, cutouts=2, batch_size=2, images=3)
 COLOURS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0)}
 
 
@@ -55,7 +54,7 @@ def prompts(tmp_path: Path) -> Path:
 class Painting:
     """Some steps of a painter from its seed: cosine of the images before and after, and what the steps told."""
 
-    def __init__(self, text: str, config: TextGuidedConfig) -> None:
+    def __init__(self, text: str, config: Config) -> None:
         torch.manual_seed(config.seed)
         painter = Painter(text, ColourEmbedder(), config)
         latents = painter.initial_latents(torch.zeros(2, 3, SIZE, SIZE))
@@ -68,13 +67,13 @@ class Painting:
 
 @pytest.mark.parametrize("text", list(COLOURS))
 def test_steps_bring_the_images_nearer_to_the_text(text: str) -> None:
-    painting = Painting(text, replace(CONFIG, steps=15, learning_rate=0.5))
+    painting = Painting(text, CONFIG.replace(steps=15, learning_rate=0.5))
     assert painting.after > painting.before + 0.04
     assert 0 <= painting.images.min() <= painting.images.max() <= 1
 
 
 def test_seed_decides_the_images() -> None:
-    first, again, other = (Painting("red", replace(CONFIG, seed=seed, steps=3)) for seed in (0, 0, 1))
+    first, again, other = (Painting("red", CONFIG.replace(seed=seed, steps=3)) for seed in (0, 0, 1))
     assert first.told == again.told
     assert torch.equal(first.images, again.images)
     assert first.told != other.told
@@ -96,13 +95,13 @@ def test_noise_starts_from_codes_and_given_from_the_given_image() -> None:
     codebook = noise.model.quantize.embedding.weight
     vectors = noise.initial_latents(image).permute(0, 2, 3, 1).flatten(0, 2)
     assert all((codebook == vector).all(dim=1).any() for vector in vectors)
-    given = Painter("red", ColourEmbedder(), replace(CONFIG, init="given"))
+    given = Painter("red", ColourEmbedder(), CONFIG.replace(init="given"))
     torch.testing.assert_close(given.initial_latents(image), given.model.encode(image).latents)
 
 
 def test_latents_stay_within_the_range_of_the_codebook() -> None:
     torch.manual_seed(0)
-    painter = Painter("red", ColourEmbedder(), replace(CONFIG, learning_rate=10.0))
+    painter = Painter("red", ColourEmbedder(), CONFIG.replace(learning_rate=10.0))
     latents = painter.initial_latents(torch.zeros(1, 3, SIZE, SIZE))
     painter.step(latents, painter.optimizer(latents))
     low, high = torch.aminmax(painter.model.quantize.embedding.weight, dim=0)
@@ -119,7 +118,7 @@ def test_painted_images_are_a_set_for_the_detector(
     tmp_path: Path, reference: Path, prompts: Path, conse: ConseEmbedder
 ) -> None:
     told: list[tuple[int, int, Mapping[str, float]]] = []
-    config = replace(CONFIG, images=2, batch_size=1, steps=2, cutouts=1)
+    config = CONFIG.replace(images=2, batch_size=1, steps=2, cutouts=1)
     result = generate_from_text(
         reference, prompts, tmp_path / "selected", config, lambda *step: told.append(step), conse
     )
@@ -136,11 +135,11 @@ def test_painted_images_are_a_set_for_the_detector(
 
 def test_trained_generator_is_loaded_by_reference(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = build_generator(Config(weights="none", codebook_size=32))
-    save_generator(model, tmp_path, Config(weights="none", codebook_size=32), 0)
+    model = build_generator(GeneratorConfig(weights="none", codebook_size=32))
+    save_generator(model, tmp_path, GeneratorConfig(weights="none", codebook_size=32), 0)
     path = tmp_path / "model.safetensors"
     weights = f"{path}#sha256={file_sha256(path)}"
-    painter = Painter("red", ColourEmbedder(), replace(CONFIG, weights=weights))
+    painter = Painter("red", ColourEmbedder(), CONFIG.replace(weights=weights))
     assert torch.equal(painter.model.quantize.embedding.weight, model.quantize.embedding.weight)
 
 
@@ -154,18 +153,18 @@ def test_set_without_given_images_is_named(tmp_path: Path, prompts: Path) -> Non
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"prompt": "nicest"}, r"text_guided\.prompt: got 'nicest', expected one of best, worst, word, naive"),
-        ({"init": "zeros"}, r"text_guided\.init: got 'zeros', expected one of noise, given"),
-        ({"images": 0}, r"text_guided\.images: got 0"),
-        ({"steps": 0}, r"text_guided\.steps: got 0"),
-        ({"cutouts": 257}, r"text_guided\.cutouts: got 257"),
-        ({"learning_rate": 0.0}, r"text_guided\.learning_rate: got 0\.0"),
-        ({"cutout_size": 1.5}, r"text_guided\.cutout_size: got 1\.5"),
-        ({"architecture": "large"}, r"generator\.architecture: got 'large'"),
+        ({"prompt": "nicest"}, r"vqgan_clip\.prompt: got 'nicest', expected one of best, worst, word, naive"),
+        ({"init": "zeros"}, r"vqgan_clip\.init: got 'zeros', expected one of noise, given"),
+        ({"images": 0}, r"vqgan_clip\.images: got 0"),
+        ({"steps": 0}, r"vqgan_clip\.steps: got 0"),
+        ({"cutouts": 257}, r"vqgan_clip\.cutouts: got 257"),
+        ({"learning_rate": 0.0}, r"vqgan_clip\.learning_rate: got 0\.0"),
+        ({"cutout_size": 1.5}, r"vqgan_clip\.cutout_size: got 1\.5"),
+        ({"architecture": "large"}, r"vqgan_clip\.architecture: got 'large'"),
         ({"embedder": "clip"}, "embedder: got 'clip'"),
         ({"seed": -1}, "seed: got -1"),
     ],
 )
 def test_config_names_field_and_value(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        replace(CONFIG, **fields)
+        CONFIG.replace(**fields)

@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance
 
 from components.dataset.ingest import ingest_dataset
 from components.detection.train import train_detector
-from components.detectors.table import Config as DetectorConfig
+from components.detectors.config import Config as DetectorConfig
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
 from components.registration.config import Config

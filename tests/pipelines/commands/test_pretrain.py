@@ -8,9 +8,9 @@ import yaml
 
 from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
 from components.generator.checkpoint import CHECKPOINTS
-from components.generator.config import Config as GeneratorConfig
 from components.generator.model import build_generator
 from components.storage import s3 as storage
+from components.vqgan.config import Config as GeneratorConfig
 from components.weights import fetch as weights
 from components.weights.manifest import FILE, VARIABLE, load_manifest
 from pipelines.lines.line import load_line
@@ -152,10 +152,10 @@ def test_what_cannot_be_published_is_refused_before_the_training(vigil: Vigil, p
 
 def test_bad_input_is_refused_in_one_line(vigil: Vigil, tmp_path: Path) -> None:
     root = write_mvtec(tmp_path / "part")
-    assert_refused(vigil("pretrain"), "pretrain.sources: got (), expected at least one folder")
+    assert_refused(vigil("pretrain"), "pretraining.sources: got (), expected at least one folder")
     assert_refused(vigil("pretrain", root), "`vigil pretrain --lines DIR` takes")
-    assert_refused(vigil("pretrain", root, "--publish", "s3://b/p"), "pretrain.licence: got '', expected an SPDX")
-    assert_refused(vigil("pretrain", root, "--publish", str(root)), "pretrain.publish: got ")
+    assert_refused(vigil("pretrain", root, "--publish", "s3://b/p"), "pretraining.licence: got '', expected an SPDX")
+    assert_refused(vigil("pretrain", root, "--publish", str(root)), "pretraining.publish: got ")
     assert_refused(vigil("pretrain", "--lines", tmp_path / "absent"), "line: no file at ")
 
 
@@ -198,7 +198,7 @@ def test_package_that_a_cluster_could_not_run_is_refused(vigil: Vigil, tmp_path:
     expected = "expected s3://BUCKET/PREFIX, which the tasks of a cluster can read"
     assert_refused(vigil(*command, "--lines", lines, "--publish", "s3://weights/bases"), expected)
     assert_refused(vigil(*command, "/photos", "--publish", "s3://weights/bases"), expected)
-    assert_refused(vigil(*command, "s3://photos/walls"), "pretrain.publish: got '', expected s3://BUCKET/PREFIX")
+    assert_refused(vigil(*command, "s3://photos/walls"), "pretraining.publish: got '', expected s3://BUCKET/PREFIX")
     base = vigil(*command, "s3://photos/walls", "--publish", "s3://weights/bases", "--name", "base")
     assert_refused(base, "name: got 'base', expected another one than base, none and the names of")
     assert not (tmp_path / "package.yaml").exists()

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from components.errors import InputError
-from components.generator.config import Config as GeneratorConfig
 from components.generator.model import build_generator
 from components.networks.embedding import CONSE, CONSE_WEIGHTS, load_embedder
 from components.networks.perceptual import PerceptualDistance
 from components.storage import s3 as storage
+from components.vqgan.config import Config as GeneratorConfig
 from components.weights import fetch as weights
 from pipelines.lines.line import PROFILES, load_line
 from pipelines.lines.weights import ALL, line_weights, profile_weights

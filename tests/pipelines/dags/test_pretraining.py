@@ -1,6 +1,5 @@
 """Tests of the pretraining pipeline's package, and of a run by KFP's local runner."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def package(tmp_path: Path) -> dict[str, Any]:
 
 def test_package_has_the_parameters_of_the_config(package: dict[str, Any]) -> None:
     parameters = package["root"]["inputDefinitions"]["parameters"]
-    assert set(parameters) == {"line", *(field.name for field in dataclasses.fields(PretrainConfig))}
+    assert set(parameters) == {"line", *PretrainConfig.model_fields}
     assert {name for name, found in parameters.items() if not found.get("isOptional")} == {"line"}
     assert package["pipelineInfo"]["name"] == PIPELINE_NAME
 

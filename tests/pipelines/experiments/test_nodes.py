@@ -7,7 +7,7 @@ import pytest
 
 from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import Config as IngestionConfig
-from components.generator.config import Config as GeneratorConfig
+from components.vqgan.config import Config as GeneratorConfig
 from pipelines.experiments.catalogue import cells
 from pipelines.experiments.nodes import Cell, Node, in_order
 from pipelines.experiments.request import Request
@@ -47,7 +47,7 @@ def test_key_depends_on_the_stage_and_its_detectors() -> None:
 
 def test_key_depends_on_the_weights_content(monkeypatch: pytest.MonkeyPatch) -> None:
     first = GeneratorConfig(weights="/w.safetensors#sha256=" + "0" * 64)
-    second = replace(first, weights="/w.safetensors#sha256=" + "1" * 64)
+    second = first.replace(weights="/w.safetensors#sha256=" + "1" * 64)
     keys = {Node(stage="generator", config=config).key for config in (UNTRAINED, first, second)}
     assert len(keys) == 3
 

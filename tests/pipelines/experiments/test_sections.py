@@ -59,7 +59,7 @@ def test_the_standard_profile_names_the_papers_networks(settings: list[str], exp
         ("quality.inceptoin=x", "quality.inceptoin: unknown key, .*did you mean inception"),
         ("quality.seed=1", "quality.seed: unknown key"),
         ("quality.fid=often", r"quality.fid: got 'often' \(str\), expected bool"),
-        ("text_guided.steps=0", "text_guided.steps: got 0, expected 1 to 100000"),
+        ("text_guided.steps=0", "vqgan_clip.steps: got 0, expected 1 to 100000"),
         ("text_guided.prompt=word", "text_guided.prompt: unknown key"),
         ("name.x=1", "--set: got 'name', expected a section"),
         ("quality.inception=[", "--set: got 'quality.inception=\\[', expected a value in YAML"),

@@ -13,14 +13,14 @@ from components import __version__
 from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import ALL_SHOTS
 from components.dataset.config import Config as IngestionConfig
-from components.detectors.table import TRAINING_SETS
-from components.detectors.table import Config as DetectionConfig
+from components.detectors.config import TRAINING_SETS
+from components.detectors.config import Config as DetectionConfig
 from components.errors import InputError
 from components.evaluation.config import Config as EvaluationConfig
-from components.generator.config import Config as GeneratorConfig
 from components.prompts.config import Config as PromptsConfig
 from components.registration.config import Config as RegistrationConfig
 from components.selection.config import Config as SelectionConfig
+from components.vqgan.config import Config as GeneratorConfig
 from components.weights.entry import WeightsEntry
 from components.weights.manifest import add_entry
 from pipelines.lines.line import Line, load_line, load_lines, parse_line
@@ -252,11 +252,11 @@ def test_wrong_type_names_key_value_and_type(
         ({"dataset": {"uri": "x", "shots": "many"}}, "dataset.shots", "'many'"),
         ({"dataset": {"uri": "x", "image_size": 100}}, "dataset.image_size", "100"),
         ({"augmentation": {"policy": "blur"}}, "augmentation.policy", "'blur'"),
-        ({"generator": {"learning_rate": float("nan")}}, "generator.learning_rate", "nan"),
-        ({"prompts": {"words": [1]}}, "prompts.words", "(1,)"),
+        ({"generator": {"learning_rate": float("nan")}}, "vqgan.learning_rate", "nan"),
+        ({"prompts": {"words": [1]}}, "prompts.words", "1 (int)"),
         ({"augmentation": {"policy": "rotations"}}, "augmentation.policy", "'rotations'"),
         ({"prompts": {"templates": []}}, "prompts.templates", "()"),
-        ({"gate": {"metric": "accuracy"}}, "gate.metric", "'accuracy'"),
+        ({"gate": {"metric": "accuracy"}}, "registration.metric", "'accuracy'"),
         ({"gate": {"metric": "image_auroc_kind_mean"}}, "gate.metric", "'image_auroc_kind_mean'"),
         ({"evaluation": {"spro_limit": 0.05}}, "evaluation.spro_limit", "0.05"),
         ({"detectors": ["fastflow"]}, "detectors", "'fastflow'"),

@@ -1,0 +1,161 @@
+"""Base of the stages' configs: fields with bounds, checked by pydantic, and one line that names every wrong field."""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from components.errors import InputError, unknown_key
+
+MAX_SEED = 2**32 - 1
+"""Largest seed that NumPy takes."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a field takes, in words, for messages; `{}` stands for the range of its bounds."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Constrains a text to some values."""
+
+    values: Collection[str]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Schema of pydantic."""
+        return core_schema.literal_schema(list(self.values))
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+"""A seed that every library takes."""
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+"""Between 0 and 1, neither of them."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""From 0 to 1."""
+Weight = Annotated[float, Field(ge=0, le=100)]
+"""Weight of a term of a loss."""
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
+"""Texts; a list in YAML and KFP."""
+Integer = Annotated[int, BeforeValidator(_whole)]
+"""An item of a list; KFP passes whole numbers in lists as floats."""
+
+SHARED = ("object", "seed", "embedder", "embedder_weights")
+"""Fields that have one value in all stages, and stand at the top of a line's YAML."""
+
+
+class Settings(BaseModel):
+    """Settings that are checked when they are made, and never change.
+
+    The docstring below a field is its description, in the JSON schema of a line and in the signature of a component.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+    section: ClassVar[str] = ""
+    """Section of a line's YAML, for messages."""
+
+    def __init__(self, **values: Any) -> None:
+        """Check every field.
+
+        Raises:
+            InputError: fields have wrong values; one line names all of them.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            messages = [self._message(dict(found)) for found in error.errors(include_url=False)]
+            raise InputError("; ".join(dict.fromkeys(messages))) from None
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
+        """Settings from the arguments of a component, which may have further ones."""
+        return cls(**{name: arguments[name] for name in cls.model_fields})
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values of some fields, checked again."""
+        return type(self)(**{**dict(self), **changes})
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """References to the pretrained weights that the stage loads with these settings."""
+        return ()
+
+    @classmethod
+    def key(cls, name: str) -> str:
+        """A field as a line's YAML has it: `section.name`, or the name alone at the top."""
+        return f"{cls.section}.{name}" if cls.section and name not in SHARED else name
+
+    @classmethod
+    def _message(cls, found: Mapping[str, Any]) -> str:
+        cause = found.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            return str(cause)
+        name, kind, value = str(found["loc"][0]), found["type"], found["input"]
+        if kind == "extra_forbidden":
+            return unknown_key(cls.key(""), name, list(cls.model_fields))
+        if kind == "missing":
+            return f"{cls.key(name)}: got None, expected a value; the key is missing"
+        if kind.endswith("_type"):
+            wanted = kind.removesuffix("_type")
+            wanted = {"string": "str", "tuple": "list", "mapping": "dict"}.get(wanted, wanted)
+            return f"{cls.key(name)}: got {value!r} ({type(value).__name__}), expected {wanted}"
+        return f"{cls.key(name)}: got {value!r}, expected {expected(cls.model_fields[name])}"
+
+
+def expected(field: FieldInfo) -> str:
+    """What values a field takes, such as `1 to 1000` or `one of mean, own`."""
+    texts, multiple = ["{}"], ""
+    bounds: dict[type, Any] = {}
+    for item in field.metadata:
+        match item:
+            case OneOf(values):
+                return f"one of {', '.join(values)}"
+            case Expected(text):
+                texts.append(text)
+            case MultipleOf(step):
+                multiple = f", a multiple of {step}"
+            case Ge(bound) | Gt(bound) | Le(bound) | Lt(bound):
+                bounds[type(item)] = bound
+    return texts[-1].replace("{}", _range(bounds)) + multiple
+
+
+def _range(bounds: Mapping[type, Any]) -> str:
+    least, above, most, below = (bounds.get(kind) for kind in (Ge, Gt, Le, Lt))
+    if least is not None and most is not None:
+        return f"{least} to {most}"
+    if above is not None and below is not None:
+        return f"between {above} and {below}"
+    lower = f"{least} or more" if least is not None else f"above {above}" if above is not None else ""
+    upper = f"at most {most}" if most is not None else f"less than {below}" if below is not None else ""
+    return ", ".join(filter(None, (lower, upper)))
+
+
+def documented_by(config: type[Settings]) -> Callable[[Function], Function]:
+    """Decorator of a component's function: appends the descriptions of a config's fields to `Args:` of its docstring.
+
+    KFP makes the descriptions of a component's inputs from that docstring, and drops decorators where it embeds the
+    function's source.
+    """
+
+    def document(function: Function) -> Function:
+        fields = [name for name in inspect.signature(function).parameters if name in config.model_fields]
+        described = [f"    {name}: {' '.join(str(config.model_fields[name].description).split())}" for name in fields]
+        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), *described])
+        return function
+
+    return document
