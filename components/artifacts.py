@@ -76,15 +76,25 @@ def new_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial.rename(target)
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write JSON with sorted keys under its final name only when it is complete."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path in the same folder for a file that becomes `path` when the block ends without an exception.
+
+    An earlier `path` is replaced in one step; after an exception or an interruption it is as before.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        yield partial
         partial.replace(path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON with sorted keys, complete or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.artifacts import replacing
 from components.errors import InputError
 from components.storage import s3 as storage
 
@@ -111,13 +112,8 @@ class Checkpoint:
             return
         target = Path(self._uri) / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        try:
+        with replacing(target) as partial:
             shutil.copyfile(path, partial)
-            partial.replace(target)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
 
 
 def optimizer_tensors(optimizer: "Optimizer", prefix: str) -> "dict[str, Tensor]":

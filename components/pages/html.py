@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.artifacts import replacing
+
 if TYPE_CHECKING:
     from jinja2 import Template
     from plotly.graph_objects import Figure
@@ -51,9 +53,8 @@ def plotly_script() -> str:
 
 def write_html(path: Path, html: str) -> None:
     """Write a page, complete or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(html, encoding="utf-8")
 
 
 def empty_figure(x_title: str, y_title: str, **layout: Any) -> "Figure":

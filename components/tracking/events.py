@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.artifacts import replacing
+
 RUN_ID = "VIGIL_RUN_ID"
 SPOOL = "VIGIL_TRACKING_SPOOL"
 TRACKING_URI = "MLFLOW_TRACKING_URI"
@@ -82,13 +84,8 @@ def read_events(path: Path) -> list[tuple[Task, Event]]:
 
 def write_events(path: Path, events: Sequence[tuple[Task, Event]]) -> None:
     """Write a file that `read_events` reads, complete or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with replacing(path) as partial:
         partial.write_text("".join(event_line(task, event) for task, event in events), encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def event_line(task: Task, event: Event) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from components.artifacts import replacing
 from components.errors import InputError, check, check_keys
 from components.storage import hub
 from components.storage import s3 as storage
@@ -94,7 +95,8 @@ def add_entry(uri: str, entry: WeightsEntry) -> None:
     content = {name: _fields(found) for name, found in entries.items()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     if not storage.is_s3(uri):
-        _replace(Path(uri), text)
+        with replacing(Path(uri)) as partial:
+            partial.write_text(text, encoding="utf-8")
         return
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / FILE
@@ -120,16 +122,6 @@ def _content(uri: str) -> bytes:
         path = Path(directory) / FILE
         storage.fetch_object(uri, path)
         return path.read_bytes()
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _entry(name: str, fields: Any) -> WeightsEntry:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.artifacts import read_json, write_json
+from components.artifacts import read_json, replacing, write_json
 from components.errors import InputError
 
 FINISHED = "FINISHED"
@@ -81,9 +81,8 @@ class Workdir:
 
     def publish(self, source: Path, target: Path) -> None:
         """Copy a result to its final name, complete or not at all."""
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.copyfile(source, partial)
-        partial.replace(target)
+        with replacing(target) as partial:
+            shutil.copyfile(source, partial)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from components.artifacts import (
     read_candidates,
     read_json,
     read_table,
+    replacing,
     require_directory,
     to_arrays,
     to_tensor,
@@ -247,6 +248,40 @@ def test_new_directory_does_not_take_over_what_a_killed_writer_left(tmp_path: Pa
 
     assert _entries(tmp_path) == ["artifact"]
     assert _entries(tmp_path / "artifact") == ["whole"]
+
+
+@pytest.mark.parametrize("interruption", [ValueError, OSError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("earlier", [None, "earlier"])
+def test_interrupted_replacement_keeps_the_earlier_file_and_nothing_else(
+    tmp_path: Path, interruption: type[BaseException], earlier: str | None
+) -> None:
+    target = tmp_path / "file.txt"
+    if earlier is not None:
+        target.write_text(earlier)
+
+    def write() -> None:
+        with replacing(target) as partial:
+            partial.write_text("new")
+            raise interruption
+
+    with pytest.raises(interruption):
+        write()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == ({"file.txt": earlier} if earlier else {})
+
+
+def test_replacement_happens_in_one_step_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("earlier")
+    with replacing(target) as partial:
+        partial.write_text("new")
+        assert partial.parent == target.parent
+        assert target.read_text() == "earlier"
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file.txt", "new")]
+
+
+def test_replacement_that_was_never_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "file.txt"):
+        pass
 
 
 def test_json_round_trip_with_sorted_keys(tmp_path: Path) -> None:
