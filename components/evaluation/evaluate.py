@@ -16,13 +16,13 @@ from components.artifacts import (
 )
 from components.detectors.table import Detector
 from components.evaluation.config import Config
-from components.metrics.records import trial_name
+from components.metrics.records import Record
 from components.metrics.scoring import Measured, TestSplit
 
 
 def evaluate_detectors(
     reference: str | Path, detectors: Sequence[str | Path], predictions: str | Path, config: Config
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Write scores, anomaly maps and metrics of every detector on the test split, and what the gate needs of it.
 
     Args:
@@ -49,13 +49,13 @@ def evaluate_detectors(
         "digest": split.digest,
         "aupro_limit": config.aupro_limit,
         "latency_images": config.latency_images,
-        "defect_auroc": {trial_name(found.record): found.defect_auroc for found in measured},
+        "defect_auroc": {found.record.trial: found.defect_auroc for found in measured},
     }
     with new_directory(predictions) as directory:
         write_table(directory / PREDICTIONS, [row for found in measured for row in _rows(found, split.ids)])
         write_table(directory / RECALL, [row for found in measured for row in _recall_rows(found)])
-        save_file({trial_name(found.record): found.maps.half() for found in measured}, directory / ANOMALY_MAPS)
-        write_json(directory / RECORDS, records)
+        save_file({found.record.trial: found.maps.half() for found in measured}, directory / ANOMALY_MAPS)
+        write_json(directory / RECORDS, [record.to_json() for record in records])
         write_json(directory / EVALUATION, evaluation)
     return records
 
@@ -74,4 +74,5 @@ def _recall_rows(measured: Measured) -> list[dict[str, Any]]:
 
 
 def _identity(measured: Measured) -> dict[str, Any]:
-    return {name: measured.record[name] for name in ("detector", "training_set", "seed")}
+    record = measured.record
+    return {"detector": record.detector, "training_set": record.training_set, "seed": record.seed}

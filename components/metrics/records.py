@@ -1,8 +1,11 @@
-"""Compares the detectors of a run: the gain of the generated set, and which detector is best."""
+"""What evaluation measures of each detector, and the comparison of a run's detectors by it."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
 
+from components.artifacts import read_json
 from components.errors import InputError
 
 GENERATED = "generated"
@@ -28,14 +31,108 @@ EXTRA_HEADS = {
 }
 """What the `KIND_METRICS` and `SPRO_METRICS` are called in a table's head."""
 
-Record = dict[str, Any]
-"""`{detector, training_set, seed, image_auroc, pixel_auroc, aupro, image_ap, image_f1_max, threshold, false_alarm_rate,
-recall, latency_ms, images_per_second}`, the `KIND_METRICS` and the `SPRO_METRICS`; None where one does not apply."""
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Metrics of one detector on the test split; None where one was not measured or does not apply."""
+
+    detector: str
+    """Name of the detector, such as `patchcore`."""
+    training_set: str
+    """Images it was trained on beside the given ones: `none`, `rotations`, `augmented` or `generated`."""
+    seed: int | None
+    """Seed of the training; None where an earlier run did not log it."""
+    image_auroc: float | None = None
+    """Area under the ROC curve over the images' scores, 0 to 1."""
+    pixel_auroc: float | None = None
+    """Area under the ROC curve over the anomaly maps' values, 0 to 1; None without masks."""
+    aupro: float | None = None
+    """Area under the per-region overlap, scaled to 0 to 1; None without masks."""
+    image_ap: float | None = None
+    """Average precision of the images' scores, 0 to 1."""
+    image_f1_max: float | None = None
+    """Best F1 over all thresholds, 0 to 1."""
+    image_auroc_logical: float | None = None
+    """Image AUROC of all good images against those with logical anomalies (MVTec LOCO AD)."""
+    image_auroc_structural: float | None = None
+    """Image AUROC of all good images against those with structural anomalies (MVTec LOCO AD)."""
+    image_auroc_kind_mean: float | None = None
+    """Mean of the two image AUROCs by kind."""
+    spro_logical: float | None = None
+    """Area under the saturated per-region overlap (sPRO) of logical anomalies, 0 to 1."""
+    spro_structural: float | None = None
+    """Area under the sPRO of structural anomalies, 0 to 1."""
+    spro_kind_mean: float | None = None
+    """Mean of the two areas under the sPRO."""
+    threshold: float | None = None
+    """Raw score above which the detector calls an image anomalous."""
+    false_alarm_rate: float | None = None
+    """Share of the good images over the threshold."""
+    recall: float | None = None
+    """Share of the bad images over the threshold."""
+    latency_ms: float | None = None
+    """Median milliseconds to score one image on one core."""
+    images_per_second: float | None = None
+    """Throughput in batches on one core."""
+
+    @property
+    def trial(self) -> str:
+        """`DETECTOR/TRAINING_SET`."""
+        return f"{self.detector}/{self.training_set}"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics that were measured, by name."""
+        return {name: value for name, value in asdict(self).items() if name not in _IDENTITY and value is not None}
+
+    def metric(self, name: str) -> float | None:
+        """A metric by its name.
+
+        Raises:
+            KeyError: there is no metric of this name.
+        """
+        if name in _IDENTITY:
+            raise KeyError(name)
+        value: float | None = asdict(self)[name]
+        return value
+
+    def with_metrics(self, values: Mapping[str, float | None]) -> Self:
+        """The record with other values of some metrics."""
+        return self.from_json({**self.to_json(), **values})
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The record of a JSON object; metrics that it lacks are None.
+
+        Raises:
+            InputError: the object lacks the detector, its training set or its seed, or has a key that is no field.
+        """
+        unknown = sorted(content.keys() - {field.name for field in fields(cls)})
+        missing = [name for name in _IDENTITY if name not in content]
+        if unknown or missing:
+            raise InputError(f"record: got unknown keys {unknown}, missing keys {missing}; expected those of a record")
+        return cls(**content)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object with every field."""
+        return asdict(self)
+
+
+_IDENTITY = ("detector", "training_set", "seed")
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a JSON file.
+
+    Raises:
+        InputError: an object of it is no record.
+    """
+    return [Record.from_json(content) for content in read_json(path)]
 
 
 def extra_metrics(records: Sequence[Record]) -> list[str]:
     """Those of the `KIND_METRICS` and `SPRO_METRICS` that any record holds, for the columns of a table."""
-    return [name for name in EXTRA_HEADS if any(record.get(name) is not None for record in records)]
+    return [name for name in EXTRA_HEADS if any(record.metric(name) is not None for record in records)]
 
 
 def gain(records: Sequence[Record], detector: str, metric: str) -> float | None:
@@ -43,17 +140,16 @@ def gain(records: Sequence[Record], detector: str, metric: str) -> float | None:
 
     None where the detector was not trained on both, or the metric could not be computed.
     """
-    own = [record for record in records if record["detector"] == detector and record[metric] is not None]
-    generated = [record[metric] for record in own if record["training_set"] == GENERATED]
-    others = [record[metric] for record in own if record["training_set"] != GENERATED]
-    if not generated or not others:
-        return None
-    return float(generated[0] - max(others))
+    own = [(record, value) for record in records if (value := record.metric(metric)) is not None]
+    own = [(record, value) for record, value in own if record.detector == detector]
+    generated = [value for record, value in own if record.training_set == GENERATED]
+    others = [value for record, value in own if record.training_set != GENERATED]
+    return generated[0] - max(others) if generated and others else None
 
 
 def gains_by_detector(records: Sequence[Record]) -> dict[str, float]:
-    """Gain of the generated set in image AUROC by detector, where it can be told."""
-    detectors = dict.fromkeys(record["detector"] for record in records)
+    """Gain of the generated set in image AUROC by detector, where it was measured."""
+    detectors = dict.fromkeys(record.detector for record in records)
     gains = {name: gain(records, name, "image_auroc") for name in detectors}
     return {name: value for name, value in gains.items() if value is not None}
 
@@ -66,10 +162,9 @@ def gain_metrics(records: Sequence[Record]) -> dict[str, float]:
 def flat_metrics(records: Sequence[Record]) -> dict[str, float]:
     """Metrics of all records under stable names such as `patchcore.generated.image_auroc`, without the missing ones."""
     return {
-        f"{trial_name(record).replace('/', '.')}.{name}": float(value)
+        f"{record.detector}.{record.training_set}.{name}": value
         for record in records
-        for name, value in record.items()
-        if name not in ("detector", "training_set", "seed") and value is not None
+        for name, value in record.metrics.items()
     }
 
 
@@ -79,24 +174,13 @@ def best_record(records: Sequence[Record], metric: str, min_gain: float) -> Reco
     Raises:
         InputError: the metric is None in every record.
     """
-    measured = [record for record in records if record[metric] is not None]
+    measured = [(record, value) for record in records if (value := record.metric(metric)) is not None]
     if not measured:
-        raise InputError(
-            f"registration.metric: got {metric!r}, which {_needs(metric)}; expected a metric that was computed"
-        )
-    ranked = sorted(measured, key=lambda record: (-record[metric], record["training_set"] == GENERATED))
-    if ranked[0]["training_set"] != GENERATED:
-        return ranked[0]
-    others = [record for record in ranked if record["training_set"] != GENERATED]
-    if others and ranked[0][metric] - others[0][metric] < min_gain:
-        return others[0]
-    return ranked[0]
-
-
-def _needs(metric: str) -> str:
-    return "needs logical and structural anomalies" if metric in KIND_METRICS else "needs masks"
-
-
-def trial_name(record: Record) -> str:
-    """`DETECTOR/TRAINING_SET` of a record."""
-    return f"{record['detector']}/{record['training_set']}"
+        needs = "logical and structural anomalies" if metric in KIND_METRICS else "masks"
+        raise InputError(f"registration.metric: got {metric!r}, which needs {needs}; expected a measured metric")
+    ranked = sorted(measured, key=lambda pair: (-pair[1], pair[0].training_set == GENERATED))
+    best, highest = ranked[0]
+    others = [(record, value) for record, value in ranked if record.training_set != GENERATED]
+    if best.training_set == GENERATED and others and highest - others[0][1] < min_gain:
+        return others[0][0]
+    return best

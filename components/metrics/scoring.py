@@ -17,7 +17,7 @@ from components import __version__
 from components.artifacts import CONFIG, ImageSet, read_json
 from components.detectors.serving import TORCH, export_runner, runtime_of
 from components.detectors.table import Detector
-from components.metrics.records import KINDS
+from components.metrics.records import KINDS, Record
 from components.metrics.spro import area_under_spro
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 class Measured:
     """What a detector does on a test split of n images."""
 
-    record: dict[str, Any]
-    """The record of `components.comparison`."""
+    record: Record
     defect_auroc: dict[str, float]
     """Per defect type, image AUROC of all good test images against the bad ones of that type alone."""
     defect_recall: dict[str, tuple[int, float]]
@@ -99,15 +98,21 @@ class TestSplit:
         images = _resized(self._tensor, detector.image_size)
         scores, maps = detector.predict(images)
         maps = _resized(maps.unsqueeze(1), self._tensor.shape[-1]).squeeze(1)
-        record = {"detector": config.detector, "training_set": config.training_set, "seed": config.seed}
-        record |= {**image_metrics(scores.numpy(), self._labels), **self._pixel_metrics(maps)}
         by_defect = defect_auroc(scores.numpy(), self._labels, self._defects)
-        record |= {**by_kind("image_auroc", by_defect), **by_kind("spro", self._spro(maps))}
         threshold = detector.threshold.value
-        record |= {"threshold": threshold, **threshold_metrics(scores.numpy(), self._labels, threshold)}
-        record |= speed(detector.predict, images[: self._latency_images])
         return Measured(
-            record=record,
+            record=Record(
+                detector=config.detector,
+                training_set=config.training_set,
+                seed=config.seed,
+                threshold=threshold,
+                **image_metrics(scores.numpy(), self._labels),
+                **self._pixel_metrics(maps),
+                **by_kind("image_auroc", by_defect),
+                **by_kind("spro", self._spro(maps)),
+                **threshold_metrics(scores.numpy(), self._labels, threshold),
+                **speed(detector.predict, images[: self._latency_images]),
+            ),
             defect_auroc=by_defect,
             defect_recall=defect_recall(scores.numpy(), self._labels, self._defects, threshold),
             scores=scores,

@@ -21,7 +21,7 @@ from components.artifacts import (
 )
 from components.change.good_images import good_images
 from components.detectors.table import Detector
-from components.metrics.records import Record, best_record, trial_name
+from components.metrics.records import Record, best_record, read_records
 from components.metrics.scoring import TestSplit
 from components.registration.config import Config
 from components.registration.export import export_detector
@@ -56,18 +56,18 @@ def register_best(
         Which detector it is, its metric, the registered version (empty where MLflow is off or silent), the parity and
         the speed of its export, if there is one, and the decision.
     """
-    record = best_record(read_json(Path(predictions) / RECORDS), config.metric, config.min_gain)
+    record = best_record(read_records(Path(predictions) / RECORDS), config.metric, config.min_gain)
     evaluation = read_json(Path(predictions) / EVALUATION)
     with tempfile.TemporaryDirectory() as folder:
         prepared, export = _prepare(find_detector(detectors, record), Path(folder), reference, config)
         split = {name: evaluation[name] for name in ("aupro_limit", "latency_images")}
         good_images(ImageSet(reference), Detector(prepared)).write(prepared)
         served = TestSplit(reference, **split).export_speed(prepared) if export else {}
-        by_defect = evaluation["defect_auroc"][trial_name(record)]
+        by_defect = evaluation["defect_auroc"][record.trial]
         nomination = Nomination(
             line=line,
             run_id=tracker.task.run_id,
-            measurement=measurement_of(prepared, {**record, **served}, by_defect, evaluation["digest"]),
+            measurement=measurement_of(prepared, record.with_metrics(served), by_defect, evaluation["digest"]),
             limits=GateLimits.from_arguments(dict(config)),
             **split,
         )
@@ -78,7 +78,7 @@ def register_best(
             write_json(directory / DECISION, decision.to_content())
             (directory / DECISION_PAGE).write_text(decision.to_markdown(), encoding="utf-8")
     export |= {f"export.{name}": value for name, value in served.items()}
-    result = {"best": trial_name(record), config.metric: record[config.metric], "model_version": number, **export}
+    result = {"best": record.trial, config.metric: record.metric(config.metric), "model_version": number, **export}
     return {**result, "gate": decision.gate, "gate_reasons": decision.reasons}
 
 
@@ -96,6 +96,6 @@ def find_detector(detectors: Sequence[str | Path], record: Record) -> Path:
     """Path of the detector that a record measures."""
     for path in map(Path, detectors):
         config = read_json(path / CONFIG)["config"]
-        if (config["detector"], config["training_set"]) == (record["detector"], record["training_set"]):
+        if (config["detector"], config["training_set"]) == (record.detector, record.training_set):
             return path
-    raise ValueError(f"detectors: none is {trial_name(record)}")
+    raise ValueError(f"detectors: none is {record.trial}")

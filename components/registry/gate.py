@@ -1,7 +1,7 @@
 """The champion's rule: whether a newly registered detector replaces the one in production.
 
 It compares two detectors that were measured on the same test split. Which detector of a run is registered at all is
-another rule, `components.comparison.best_record`.
+another rule, `components.metrics.records.best_record`.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from components.metrics.records import GATE_METRICS, Record, trial_name
+from components.metrics.records import GATE_METRICS, Record
 from components.settings import Expected, OneOf, Settings, Share
 
 PROMOTED = "promoted"
@@ -61,7 +61,7 @@ class Measurement:
     digest: str
     """Digest of the test split and of the measuring code; figures of one digest can be compared."""
     record: Record
-    """The detector's record, as `components.comparison` describes it, with the times of the runtime that serves it."""
+    """The detector's record, with the times of the runtime that serves it."""
     defect_auroc: dict[str, float]
     """Image AUROC of all good test images against the bad ones of a defect type, by type."""
     model_mb: float
@@ -76,7 +76,12 @@ class Measurement:
     @classmethod
     def from_json(cls, text: str) -> "Measurement":
         """The measurement of a tag."""
-        return cls(**json.loads(text))
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Measurement":
+        """The measurement of a JSON object."""
+        return cls(**{**content, "record": Record.from_json(content["record"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,8 +209,8 @@ def decide(
         line=line,
         challenger=version,
         champion=champion_version,
-        challenger_trial=trial_name(measured.record),
-        champion_trial="" if opponent is None else trial_name(opponent.record),
+        challenger_trial=measured.record.trial,
+        champion_trial="" if opponent is None else opponent.record.trial,
         digest=measured.digest,
         champion_measured_again=champion_measured_again,
         criteria=criteria,
@@ -214,7 +219,7 @@ def decide(
 
 def _absolute(limits: GateLimits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
     """Limits that need no champion."""
-    metric = own.record[limits.metric]
+    metric = own.record.metric(limits.metric)
     return [
         Criterion(
             name="min_metric",
@@ -223,7 +228,7 @@ def _absolute(limits: GateLimits, own: Measurement, champion: Measurement | None
             challenger=metric,
             held=metric is not None and metric >= limits.min_metric,
         ),
-        _at_most("max_latency_ms", limits.max_latency_ms, _value(champion, "latency_ms"), own.record["latency_ms"]),
+        _at_most("max_latency_ms", limits.max_latency_ms, _value(champion, "latency_ms"), own.record.latency_ms),
         _at_most("max_model_mb", limits.max_model_mb, None if champion is None else champion.model_mb, own.model_mb),
         Criterion(
             name="export_parity",
@@ -235,17 +240,17 @@ def _absolute(limits: GateLimits, own: Measurement, champion: Measurement | None
     ]
 
 
-def _at_most(name: str, limit: float, champion: float | None, challenger: float) -> Criterion:
+def _at_most(name: str, limit: float, champion: float | None, challenger: float | None) -> Criterion:
     text = f"at most {_shown(limit)}" if limit else "no limit"
-    held = not limit or challenger <= limit
+    held = not limit or (challenger is not None and challenger <= limit)
     return Criterion(name=name, limit=text, champion=champion, challenger=challenger, held=held)
 
 
 def _relative(limits: GateLimits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
     """Limits on the difference to the champion; they hold without one."""
-    metric = own.record[limits.metric]
+    metric = own.record.metric(limits.metric)
     best = _value(champion, limits.metric)
-    gain = None if best is None else _difference(metric, best)
+    gain = None if best is None or metric is None else _difference(metric, best)
     least = limits.min_champion_gain
     rows = [
         Criterion(
@@ -253,7 +258,7 @@ def _relative(limits: GateLimits, own: Measurement, champion: Measurement | None
             limit=f"a gain in {limits.metric} {'of at least' if least else 'above'} {_shown(least)}",
             champion=best,
             challenger=metric,
-            held=gain is None or (gain >= least and (gain > 0 or least < 0)),
+            held=champion is None or (gain is not None and gain >= least and (gain > 0 or least < 0)),
         )
     ]
     for defect, auroc in own.defect_auroc.items():
@@ -277,7 +282,7 @@ def _champion_measured(why_not: str) -> Criterion:
 
 
 def _value(champion: Measurement | None, name: str) -> float | None:
-    return None if champion is None else float(champion.record[name])
+    return None if champion is None else champion.record.metric(name)
 
 
 def _difference(first: float, second: float) -> float:

@@ -195,7 +195,7 @@ def records_of(metrics: Mapping[str, float], seed: int | None) -> tuple[Record, 
         if len(parts) == len(("detector", "training set", "metric")) and parts[2] in _MEASURED:
             trials.setdefault((parts[0], parts[1]), {})[parts[2]] = value
     return tuple(
-        {"detector": detector, "training_set": added, "seed": seed, **dict.fromkeys(_MEASURED), **values}
+        Record(detector=detector, training_set=added, seed=seed, **values)
         for (detector, added), values in sorted(trials.items())
     )
 

@@ -70,7 +70,7 @@ class Nomination:
     def read(cls, directory: Path) -> "Nomination":
         """What `write` kept."""
         content: dict[str, Any] = read_json(directory / NOMINATION)
-        measurement, limits = Measurement(**content.pop("measurement")), GateLimits(**content.pop("limits"))
+        measurement, limits = Measurement.of(content.pop("measurement")), GateLimits(**content.pop("limits"))
         return cls(measurement=measurement, limits=limits, **content)
 
 
@@ -215,7 +215,7 @@ def _measure_again(nomination: Nomination, number: str, model: LineModel, refere
             return str(error)
         split = TestSplit(reference, aupro_limit=nomination.aupro_limit, latency_images=nomination.latency_images)
         measured = split.measure(detector)
-        record = {**measured.record, **split.export_speed(path)}
+        record = measured.record.with_metrics(split.export_speed(path))
         measurement = measurement_of(path, record, measured.defect_auroc, nomination.measurement.digest)
     model.keep(number, measurement)
     return measurement

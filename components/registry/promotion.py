@@ -167,9 +167,9 @@ class LineModel:
             {
                 "evaluation_digest": measurement.digest,
                 "limits": json.dumps(limits.model_dump(), sort_keys=True),
-                "detector": record["detector"],
-                "training_set": record["training_set"],
-                "metric": f"{limits.metric}={record[limits.metric]:.4f}",
+                "detector": record.detector,
+                "training_set": record.training_set,
+                "metric": f"{limits.metric}={record.metric(limits.metric):.4f}",
                 "run_id": run,
             },
         )

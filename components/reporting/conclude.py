@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifacts import DECISION_PAGE, PROMPTS, RECORDS, SUMMARY, UNSENT, read_json, read_table
-from components.metrics.records import flat_metrics, gain_metrics
+from components.metrics.records import flat_metrics, gain_metrics, read_records
 from components.pages import pictures
 from components.registry.nomination import is_registered, nominate_later, registration_tags
 from components.reporting import figures
@@ -38,7 +38,7 @@ def conclude_run(sources: Sources, detectors: Sequence[str | Path], html: str | 
         run: recording of the stage, direct where the detector is not registered yet.
     """
     _record_stages([Path(path) for path in (*astuple(sources), *detectors)], run)
-    records = read_json(Path(sources.predictions) / RECORDS)
+    records = read_records(Path(sources.predictions) / RECORDS)
     run.log_parent_metrics(flat_metrics(records) | gain_metrics(records))
     _record_report(Path(html), run)
     for name, content in _files(sources):

@@ -29,10 +29,11 @@ from components.metrics.records import (
     GENERATED,
     METRICS,
     SPRO_METRICS,
+    Record,
     extra_metrics,
     gain_metrics,
     gains_by_detector,
-    trial_name,
+    read_records,
 )
 from components.networks.backbones import BACKBONES
 from components.pages.html import figure_html, page_template
@@ -61,7 +62,7 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
     Returns:
         Gain of the generated set in image AUROC per detector.
     """
-    records = read_json(Path(sources.predictions) / RECORDS)
+    records = read_records(Path(sources.predictions) / RECORDS)
     errors = worst_errors(sources)
     content = {
         "line": line,
@@ -82,9 +83,9 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
     return gain_metrics(records)
 
 
-def comparison(records: Sequence[dict[str, Any]], best: str) -> dict[str, Any]:
+def comparison(records: Sequence[Record], best: str) -> dict[str, Any]:
     """Rows of the comparison table, and per detector the gain of the generated set over the best other one."""
-    rows = [{**record, "best": trial_name(record) == best} for record in records]
+    rows = [{**record.to_json(), "best": record.trial == best} for record in records]
     extra = extra_metrics(records)
     return {
         "metrics": [*zip(METRICS, _METRIC_HEADS, strict=True), *((name, EXTRA_HEADS[name]) for name in extra)],
@@ -93,7 +94,7 @@ def comparison(records: Sequence[dict[str, Any]], best: str) -> dict[str, Any]:
         "rows": rows,
         "gains": gains_by_detector(records),
         "generated": GENERATED,
-        "seed": records[0]["seed"],
+        "seed": records[0].seed,
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import ANOMALY_MAPS, CONFIG, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
-from components.metrics.records import trial_name
+from components.metrics.records import read_records
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,8 @@ class Sources:
 
 def best_trial(sources: Sources) -> str:
     """`DETECTOR/TRAINING_SET` of the chosen detector."""
-    return trial_name(read_json(Path(sources.best) / CONFIG)["config"])
+    config = read_json(Path(sources.best) / CONFIG)["config"]
+    return f"{config['detector']}/{config['training_set']}"
 
 
 def scored_rows(sources: Sources, trial: str) -> "pd.DataFrame":
@@ -52,9 +53,9 @@ def anomaly_maps(predictions: str | Path, trial: str) -> "np.ndarray[Any, np.dty
 def labels_and_scores(sources: Sources) -> "dict[str, tuple[pd.Series[bool], pd.Series[float]]]":
     """Of the test images, whether each is bad, and its score; by trial with its image AUROC."""
     found = {}
-    for record in read_json(Path(sources.predictions) / RECORDS):
-        rows = scored_rows(sources, trial_name(record))
-        found[f"{trial_name(record)} ({record['image_auroc']:.3f})"] = (rows["label"] == "bad", rows["score"])
+    for record in read_records(Path(sources.predictions) / RECORDS):
+        rows = scored_rows(sources, record.trial)
+        found[f"{record.trial} ({record.image_auroc:.3f})"] = (rows["label"] == "bad", rows["score"])
     return found
 
 

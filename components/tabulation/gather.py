@@ -17,7 +17,7 @@ from components.artifacts import (
     read_table,
     write_table,
 )
-from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, trial_name
+from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, read_records
 from components.pages.pictures import contact_sheet
 
 if TYPE_CHECKING:
@@ -90,17 +90,18 @@ def _labelled(label: Mapping[str, Any], path: Path) -> Iterable[Row]:
 def _predictions(path: Path) -> Iterable[Row]:
     """Metrics of each detector; a training set without generated images is a method of its own."""
     defects = read_json(path / EVALUATION)["defect_auroc"]
-    for record in read_json(path / RECORDS):
-        names = {"detector": record["detector"]}
-        if record["training_set"] != GENERATED:
-            names["method"] = record["training_set"]
+    for record in read_records(path / RECORDS):
+        names = {"detector": record.detector}
+        if record.training_set != GENERATED:
+            names["method"] = record.training_set
         for name in METRICS:
-            note = "" if record[name] is not None else "no test image has a mask"
-            yield {**names, "measure": name, "value": record[name], "note": note}
+            value = record.metric(name)
+            note = "" if value is not None else "no test image has a mask"
+            yield {**names, "measure": name, "value": value, "note": note}
         for name in (*EXTRA_HEADS, "latency_ms"):
-            if record[name] is not None:
-                yield {**names, "measure": name, "value": record[name]}
-        for defect, auroc in defects[trial_name(record)].items():
+            if (value := record.metric(name)) is not None:
+                yield {**names, "measure": name, "value": value}
+        for defect, auroc in defects[record.trial].items():
             yield {**names, "measure": "image_auroc", "item": defect, "value": auroc}
 
 

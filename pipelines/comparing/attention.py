@@ -127,7 +127,7 @@ def _noise(values: Sequence[float]) -> float:
 
 
 def _best_value(run: PastRun, metric: str) -> Iterator[float]:
-    values = [record[metric] for record in run.records if record.get(metric) is not None]
+    values = [value for record in run.records if (value := record.metric(metric)) is not None]
     if values:
         yield max(values)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.metrics.records import GENERATED
+from components.metrics.records import GENERATED, Record
 from components.pages.html import COLOURS, empty_figure
 from components.registry.history import FINISHED
 from pipelines.comparing.lines import Group, LineComparison
@@ -45,7 +45,7 @@ def history_figure(line: LineComparison) -> "Figure":
         points = [
             (run.started, max(found), f"run {run.run_id}, seed {run.seed}")
             for run in runs
-            if (found := [one[line.metric] for one in run.records if _has(one, name, line.metric)])
+            if (found := [one.metrics[line.metric] for one in run.records if _has(one, name, line.metric)])
         ]
         figure.add_scatter(
             **_points(points),
@@ -82,5 +82,5 @@ def _points(points: Sequence[tuple[Any, Any, str]]) -> dict[str, list[Any]]:
     return {axis: [point[place] for point in points] for place, axis in enumerate(("x", "y", "text"))}
 
 
-def _has(record: dict[str, object], training_set: str, metric: str) -> bool:
-    return record["training_set"] == training_set and record.get(metric) is not None
+def _has(record: Record, training_set: str, metric: str) -> bool:
+    return record.training_set == training_set and record.metric(metric) is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from components.detectors.config import TRAINING_SETS
-from components.metrics.records import EXTRA_HEADS, METRICS, Record, best_record, trial_name
+from components.metrics.records import EXTRA_HEADS, METRICS, Record, best_record
 from components.metrics.seeds import Gain, Spread, paired_gain, spread
 from components.registry.history import FINISHED, RUNNING, Conditions, LineHistory, ModelVersion, PastRun
 from pipelines.comparing.attention import Reason, reasons_for
@@ -146,7 +146,7 @@ def _trials(runs: Sequence[PastRun]) -> tuple[Trial, ...]:
     records: dict[tuple[str, str], list[Record]] = {}
     for run in runs:
         for record in run.records:
-            records.setdefault((record["detector"], record["training_set"]), []).append(record)
+            records.setdefault((record.detector, record.training_set), []).append(record)
     return tuple(
         Trial(
             detector=detector,
@@ -154,9 +154,9 @@ def _trials(runs: Sequence[PastRun]) -> tuple[Trial, ...]:
             metrics={name: _spread(own, name) for name in MEASURES},
             by_seed={
                 name: {
-                    record["seed"]: record[name]
+                    record.seed: value
                     for record in own
-                    if record["seed"] is not None and record.get(name) is not None
+                    if record.seed is not None and (value := record.metric(name)) is not None
                 }
                 for name in MEASURES
             },
@@ -171,7 +171,7 @@ def _place(detector: str, training_set: str) -> tuple[str, int, str]:
 
 
 def _spread(records: Sequence[Record], name: str) -> Spread | None:
-    values = [record[name] for record in records if record.get(name) is not None]
+    values = [value for record in records if (value := record.metric(name)) is not None]
     return spread(values) if values else None
 
 
@@ -180,19 +180,19 @@ def _gain(trials: Sequence[Trial], detector: str, metric: str) -> Gain | None:
 
 
 def _best(runs: Sequence[PastRun], history: LineHistory, metric: str) -> Best | None:
-    measured = [(record, run) for run in runs for record in run.records if record.get(metric) is not None]
+    measured = [(record, run) for run in runs for record in run.records if record.metric(metric) is not None]
     if not measured:
         return None
     record = best_record([record for record, _ in measured], metric, 0.0)
     run = next(run for candidate, run in measured if candidate is record)
     versions = {(version.registry, str(version.number)): version for version in history.versions}
     return Best(
-        detector=record["detector"],
-        training_set=record["training_set"],
-        seed=record["seed"],
-        value=record[metric],
+        detector=record.detector,
+        training_set=record.training_set,
+        seed=record.seed,
+        value=record.metrics[metric],
         run=run,
-        version=versions.get((run.registry, run.model_version)) if run.registered == trial_name(record) else None,
+        version=versions.get((run.registry, run.model_version)) if run.registered == record.trial else None,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.artifacts import RECORDS, read_json
 from components.errors import InputError
+from components.metrics.records import read_records
 from components.registry.history import FINISHED, UNKNOWN, Conditions, LineHistory, PastRun, distinct_runs, read_history
 from pipelines.local.workdir import STATE, Workdir
 
@@ -68,7 +69,7 @@ def _results(folder: Workdir, line: str, state: dict[str, str]) -> Iterator[Past
 
 def _run(folder: Workdir, line: str, run_id: str, status: str, file: Path) -> PastRun:
     time = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    records = tuple(read_json(file)) if file == folder.metrics else ()
+    records = tuple(read_records(file)) if file == folder.metrics else ()
     unknown = Conditions(dataset=f"{UNKNOWN} ({folder.root})", shots=UNKNOWN, profile=UNKNOWN, version=UNKNOWN)
     return PastRun(
         line=line,
@@ -76,7 +77,7 @@ def _run(folder: Workdir, line: str, run_id: str, status: str, file: Path) -> Pa
         status=status,
         started=time,
         ended=time,
-        seed=records[0]["seed"] if records else None,
+        seed=records[0].seed if records else None,
         conditions=unknown,
         records=records,
         link=str(folder.root),

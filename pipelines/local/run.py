@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from components.artifacts import RECORDS, read_json
+from components.artifacts import RECORDS
 from components.errors import InputError
 from components.generator.checkpoint import CHECKPOINTS
+from components.metrics.records import Record, read_records
 from components.stage.run import INPUT_ERROR, say
 from components.tracking.events import KFP_MLFLOW_RUN, RUN_ID, SPOOL, TRACKING_URI
 from components.tracking.run import record_end
@@ -52,7 +53,7 @@ class RunResult:
 
     workdir: Workdir
     tracking_uri: str
-    records: list[dict[str, Any]]
+    records: list[Record]
 
 
 def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> RunResult:
@@ -75,7 +76,7 @@ def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> RunRes
             outputs = _execute(line, folder, runner)
         folder.publish(Path(outputs["report"].path), folder.report)
         folder.publish(Path(outputs["predictions"].path) / RECORDS, folder.metrics)
-        return RunResult(workdir=folder, tracking_uri=tracking_uri, records=read_json(folder.metrics))
+        return RunResult(workdir=folder, tracking_uri=tracking_uri, records=read_records(folder.metrics))
 
 
 @contextlib.contextmanager

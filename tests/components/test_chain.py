@@ -377,6 +377,6 @@ def test_images_without_masks_have_no_pixel_metrics(tmp_path: Path) -> None:
     reference = write_reference(tmp_path / "reference", masks=False)
     train_detector(reference, reference, reference, tmp_path / "detector", DetectorConfig())
     (record,) = evaluate_detectors(reference, [tmp_path / "detector"], tmp_path / "predictions", Config())
-    assert record["pixel_auroc"] is None
-    assert record["aupro"] is None
-    assert record["image_auroc"] == 1.0
+    assert record.pixel_auroc is None
+    assert record.aupro is None
+    assert record.image_auroc == 1.0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from mlflow import MlflowClient
 
+from components.metrics.records import Record
 from components.registry.gate import Decision, GateLimits, Measurement, decide
 from components.registry.promotion import LineModel
 from components.tracking.mlflow_writer import experiment_id
@@ -12,7 +13,7 @@ DIGEST = "d" * 64
 
 
 def measurement(auroc: float, digest: str = DIGEST) -> Measurement:
-    record = {"detector": "patchcore", "training_set": "none", "seed": 0, "image_auroc": auroc, "latency_ms": 9.0}
+    record = Record(detector="patchcore", training_set="none", seed=0, image_auroc=auroc, latency_ms=9.0)
     return Measurement(digest=digest, record=record, defect_auroc={"hole": auroc}, model_mb=1.0)
 
 

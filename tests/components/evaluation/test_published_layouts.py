@@ -13,13 +13,13 @@ from components.detection.train import train_detector
 from components.detectors.config import Config as DetectorConfig
 from components.evaluation.config import Config
 from components.evaluation.evaluate import evaluate_detectors
-from components.metrics.records import KIND_METRICS, SPRO_METRICS, flat_metrics
+from components.metrics.records import KIND_METRICS, SPRO_METRICS, Record, flat_metrics
 from components.metrics.scoring import by_kind, image_metrics
 from tests.components.image_sets import SIZE
 from tests.components.published import BTAD_SUFFIXES, write_btad_class, write_loco_class
 
 
-def _evaluated(root: Path, work: Path, layout: str, **settings: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _evaluated(root: Path, work: Path, layout: str, **settings: Any) -> tuple[dict[str, Any], Record]:
     """Counts of the reference set, and the record of a detector that was trained on two shots of it."""
     reference, detector = work / "reference", work / "detector"
     config = IngestionConfig(uri=str(root), layout=layout, shots=2, image_size=SIZE)
@@ -39,9 +39,9 @@ def test_btad_class_is_read_in_its_image_formats_and_measured(tmp_path: Path, na
         "test_bad": 3,
         "masks": 3,
     }
-    assert record["image_auroc"] == 1.0
-    assert record["pixel_auroc"] > 0.9
-    assert all(record[key] is None for key in (*KIND_METRICS, *SPRO_METRICS))
+    assert record.metrics["image_auroc"] == 1.0
+    assert record.metrics["pixel_auroc"] > 0.9
+    assert all(record.metric(key) is None for key in (*KIND_METRICS, *SPRO_METRICS))
 
 
 def test_formats_of_btad_hold_the_same_pixels(tmp_path: Path) -> None:
@@ -59,47 +59,48 @@ def test_formats_of_btad_hold_the_same_pixels(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def loco(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def loco(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
     """Folder of an evaluated LOCO class, and its record."""
     work = tmp_path_factory.mktemp("loco")
     _, record = _evaluated(write_loco_class(work / "screw_bag"), work, "loco", spro_limit=0.05)
     return work, record
 
 
-def test_logical_and_structural_anomalies_are_measured_apart(loco: tuple[Path, dict[str, Any]]) -> None:
+def test_logical_and_structural_anomalies_are_measured_apart(loco: tuple[Path, Record]) -> None:
     work, record = loco
+    metrics = record.metrics
     scores = read_table(work / "predictions" / PREDICTIONS)
     for kind in ("logical", "structural"):
         own = scores[scores["id"].str.contains(f"good|{kind}_anomalies")]
         assert len(own) == 7
         expected = image_metrics(own["score"].to_numpy(), ~own["id"].str.contains("good").to_numpy())["image_auroc"]
-        assert record[f"image_auroc_{kind}"] == pytest.approx(expected)
-    assert record["image_auroc_kind_mean"] == (record["image_auroc_logical"] + record["image_auroc_structural"]) / 2
-    assert record["image_auroc_structural"] == 1.0
+        assert record.metrics[f"image_auroc_{kind}"] == pytest.approx(expected)
+    assert metrics["image_auroc_kind_mean"] == (metrics["image_auroc_logical"] + metrics["image_auroc_structural"]) / 2
+    assert record.metrics["image_auroc_structural"] == 1.0
     by_defect = read_json(work / "predictions" / EVALUATION)["defect_auroc"]["patchcore/none"]
-    assert by_defect["logical_anomalies"] == record["image_auroc_logical"]
+    assert by_defect["logical_anomalies"] == record.metrics["image_auroc_logical"]
 
 
-def test_overlap_saturates_by_kind(loco: tuple[Path, dict[str, Any]]) -> None:
-    _, record = loco
-    assert all(0 < record[name] <= 1 for name in SPRO_METRICS)
-    assert record["spro_kind_mean"] == pytest.approx((record["spro_logical"] + record["spro_structural"]) / 2)
+def test_overlap_saturates_by_kind(loco: tuple[Path, Record]) -> None:
+    metrics = loco[1].metrics
+    assert all(0 < metrics[name] <= 1 for name in SPRO_METRICS)
+    assert metrics["spro_kind_mean"] == pytest.approx((metrics["spro_logical"] + metrics["spro_structural"]) / 2)
 
 
-def test_kinds_reach_the_records_and_mlflow(loco: tuple[Path, dict[str, Any]]) -> None:
+def test_kinds_reach_the_records_and_mlflow(loco: tuple[Path, Record]) -> None:
     work, record = loco
-    assert read_json(work / "predictions" / RECORDS) == [record]
+    assert read_json(work / "predictions" / RECORDS) == [record.to_json()]
     flat = flat_metrics([record])
-    assert flat["patchcore.none.image_auroc_logical"] == record["image_auroc_logical"]
-    assert flat["patchcore.none.spro_kind_mean"] == record["spro_kind_mean"]
+    assert flat["patchcore.none.image_auroc_logical"] == record.metrics["image_auroc_logical"]
+    assert flat["patchcore.none.spro_kind_mean"] == record.metrics["spro_kind_mean"]
 
 
-def test_overlap_is_left_out_unless_it_is_asked_for(loco: tuple[Path, dict[str, Any]]) -> None:
+def test_overlap_is_left_out_unless_it_is_asked_for(loco: tuple[Path, Record]) -> None:
     work, asked = loco
     (record,) = evaluate_detectors(work / "reference", [work / "detector"], work / "again", Config())
 
-    assert all(record[name] is None for name in SPRO_METRICS)
-    assert record["image_auroc_logical"] == asked["image_auroc_logical"]
+    assert all(record.metric(name) is None for name in SPRO_METRICS)
+    assert record.metrics["image_auroc_logical"] == asked.metrics["image_auroc_logical"]
 
 
 def test_mean_of_the_kinds_needs_both() -> None:

@@ -5,6 +5,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from components.detectors.config import Config as DetectorConfig
 from components.detectors.table import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
-from components.metrics.records import trial_name
+from components.metrics.records import read_records
 from components.metrics.scoring import TestSplit
 from components.registration.config import Config
 from components.registration.register import register_best
@@ -155,9 +156,9 @@ def test_champion_is_measured_again_where_the_test_split_changed(
     assert kept is not None
     split = TestSplit(run_on_other_images.reference, aupro_limit=0.3, latency_images=2)
     expected = split.measure(Detector(run_on_other_images.detector))
-    same = {key: value for key, value in expected.record.items() if key not in ("latency_ms", "images_per_second")}
-    assert {key: kept.record[key] for key in same} == same
-    assert kept.defect_auroc == evaluation["defect_auroc"][trial_name(expected.record)] == {"hole": 1.0}
+    unmeasured = {"latency_ms": None, "images_per_second": None}
+    assert kept.record.with_metrics(unmeasured) == expected.record.with_metrics(unmeasured)
+    assert kept.defect_auroc == evaluation["defect_auroc"][expected.record.trial] == {"hole": 1.0}
     assert kept.model_mb == (run_on_other_images.detector / WEIGHTS).stat().st_size / 1e6
 
 
@@ -357,26 +358,26 @@ def test_gate_and_figures_are_those_of_the_runtime_that_serves(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """The checkpoint would break the limit, its export holds it."""
-    (record,) = read_json(run.predictions / RECORDS)
+    (record,) = read_records(run.predictions / RECORDS)
     predictions = Path(shutil.copytree(run.predictions, tmp_path / "predictions"))
-    write_json(predictions / RECORDS, [{**record, "latency_ms": 1e6, "images_per_second": 1e-6}])
+    write_json(predictions / RECORDS, [replace(record, latency_ms=1e6, images_per_second=1e-6).to_json()])
     config = Config(export=kind, max_latency_ms=1e5)
     kept = register(run._replace(predictions=predictions), tmp_path / "best", config, monkeypatch, "run-1")
     assert kept.result["gate"] == "unregistered"
     (row,) = [row for row in kept.decision["criteria"] if row["name"] == "max_latency_ms"]
     assert 0 < row["challenger"] == kept.result["export.latency_ms"] < 1e5
     assert kept.result["export.images_per_second"] > 1e-6
-    assert Nomination.read(kept.best).measurement.record["images_per_second"] > 1e-6
+    assert (Nomination.read(kept.best).measurement.record.images_per_second or 0) > 1e-6
 
 
 def test_checkpoint_is_timed_where_the_export_does_not_serve(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (record,) = read_json(run.predictions / RECORDS)
+    (record,) = read_records(run.predictions / RECORDS)
     config = Config(export="onnx", parity_tolerance=0.0)
     kept = register(run, tmp_path / "best", config, monkeypatch, "run-1")
     assert "export.latency_ms" not in kept.result
-    assert Nomination.read(kept.best).measurement.record["latency_ms"] == record["latency_ms"]
+    assert Nomination.read(kept.best).measurement.record.latency_ms == record.latency_ms
 
 
 def test_champion_is_measured_again_by_the_runtime_that_serves_it(

@@ -6,11 +6,21 @@ from typing import Any
 import pytest
 
 from components.errors import InputError
-from components.registry.gate import FIRST, PROMOTED, REFUSED, UNREGISTERED, Decision, GateLimits, Measurement, decide
+from components.metrics.records import Record
+from components.registry.gate import (
+    FIRST,
+    PROMOTED,
+    REFUSED,
+    UNREGISTERED,
+    Decision,
+    GateLimits,
+    Measurement,
+    decide,
+)
 
 
 def measurement(auroc: float = 0.9, **changed: Any) -> Measurement:
-    record = {"detector": "patchcore", "training_set": "none", "seed": 0, "image_auroc": auroc, "latency_ms": 20.0}
+    record = Record(detector="patchcore", training_set="none", seed=0, image_auroc=auroc, latency_ms=20.0)
     defects = {"hole": 0.9, "scratch": 0.8}
     return Measurement(**{"digest": "d", "record": record, "defect_auroc": defects, "model_mb": 2.0, **changed})
 

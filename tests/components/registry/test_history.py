@@ -80,7 +80,7 @@ def test_run_has_what_was_logged(uri: str) -> None:
     assert run.conditions.dataset == "d" * 64
     assert (run.conditions.shots, run.conditions.profile, run.conditions.version) == ("1", "embedded", "1.0")
     assert run.conditions.settings == (("generator_steps", "20"),)
-    found = {(record["training_set"], record["seed"], record["image_auroc"]) for record in run.records}
+    found = {(record.training_set, record.seed, record.image_auroc) for record in run.records}
     assert found == {("generated", 1, 0.9), ("none", 1, 0.8)}
     assert run.link == ""
 
@@ -178,9 +178,9 @@ def test_records_of_metrics() -> None:
         "a.b.unknown": 1,
     }
     (record,) = records_of(metrics, 3)
-    assert (record["detector"], record["training_set"], record["seed"]) == ("patchcore", "none", 3)
-    assert (record["image_auroc"], record["latency_ms"], record["aupro"]) == (0.5, 20.0, None)
-    assert (record["spro_logical"], record["image_auroc_logical"]) == (0.4, None)
+    assert (record.detector, record.training_set, record.seed) == ("patchcore", "none", 3)
+    assert (record.image_auroc, record.latency_ms, record.aupro) == (0.5, 20.0, None)
+    assert (record.spro_logical, record.image_auroc_logical) == (0.4, None)
 
 
 def test_results_from_the_cache_of_another_run_count_once(uri: str) -> None:

@@ -88,7 +88,7 @@ def test_other_metric(vigil: Vigil, uri: str) -> None:
 
 def test_workdirs(vigil: Vigil, tmp_path: Path) -> None:
     write_json(tmp_path / "vigil.json", {"line": "bolts", "run_id": "r1", "status": "FINISHED"})
-    write_json(tmp_path / "metrics.json", list(records(0, none=0.8, generated=0.9)))
+    write_json(tmp_path / "metrics.json", [one.to_json() for one in records(0, none=0.8, generated=0.9)])
     done = vigil("compare", "--workdir", tmp_path)
     assert done.code == 0
     assert "+0.1000 over none (n=1) (seed 0: +0.1000); n = 1: too small for an interval" in done.out

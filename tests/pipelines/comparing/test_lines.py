@@ -47,7 +47,7 @@ def test_statistics_are_over_the_seeds() -> None:
 def test_kinds_of_anomalies_are_compared_where_they_were_measured() -> None:
     plain = past_run("a", seed=0, aurocs={"none": 0.7, "generated": 0.8})
     kinds = {"none": 0.4, "generated": 0.7}
-    measured = tuple({**one, "image_auroc_kind_mean": kinds[one["training_set"]]} for one in plain.records)
+    measured = tuple(replace(one, image_auroc_kind_mean=kinds[one.training_set]) for one in plain.records)
 
     compared = compare_line(history(replace(plain, records=measured)), "image_auroc_kind_mean", NOW, 30)
 

@@ -1,5 +1,6 @@
 """Tests of the comparison page, and of what is shown of hostile names."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_page_tells_the_statistics(tmp_path: Path) -> None:
 
 
 def test_page_has_a_column_for_each_measured_kind(tmp_path: Path) -> None:
-    run = past_run("a", 1, 0, records=tuple({**one, "spro_logical": 0.3456} for one in records(0, none=0.8)))
+    run = past_run("a", 1, 0, records=tuple(replace(one, spro_logical=0.3456) for one in records(0, none=0.8)))
     html = page(tmp_path, history(run))
     assert '<th class="number">sPRO, logical</th>' in html
     assert "0.3456" in html

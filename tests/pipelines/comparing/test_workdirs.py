@@ -18,7 +18,7 @@ from tests.pipelines.comparing.past_runs import NOW, history, past_run, records,
 def workdir(root: Path, run_id: str, seed: int, status: str = "FINISHED", auroc: float = 0.8) -> Path:
     root.mkdir()
     write_json(root / "vigil.json", {"line": "bolts", "run_id": run_id, "status": status})
-    write_json(root / "metrics.json", list(records(seed, none=auroc)))
+    write_json(root / "metrics.json", [one.to_json() for one in records(seed, none=auroc)])
     return root
 
 
