@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import InputError
+from components.errors import InputError, check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +54,10 @@ QUALITY = "quality.json"
 ONNX_MODEL = "model.onnx"
 OPENVINO_MODEL = "model.xml"
 CONFIG = "config.json"
+
+PROMPT_KINDS = ("best", "worst", "word", "naive")
+"""Prompts that the paper compares (section 5, Table 2 and Fig. 8): the `best` and the `worst` of the ranking, the
+object's name alone, and "a photo of a {object}"."""
 
 
 @contextmanager
@@ -304,6 +308,34 @@ def read_candidates(path: str | os.PathLike[str], iteration: int) -> "list[UInt8
 def candidate_iterations(path: str | os.PathLike[str]) -> list[int]:
     """Iterations whose sets the artifact holds, ascending."""
     return sorted(int(file.stem.removeprefix("iteration-")) for file in Path(path).glob("iteration-*.tar"))
+
+
+def prompt_text(path: str | os.PathLike[str], kind: str, object: str) -> str:
+    """The prompt of one kind in the `prompts` artifact.
+
+    Args:
+        path: artifact of the prompts stage.
+        kind: one of `PROMPT_KINDS`.
+        object: W^o, the name of the inspected part.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    check(kind in PROMPT_KINDS, "prompt", kind, f"one of {', '.join(PROMPT_KINDS)}")
+    return reference_prompts(read_table(Path(path) / PROMPTS), object)[kind]
+
+
+def reference_prompts(ranking: "pd.DataFrame", object: str) -> dict[str, str]:
+    """The prompts that the paper compares, by their kind.
+
+    Args:
+        ranking: candidates with the columns prompt, cosine and rank; `best` has rank 1, and `worst` the lowest cosine
+            of all, dropped ones too.
+        object: W^o, the name of the inspected part.
+    """
+    best, worst = (str(ranking["prompt"].iloc[int(ranking[column].argmin())]) for column in ("rank", "cosine"))
+    article = "an" if object.lower().startswith(tuple("aeiou")) else "a"
+    return {"best": best, "worst": worst, "word": object, "naive": f"a photo of {article} {object}"}
 
 
 def write_table(path: Path, rows: "Sequence[Mapping[str, Any]] | pd.DataFrame") -> None:

@@ -1,7 +1,7 @@
-"""Decodes image and mask files of any common kind to 8-bit RGB and boolean masks of one size."""
+"""Image files: where data sets keep the good ones, and their decoding to 8-bit RGB and boolean masks of one size."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,21 @@ MAX_PIXELS = 64_000_000
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 """Endings, in lower case, of the files that count as images in a folder."""
 
+FOLDER = "folder"
+GOOD_FOLDERS: Mapping[str, str] = {"mvtec": "train/good", "btad": "train/ok", "loco": "train/good", FOLDER: "good"}
+"""Folder of the good training images below a class folder, by layout; that of `FOLDER` has the good test images too."""
+
 _COLOUR_MODES = ("P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _SIXTEEN_TO_EIGHT_BIT = 257
+
+
+def drawn_for_test(count: int, test_fraction: float, seed: int) -> set[int]:
+    """Indices, in the order of their names, of the good images that the layout `FOLDER` has in its test split."""
+    import numpy as np
+
+    order = np.random.default_rng(seed).permutation(count)
+    return set(order[: max(1, round(test_fraction * count))].tolist())
 
 
 def decode_image(file: Path | bytes, size: int, name: str) -> tuple["UInt8Image", tuple[int, int]]:

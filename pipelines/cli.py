@@ -1,5 +1,7 @@
 """The command line, `vigil`. Exit codes: 0 done, 1 a stage failed, 2 bad input, 130 interrupted."""
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +10,7 @@ import typer
 
 from components import __version__
 from components.errors import InputError
+from components.logs import VERBOSE, configure_logging
 from pipelines.commands import buckets, registry, schedule, submit, weights
 from pipelines.commands.compare import compare
 from pipelines.commands.drift import drift
@@ -15,6 +18,8 @@ from pipelines.commands.experiment import experiment
 from pipelines.commands.options import ClusterDefaults
 from pipelines.commands.pretrain import pretrain
 from pipelines.terminal import console, fail, resumable
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     help="VIGIL: train visual anomaly detectors from few good images, with and without generated ones.",
@@ -111,9 +116,15 @@ app.command()(experiment)
 
 
 @app.callback(invoke_without_command=True)
-def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", envvar=VERBOSE, help="Log more, with tracebacks.")] = False,
+) -> None:
     """Options of all commands."""
-    if show:
+    if verbose:
+        os.environ[VERBOSE] = "1"
+    configure_logging()
+    if version:
         console.print(__version__)
         raise typer.Exit
 
@@ -123,8 +134,10 @@ def main() -> None:
     try:
         app()
     except InputError as error:
+        logger.debug("", exc_info=True)
         fail(str(error), 2)
     except KeyboardInterrupt:
         fail("interrupted", 130)
     except (RuntimeError, OSError) as error:
+        logger.debug("", exc_info=True)
         fail(str(error), 1)

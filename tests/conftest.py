@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from components.logs import configure_logging
 from tests.s3_server import BUCKET, S3Server, use_store
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: more threads only wait for each other
@@ -51,6 +52,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "VIGIL_RUN_ID", "SSL_CERT_FILE", *store, *proxies):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    configure_logging()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from components.rotation import rotate
+from components.compute import rotate
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from components.artifacts import require_directory
 from components.dataset.config import Config
-from components.decode import IMAGE_SUFFIXES
+from components.decode import IMAGE_SUFFIXES, drawn_for_test
 from components.errors import InputError
-from components.good_folders import drawn_for_test
 
 _MASKS = "masks"
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from components.artifacts import ImageSet
+from components.compute import rotate
 from components.detectors.config import Config
-from components.rotation import rotate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from components.decode import GOOD_FOLDERS
 from components.errors import check, check_keys
 from components.generator.config import CodebookSize, LossConfig
-from components.good_folders import GOOD_FOLDERS
 from components.settings import Expected, Fraction, Integer, OneOf, Seed, Share, Texts, Weight
 from components.storage.s3 import is_s3, split_uri
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from components.artifacts import file_sha256, require_directory
-from components.decode import IMAGE_SUFFIXES, decode_shrunk
+from components.decode import FOLDER, GOOD_FOLDERS, IMAGE_SUFFIXES, decode_shrunk, drawn_for_test
 from components.errors import check
-from components.good_folders import FOLDER, GOOD_FOLDERS, drawn_for_test
 from components.pretraining.config import PretrainConfig
 from components.storage.s3 import is_s3, list_objects, local_folder
 

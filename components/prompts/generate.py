@@ -5,7 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import PROMPTS, REFERENCE_PROMPTS, SENSES, ImageSet, new_directory, write_table
+from components.artifacts import (
+    PROMPTS,
+    REFERENCE_PROMPTS,
+    SENSES,
+    ImageSet,
+    new_directory,
+    reference_prompts,
+    write_table,
+)
 from components.errors import InputError
 from components.networks.embedding import Embedder, load_embedder
 from components.prompts.config import Config
@@ -16,7 +24,6 @@ from components.prompts.wordnet import (
     related_words,
     wordnet_version,
 )
-from components.reference_prompts import reference_prompts
 
 if TYPE_CHECKING:
     import pandas as pd

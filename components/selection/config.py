@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from components.artifacts import PROMPT_KINDS
 from components.errors import check
 from components.networks.config import EmbedderConfig
-from components.reference_prompts import PROMPT_KINDS
 from components.settings import OneOf
 
 

@@ -8,19 +8,19 @@ from components.artifacts import (
     ImageSet,
     candidate_iterations,
     new_image_set,
+    prompt_text,
     read_candidates,
     to_tensor,
     write_table,
 )
 from components.errors import check
 from components.networks.embedding import Embedder, load_embedder
-from components.reference_prompts import prompt_text
 from components.selection.config import Config
-from components.stage.progress import OnStep, untold
+from components.stage.progress import OnStep, ignore_progress
 
 
 def select_images(
-    prompts: str | Path, candidates: str | Path, selected: str | Path, config: Config, on_step: OnStep = untold
+    prompts: str | Path, candidates: str | Path, selected: str | Path, config: Config, on_step: OnStep = ignore_progress
 ) -> dict[str, Any]:
     """Write the best candidate set as an image set, with the trend of the cosine over iterations.
 
@@ -79,7 +79,7 @@ def chosen_iteration(trend: list[dict[str, Any]], config: Config) -> int:
 
 
 def similarity_trend(
-    candidates: str | Path, prompt: str, embedder: Embedder, images: int = 0, on_step: OnStep = untold
+    candidates: str | Path, prompt: str, embedder: Embedder, images: int = 0, on_step: OnStep = ignore_progress
 ) -> list[dict[str, Any]]:
     """cos(z_t, z_v^l) of every iteration l, with z_v^l the mean over the set's image vectors (Eq. 4 and 5).
 

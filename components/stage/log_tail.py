@@ -3,39 +3,23 @@
 import io
 import sys
 from collections import deque
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
 _KEPT_LINES = 60
 
 
-class LogTail:
-    """Keeps the last lines written to standard output and standard error inside its block; both go on as before."""
-
-    def __init__(self) -> None:
-        """Keep nothing yet."""
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._before: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
-
-    def __enter__(self) -> "LogTail":
-        """Start to listen."""
-        self._before = (sys.stdout, sys.stderr)
-        sys.stdout, sys.stderr = (_Tee(stream, self._lines) for stream in self._before)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Put the streams back."""
-        sys.stdout, sys.stderr = self._before
-
-    def text(self) -> str:
-        """The last lines, each with its end."""
-        return "".join(f"{line}\n" for line in self._lines)
+@contextmanager
+def last_lines() -> Iterator[deque[str]]:
+    """Yield the last lines written to standard output and standard error inside the block; both go on as before."""
+    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    with redirect_stdout(_Tee(sys.stdout, lines)), redirect_stderr(_Tee(sys.stderr, lines)):
+        yield lines
 
 
 class _Tee(io.TextIOBase):
-    """Passes text on to a stream, and its lines to a list."""
+    """Passes text on to a stream, and its lines, each with its end, to a list."""
 
     def __init__(self, stream: TextIO, lines: deque[str]) -> None:
         self._stream = stream
@@ -46,7 +30,7 @@ class _Tee(io.TextIOBase):
         written = self._stream.write(text)
         *lines, self._rest = (self._rest + text).split("\n")
         # What a progress bar overwrites in place is not a line of its own.
-        self._lines.extend(line.rpartition("\r")[2] for line in lines)
+        self._lines.extend(line.rpartition("\r")[2] + "\n" for line in lines)
         return written
 
     def flush(self) -> None:

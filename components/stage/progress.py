@@ -1,4 +1,4 @@
-"""How a long computation tells how far it is."""
+"""How a long computation reports its steps."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,5 +6,5 @@ OnStep = Callable[[int, int, Mapping[str, float]], None]
 """Called after every step with its number, counted from 1, their number, and what was measured."""
 
 
-def untold(step: int, total: int, scalars: Mapping[str, float]) -> None:
-    """Tell nobody."""
+def ignore_progress(step: int, total: int, scalars: Mapping[str, float]) -> None:
+    """An `OnStep` that reports nothing."""

@@ -1,9 +1,7 @@
-"""What surrounds every stage: its console lines, its summary, its MLflow run, and how its failure is told.
-
-A console line starts with `[vigil]`, so that a reader of a pod's log, and the local runner, find it among the rest.
-"""
+"""What surrounds every stage: its log lines, its summary, its MLflow run, and the report of its failure."""
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -11,24 +9,25 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from components import __version__
 from components.artifacts import SUMMARY, UNSENT, write_json
 from components.errors import InputError, without_credentials
+from components.logs import configure_logging
 from components.settings import Settings
-from components.stage.log_tail import LogTail
+from components.stage.log_tail import last_lines
 from components.stage.provenance import git_revision, run_url, versions
 from components.task_environment import check_task_environment
 from components.tracking.events import RUN_ID
 from components.tracking.run import StageRun, stage_run
 from components.tracking.system_metrics import sampled_system_metrics
 
-PREFIX = "[vigil]"
+logger = logging.getLogger(__name__)
+
 INPUT_ERROR = "input-error"
 FAILURE = "failure"
 _PROGRESS_SECONDS = 2.0
@@ -54,15 +53,16 @@ class Stage:
         self.name = name
         self.tracker = tracker
         self._started = time.monotonic()
-        self._printed = 0.0
+        self._logged = 0.0
 
     def configure(self, config: ConfigType) -> ConfigType:
         """Log the fields of a config as parameters, and return it."""
+        logger.debug("%s: %s", self.name, config)
         self.tracker.log_params(config.model_dump())
         return config
 
     def describe_run(self, settings: str, dataset: str, digest: str) -> None:
-        """Tell the pipeline run what it is about; told again, nothing changes.
+        """Record what the pipeline run is about; recorded again, nothing changes.
 
         Args:
             settings: every parameter of the run, as JSON.
@@ -78,20 +78,21 @@ class Stage:
         self.tracker.log_dataset(dataset, values["line"], digest)
 
     def progress(self, step: int, total: int, scalars: Mapping[str, float]) -> None:
-        """Log the scalars of a step, and print a line with the time left every few seconds."""
+        """Record the scalars of a step in MLflow, and log a line with the time left every few seconds."""
         self.tracker.log_metrics(scalars, step)
         now = time.monotonic()
-        if now - self._printed < _PROGRESS_SECONDS and step != total:
+        if now - self._logged < _PROGRESS_SECONDS and step != total:
             return
-        self._printed = now
+        self._logged = now
         left = (now - self._started) / step * (total - step)
         shown = " ".join(f"{name}={value:.3g}" for name, value in scalars.items())
-        say(f"{self.name}: step {step}/{total}, {left:.0f} s left, {shown}")
+        logger.info("%s: step %d/%d, %.0f s left, %s", self.name, step, total, left, shown)
 
     def finish(self, artifact: str | Path | None, values: Mapping[str, Any], metrics: MetricSink) -> None:
         """Write the summary into the artifact, if there is one, and log numbers as metrics and texts as tags."""
-        elapsed = {"seconds": time.monotonic() - self._started, "peak_memory_mb": _peak_memory_mb()}
-        summary = {**values, **elapsed}
+        scale = 1024 if sys.platform == "linux" else 1024 * 1024
+        peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+        summary = {**values, "seconds": time.monotonic() - self._started, "peak_memory_mb": peak_memory_mb}
         if artifact is not None:
             origin = {"stage": self.name, "run_id": os.environ.get(RUN_ID, ""), "vigil": __version__}
             write_json(Path(artifact) / SUMMARY, {**summary, **origin, "versions": versions()})
@@ -118,29 +119,31 @@ def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
     Raises:
         InputError: on a cluster, the task's ConfigMap or the tracking server's Secret is missing.
         KeyboardInterrupt: the process was told to terminate.
-        Whatever the block raises, after telling it in one console line.
+        Whatever the block raises, after one log line about it.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    say(f"{name}: started")
+    configure_logging()
+    logger.info("%s: started", name)
     started = time.monotonic()
-    with _termination_as_interrupt(), LogTail() as log, stage_run(line, name, direct=direct) as tracker:
+    with _termination_as_interrupt(), last_lines() as printed, stage_run(line, name, direct=direct) as tracker:
         try:
             check_task_environment()
             with sampled_system_metrics(tracker):
                 yield Stage(name, tracker)
         except BaseException as error:
-            _tell_failure(name, error, log, tracker)
+            _report_failure(name, error, printed, tracker)
             raise
-    say(f"{name}: done in {time.monotonic() - started:.1f} s")
+    logger.info("%s: done in %.1f s", name, time.monotonic() - started)
 
 
-def _tell_failure(name: str, error: BaseException, log: LogTail, tracker: StageRun) -> None:
-    kind = INPUT_ERROR if isinstance(error, InputError) else FAILURE
-    message = _one_line(error)
-    say(f"{name}: {kind}: {message}")
+def _report_failure(name: str, error: BaseException, printed: Iterable[str], tracker: StageRun) -> None:
+    """Log a failure in one line, and record it with the last printed lines; bad input needs no traceback."""
+    text = str(error) if isinstance(error, (InputError, OSError)) else f"{type(error).__name__}: {error}"
+    message = without_credentials(" ".join(text.split())) or type(error).__name__
+    kind, trace = (INPUT_ERROR, []) if isinstance(error, InputError) else (FAILURE, traceback.format_exception(error))
+    logger.error("%s: %s: %s", name, kind, message)
     status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-    shown = "" if isinstance(error, InputError) else "".join(traceback.format_exception(error))
-    tracker.log_failure(status, message, without_credentials(log.text() + shown))
+    tracker.log_failure(status, message, without_credentials("".join([*printed, *trace])))
 
 
 @contextmanager
@@ -149,27 +152,12 @@ def _termination_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt("terminated")
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt("terminated")
-
-
-def say(text: str) -> None:
-    """Print a console line at once."""
-    print(f"{PREFIX} {text}", flush=True)
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error) if isinstance(error, (InputError, OSError)) else f"{type(error).__name__}: {error}"
-    return without_credentials(" ".join(text.split())) or type(error).__name__
-
-
-def _peak_memory_mb() -> float:
-    scale = 1024 if sys.platform == "linux" else 1024 * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale

@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from components.artifacts import PROMPT_KINDS
 from components.generator.config import UNTRAINED, GeneratorConfig
 from components.networks.config import EmbedderConfig
-from components.reference_prompts import PROMPT_KINDS
 from components.settings import OneOf, Seed
 
 

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from components.artifacts import STEPS, ImageSet, new_image_set, to_arrays, write_table
+from components.artifacts import STEPS, ImageSet, new_image_set, prompt_text, to_arrays, write_table
 from components.compute import device, seed_everything
 from components.errors import InputError
 from components.generator.model import build_generator, decode, encode, quantise, to_image_range, to_model_range
 from components.networks.embedding import DifferentiableEmbedder, load_embedder
-from components.reference_prompts import prompt_text
-from components.stage.progress import OnStep, untold
+from components.stage.progress import OnStep, ignore_progress
 from components.vqgan_clip.config import Config
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def generate_from_text(
     prompts: str | Path,
     selected: str | Path,
     config: Config,
-    on_step: OnStep = untold,
+    on_step: OnStep = ignore_progress,
     embedder: DifferentiableEmbedder | None = None,
 ) -> dict[str, Any]:
     """Write images that a prompt alone has painted, as an image set of good training images.

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from components.artifacts import PROMPT_KINDS
 from components.errors import check
-from components.reference_prompts import PROMPT_KINDS
 from components.tabulation.descriptions import OURS
 from pipelines.experiments.nodes import Cell, Node
 from pipelines.experiments.study import Group, Study

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.artifacts import QUALITY, read_json
-from components.stage.progress import untold
+from components.stage.progress import ignore_progress
 from pipelines.experiments.nodes import Node
 
 Inputs = Mapping[str, Path]
@@ -50,7 +50,9 @@ def _augment(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node
 def _generate(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.vqgan.fine_tune import fine_tune
 
-    fine_tune(inputs["reference"], inputs["augmented"], output, output.with_name("generator"), node.config, untold)
+    fine_tune(
+        inputs["reference"], inputs["augmented"], output, output.with_name("generator"), node.config, ignore_progress
+    )
 
 
 def _select(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
@@ -62,7 +64,7 @@ def _select(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node)
 def _generate_from_text(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
     from components.vqgan_clip.generate import generate_from_text
 
-    generate_from_text(inputs["reference"], inputs["prompts"], output, node.config, untold)
+    generate_from_text(inputs["reference"], inputs["prompts"], output, node.config, ignore_progress)
 
 
 def _train(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees of a local run: the stages' own lines, out of all that KFP and its tasks print."""
+"""What a person sees of a local run: the stages' log lines (`components.logs`), out of all that KFP prints."""
 
 import io
 import re
@@ -11,12 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from components.stage.run import FAILURE, INPUT_ERROR, PREFIX
+from components.logs import PREFIX
+from components.stage.run import FAILURE, INPUT_ERROR
 
+_COLOUR = re.compile(r"\x1b\[\d+m")
 _STEP = re.compile(r"(?P<stage>\S+): step (?P<step>\d+)/(?P<total>\d+)")
 _FAILED = re.compile(rf"(?P<stage>[^:]+): (?P<kind>{INPUT_ERROR}|{FAILURE}): (?P<message>.*)")
-_ENDED_TASK = re.compile(r"Task (?P<task>\S+) finished with status .*(?P<status>SUCCESS|FAILURE)")
-_NEXT_TASK = re.compile(r"Executing task (?P<task>\S+)")
+_ENDED_TASK = re.compile(r"Task '?(?P<task>[^\s']+)'? finished with status .*(?P<status>SUCCESS|FAILURE)")
+_NEXT_TASK = re.compile(r"Executing task '?(?P<task>[^\s']+)")
 _NO_TASK = "unknown"
 _STEP_SECONDS = 10.0
 
@@ -55,7 +57,10 @@ class StageLog(io.TextIOBase):
             self._file.write(text)
             *lines, self._rest = (self._rest + text).split("\n")
             for line in lines:
-                self._take(line)
+                self._follow_task(_COLOUR.sub("", line))
+                _, _, message = line.partition(PREFIX)
+                if message:
+                    self._show(message.strip())
         return len(text)
 
     def watch(self, has_failed: Callable[[], bool]) -> None:
@@ -81,41 +86,26 @@ class StageLog(io.TextIOBase):
         """Close the log file."""
         self._file.close()
 
-    def _take(self, line: str) -> None:
+    def _follow_task(self, line: str) -> None:
+        """Check for failures before the next task, and before KFP caches a success or looks for its outputs."""
         if started := _NEXT_TASK.search(line):
             self.require_success()
-            self._task = _plain(started["task"])
+            self._task = started["task"]
         if ended := _ENDED_TASK.search(line):
-            self._end_task(_plain(ended["task"]), ended["status"])
-        _, found, message = line.partition(PREFIX)
-        if not found:
+            if ended["status"] == "FAILURE":
+                self.failed_task = ended["task"]
+            else:
+                self.require_success()
+
+    def _show(self, message: str) -> None:
+        """Print a stage's message, but for a failure, which is kept, and for a step soon after another."""
+        if failed := _FAILED.match(message):
+            self.failure = self.failure or (failed["stage"], failed["kind"], failed["message"])
             return
-        message = message.strip()
-        failed = _FAILED.match(message)
-        if failed and self.failure is None:
-            self.failure = (failed["stage"], failed["kind"], failed["message"])
-        elif not failed and not self._is_too_soon(message):
-            self._console.print(escape(message), style="dim" if ": started" in message else None, soft_wrap=True)
-
-    def _end_task(self, task: str, status: str) -> None:
-        """Before KFP looks for the outputs of a success, or keeps it in its cache, see that it was one."""
-        if status == "FAILURE":
-            self.failed_task = task
-        else:
-            self.require_success()
-
-    def _is_too_soon(self, message: str) -> bool:
-        step = _STEP.match(message)
-        if step is None:
-            return False
-        now = time.monotonic()
-        last = self._stepped.get(step["stage"], -_STEP_SECONDS)
-        if now - last < _STEP_SECONDS and step["step"] != step["total"]:
-            return True
-        self._stepped[step["stage"]] = now
-        return False
-
-
-def _plain(task: str) -> str:
-    """Name of a task without KFP's colours and quotes."""
-    return re.sub(r"\x1b\[\d+m", "", task).strip("'")
+        if step := _STEP.match(message):
+            now = time.monotonic()
+            too_soon = now - self._stepped.get(step["stage"], -_STEP_SECONDS) < _STEP_SECONDS
+            if too_soon and step["step"] != step["total"]:
+                return
+            self._stepped[step["stage"]] = now
+        self._console.print(escape(message), style="dim" if ": started" in message else None, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Runs a line's pipeline on this machine by KFP's local runners, without a cluster."""
 
 import contextlib
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from components.artifacts import RECORDS
 from components.errors import InputError
 from components.generator.checkpoint import CHECKPOINTS
 from components.metrics.records import Record, read_records
-from components.stage.run import INPUT_ERROR, say
+from components.stage.run import INPUT_ERROR
 from components.tracking.events import KFP_MLFLOW_RUN, RUN_ID, SPOOL, TRACKING_URI
 from components.tracking.run import record_end
 from pipelines.lines.line import Line
@@ -22,6 +23,8 @@ from pipelines.local.workdir import FINISHED, Workdir, open_workdir
 
 if TYPE_CHECKING:
     from kfp.local import DockerRunner, SubprocessRunner
+
+logger = logging.getLogger(__name__)
 
 Runner = Literal["subprocess", "docker"]
 """Where the stages run: in processes of this environment, or in containers of the images."""
@@ -123,10 +126,10 @@ def _record_end(line: str, status: str, failure: dict[str, str] | None, publish:
         record_end(line, status, failure)
         complete = publish()
     except Exception as error:  # noqa: BLE001 (whatever happens to MLflow leaves the run's own result)
-        say(f"the run's end is not recorded in MLflow ({type(error).__name__}: {error})")
+        logger.warning("the run's end is not recorded in MLflow (%s: %s)", type(error).__name__, error)
         return
     if not complete:
-        say(f"what MLflow lacks is kept in {os.environ[SPOOL]} for the next run of this folder")
+        logger.warning("what MLflow lacks is kept in %s for the next run of this folder", os.environ[SPOOL])
 
 
 def _execute(line: Line, folder: Workdir, runner: Runner) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from components.artifacts import to_tensor
-from components.rotation import rotate
+from components.compute import rotate
 from tests.components.trees import noise
 
 

@@ -27,7 +27,7 @@ def test_missing_config_map_is_told_in_one_line(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     with pytest.raises(InputError), stage("fingerprint", "bolts"):
         pytest.fail("the stage ran without its ConfigMap")
-    told = capsys.readouterr().out.splitlines()[-1]
+    told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("[vigil] fingerprint: input-error: ConfigMap vigil-environment: not in the namespace of the")
     assert "S3_ENDPOINT, S3_ADDRESSING" in told
     assert "cluster.config_map of the line names it" in told

@@ -12,7 +12,7 @@ import pytest
 
 from components.artifacts import ImageSet
 from components.detection.train import train_detector
-from components.detectors.table import Config as DetectorConfig
+from components.detectors.config import Config as DetectorConfig
 from components.detectors.table import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
@@ -62,5 +62,5 @@ def test_evaluation(trained: Path, golden: Golden) -> None:
     config = EvaluationConfig(latency_images=1)
     paths = [trained / name for name in DETECTORS]
     records = evaluate_detectors(trained / "reference", paths, trained / "predictions", config)
-    found = {record["detector"]: {name: record[name] for name in METRICS} for record in records}
+    found = {record.detector: {name: record.metric(name) for name in METRICS} for record in records}
     golden.check("evaluation", found, AREAS)

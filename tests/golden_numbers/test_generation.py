@@ -10,7 +10,6 @@ precision, which give the figures of pretraining, are rounded by 5e-4. Every tol
 the kernels for SSE4.1, AVX2 and AVX-512 and one or two threads differed by.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,13 @@ from components.artifacts import (
     read_json,
     read_table,
 )
-from components.generator.config import Config as GeneratorConfig
 from components.pretraining.config import PretrainConfig
 from components.pretraining.pretrain import pretrain
 from components.prompts.config import Config as PromptsConfig
 from components.prompts.generate import generate_prompts
 from components.selection.config import Config as SelectionConfig
 from components.selection.integrate import select_images
+from components.vqgan.config import Config as GeneratorConfig
 from components.vqgan.fine_tune import fine_tune
 from tests.components.image_sets import part, write_added, write_reference
 from tests.golden_numbers.golden import Golden, Tolerance
@@ -51,8 +50,7 @@ FINE_TUNING = GeneratorConfig(
 )
 """From the base model that ships; the adversarial term takes part in the last three of the five steps. Codes stay where
 they are: those that a restart moves to one latent are equally near to it, and rounding would choose among them."""
-UNTRAINED = replace(
-    FINE_TUNING,
+UNTRAINED = FINE_TUNING.replace(
     restart_codes=True,
     weights="none",
     codebook_size=32,
@@ -154,7 +152,7 @@ def test_two_steps_from_an_untrained_generator(tmp_path: Path, golden: Golden) -
 
 def test_three_steps_of_pretraining(tmp_path: Path, golden: Golden) -> None:
     told: list[dict[str, float]] = []
-    config = replace(PRETRAINING, sources=(str(write_folder(tmp_path / "images")),))
+    config = PRETRAINING.replace(sources=(str(write_folder(tmp_path / "images")),))
     pretrain(tmp_path / "base", config, lambda step, total, scalars: told.append(dict(scalars)))
     figures = read_json(tmp_path / "base" / CONFIG)["figures"]
     measured = {name: figures[name] for name in ("psnr", "perceptual_distance", "codes_used")}

@@ -26,6 +26,15 @@ def test_version(vigil: Vigil) -> None:
     assert vigil("--version") == Done(code=0, out=f"{__version__}\n", err="")
 
 
+def test_verbose_shows_where_an_error_comes_from(vigil: Vigil, tmp_path: Path) -> None:
+    quiet = vigil("run", tmp_path / "line.yaml", "--workdir", tmp_path / "runs")
+    verbose = vigil("--verbose", "run", tmp_path / "line.yaml", "--workdir", tmp_path / "runs")
+    assert "Traceback" not in quiet.err
+    assert "Traceback" in verbose.err
+    assert verbose.code == 2
+    assert verbose.err.endswith(quiet.err)
+
+
 @pytest.mark.parametrize("arguments", [("train",), ("run",), ("run", "line.yaml"), ("compile",), ("weights", "--all")])
 def test_wrong_usage(vigil: Vigil, arguments: tuple[str, ...]) -> None:
     assert vigil(*arguments).code == 2

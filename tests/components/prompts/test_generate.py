@@ -11,7 +11,15 @@ import torch
 from skimage import data
 from torch import Tensor
 
-from components.artifacts import PROMPTS, REFERENCE_PROMPTS, SENSES, new_image_set, read_table
+from components.artifacts import (
+    PROMPT_KINDS,
+    PROMPTS,
+    REFERENCE_PROMPTS,
+    SENSES,
+    new_image_set,
+    prompt_text,
+    read_table,
+)
 from components.errors import InputError
 from components.networks.embedding import ConseEmbedder
 from components.prompts import generate
@@ -24,7 +32,6 @@ from components.prompts.generate import (
     reference_table,
 )
 from components.prompts.wordnet import RelatedWord, noun_senses
-from components.reference_prompts import PROMPT_KINDS, prompt_text
 from tests.components.trees import noise
 
 _IMAGE_VECTOR = torch.tensor([1.0, 0.0])

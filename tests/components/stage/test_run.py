@@ -27,10 +27,10 @@ def metrics(tmp_path: Path) -> Metrics:
 
 @pytest.fixture
 def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
-    """Returns the lines printed since the last call."""
+    """Returns the lines logged since the last call."""
 
     def read() -> list[str]:
-        return capsys.readouterr().out.splitlines()
+        return capsys.readouterr().err.splitlines()
 
     return read
 
@@ -150,7 +150,7 @@ def test_failure_keeps_no_credentials(
     assert failure["message"] == "RuntimeError: postgresql://database/mlflow is locked"
     assert "connecting to http://mlflow:5000\n" in failure["log"]
     assert "secret@" not in json.dumps(failure)
-    assert "secret@database" not in capsys.readouterr().out
+    assert "secret@database" not in "".join(capsys.readouterr())
 
 
 def test_bad_input_is_told_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import PROMPTS, write_table
+from components.artifacts import PROMPT_KINDS, PROMPTS, prompt_text, write_table
 from components.errors import InputError
-from components.reference_prompts import PROMPT_KINDS, prompt_text
 
 
 @pytest.fixture
