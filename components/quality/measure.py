@@ -3,13 +3,15 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from components.artifacts import QUALITY, ImageSet, new_directory, write_json
+from components.artifacts import QUALITY, ImageSet, new_directory, read_json, write_json
 from components.compute import device, seed_everything
 from components.errors import InputError
 from components.networks.embedding import Embedder
@@ -36,10 +38,12 @@ _PIXELS = "none: pixels"
 class Figure:
     """A row of the table: a number, or why there is none."""
 
-    value: float | None
+    value: float | None = None
     """Null where it was not computed."""
-    reason: str | None
+    reason: str | None = None
     """Why it was not; null where it was."""
+    retryable: bool = False
+    """Whether another run may compute it: weights could not be fetched."""
     higher_is_better: bool | None
     """Null where neither is."""
     network: str
@@ -70,7 +74,7 @@ def measure_quality(
     Args:
         reference: image set with the given images, which are its good training images.
         images: image set whose good training images are measured.
-        quality: artifact to write: `{metric: {value, reason, higher_is_better, network}}` as JSON.
+        quality: artifact to write: by metric, the fields of `Figure` as JSON.
         config: settings.
         networks: loaded by the config where they are not given.
 
@@ -89,6 +93,11 @@ def measure_quality(
     return {**computed, "not_computed": ", ".join(missing)}
 
 
+def is_final(quality: str | Path) -> bool:
+    """Whether another run would write the same table: not where weights could not be fetched."""
+    return not any(figure["retryable"] for figure in read_json(Path(quality) / QUALITY).values())
+
+
 def read_pairs(reference: str | Path, images: str | Path) -> ImagePairs:
     """Good training images of both sets: an image is paired with the given one that its manifest names as its source.
 
@@ -102,19 +111,27 @@ def read_pairs(reference: str | Path, images: str | Path) -> ImagePairs:
     for name, found in (("reference", given_ids), ("images", ids)):
         if not found:
             raise InputError(f"{name}: no good training image in it")
-    _check_sizes(given, given_ids, measured, ids)
-    sources = measured.manifest.set_index("id")["source"]
+    tables = [given.manifest.set_index("id").loc[given_ids], measured.manifest.set_index("id").loc[ids]]
+    sizes = {size for table in tables for size in zip(table["width"], table["height"], strict=True)}
+    if len(sizes) > 1:
+        shown = ", ".join(f"{width} x {height}" for width, height in sorted(sizes))
+        raise InputError(f"images: got sizes {shown}, expected that of the given images alone")
+    sources = tables[1]["source"]
     partners = [[given_ids.index(sources[id])] if sources[id] in given_ids else range(len(given_ids)) for id in ids]
     return ImagePairs(images=measured.tensor(ids), given=given.tensor(given_ids), partners=partners)
 
 
 def image_quality(pairs: ImagePairs, networks: Networks, config: Config) -> dict[str, Figure]:
     """Every figure, computed or not: Table 2's, FID and KID, and similarity and variance of Fig. 2."""
+    embedder = networks.embedder
     return {
         **_inception_figures(pairs, networks.inception, config),
-        **_pair_figures(pairs, networks),
-        "embedding_similarity": _computed(embedding_similarity(pairs, networks.embedder), True, networks.embedder.name),
-        "pixel_std": _of_several(lambda: pixel_std(pairs.images), {"images": len(pairs.images)}, None, _PIXELS),
+        "ssim": _figure(lambda: pairs.mean(ssim), True, _PIXELS),
+        "psnr": _figure(lambda: pairs.mean(psnr), True, _PIXELS),
+        "lpips": _perceptual(pairs, networks.lpips),
+        "efficientnet_distance": _perceptual(pairs, networks.substitute),
+        "embedding_similarity": _figure(lambda: embedding_similarity(pairs, embedder), True, embedder.name),
+        "pixel_std": _figure(lambda: pixel_std(pairs.images), None, _PIXELS, {"images": len(pairs.images)}),
     }
 
 
@@ -124,75 +141,53 @@ def embedding_similarity(pairs: ImagePairs, embedder: Embedder) -> float:
     return mean_over_pairs(lambda one, other: (one * other).sum(dim=1), vectors, given, pairs.partners)
 
 
-def _pair_figures(pairs: ImagePairs, networks: Networks) -> dict[str, Figure]:
-    return {
-        "ssim": _computed(pairs.mean(ssim), True, _PIXELS),
-        "psnr": _computed(pairs.mean(psnr), True, _PIXELS),
-        "lpips": _perceptual(pairs, networks.lpips),
-        "efficientnet_distance": _perceptual(pairs, networks.stand_in),
-    }
-
-
 def _perceptual(pairs: ImagePairs, network: Perceptual | Missing) -> Figure:
     if isinstance(network, Missing):
-        return _absent(network.reason, False, Lpips.name)
+        return _missing(network, False, Lpips.name)
 
     @torch.no_grad()
     def distance(images: Tensor, targets: Tensor) -> Tensor:
         distances: Tensor = network(images.to(device()) * 2 - 1, targets.to(device()) * 2 - 1)
         return distances
 
-    return _computed(pairs.mean(distance), False, network.name)
+    return _figure(lambda: pairs.mean(distance), False, network.name)
 
 
 def _inception_figures(pairs: ImagePairs, network: FeatureNetwork | Missing, config: Config) -> dict[str, Figure]:
-    directions = {"inception_score": True, "fid": False, "kid": False}
     if isinstance(network, Missing):
-        return {name: _absent(network.reason, better, FidInception.name) for name, better in directions.items()}
+        directions = {"inception_score": True, "fid": False, "kid": False}
+        return {name: _missing(network, better, FidInception.name) for name, better in directions.items()}
     features = network.features(pairs.images)
-    figures = {"inception_score": _computed(inception_score(network, features), True, network.name)}
-    for name, distance in (("fid", fid), ("kid", kid)):
-        figures[name] = _set_distance(name, distance, features, pairs, network, getattr(config, name))
+    figures = {"inception_score": _figure(lambda: inception_score(network, features), True, network.name)}
+    counts = {"images": len(pairs.images), "given images": len(pairs.given)}
+    for name, asked, distance in (("fid", config.fid, fid), ("kid", config.kid, kid)):
+        if asked:
+            compute = partial(distance, features, network.features(pairs.given))
+            figures[name] = _figure(compute, False, network.name, counts)
+        else:
+            missing = Missing(reason=f"not asked for: quality.{name} is false")
+            figures[name] = _missing(missing, False, network.name)
     return figures
 
 
-def _set_distance(
-    name: str,
-    distance: Callable[[Tensor, Tensor], float],
-    features: Tensor,
-    pairs: ImagePairs,
-    network: FeatureNetwork,
-    asked: bool,
+def _figure(
+    compute: Callable[[], float],
+    higher_is_better: bool | None,
+    network: str,
+    counts: Mapping[str, int] = MappingProxyType({}),
 ) -> Figure:
-    if not asked:
-        return _absent(f"not asked for: quality.{name} is false", False, network.name)
-    counts = {"images": len(pairs.images), "given images": len(pairs.given)}
-    return _of_several(lambda: distance(features, network.features(pairs.given)), counts, False, network.name)
-
-
-def _of_several(
-    compute: Callable[[], float], counts: Mapping[str, int], higher_is_better: bool | None, network: str
-) -> Figure:
-    """A figure that needs two of everything at least."""
+    """A figure; one that has `counts` needs two at least of each."""
     few = [name for name, count in counts.items() if count < 2]
     if few:
-        return _absent(f"needs two {' and two '.join(few)} at least, got one", higher_is_better, network)
-    return _computed(compute(), higher_is_better, network)
-
-
-def _computed(value: float, higher_is_better: bool | None, network: str) -> Figure:
+        missing = Missing(reason=f"needs two {' and two '.join(few)} at least, got one")
+        return _missing(missing, higher_is_better, network)
+    value = compute()
     if math.isinf(value):
-        return _absent("infinite: an image equals its given image", higher_is_better, network)
-    return Figure(value=value, reason=None, higher_is_better=higher_is_better, network=network)
+        return _missing(Missing(reason="infinite: an image equals its given image"), higher_is_better, network)
+    return Figure(value=value, higher_is_better=higher_is_better, network=network)
 
 
-def _absent(reason: str, higher_is_better: bool | None, network: str) -> Figure:
-    return Figure(value=None, reason=reason, higher_is_better=higher_is_better, network=network)
-
-
-def _check_sizes(given: ImageSet, given_ids: Sequence[str], measured: ImageSet, ids: Sequence[str]) -> None:
-    tables = [images.manifest[images.manifest["id"].isin(own)] for images, own in ((given, given_ids), (measured, ids))]
-    sizes = {size for table in tables for size in zip(table["width"], table["height"], strict=True)}
-    if len(sizes) > 1:
-        shown = ", ".join(f"{width} x {height}" for width, height in sorted(sizes))
-        raise InputError(f"images: got sizes {shown}, expected that of the given images alone")
+def _missing(missing: Missing, higher_is_better: bool | None, network: str) -> Figure:
+    return Figure(
+        reason=missing.reason, retryable=missing.retryable, higher_is_better=higher_is_better, network=network
+    )

@@ -1,4 +1,4 @@
-"""The networks that look at images, or the reasons why they are not at hand."""
+"""The networks that look at images, or the reasons why they are unavailable."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,16 +15,15 @@ from components.weights import fetch as weights
 
 Network = TypeVar("Network")
 
-NOT_TO_BE_HAD = "not to be had"
-"""Start of the reason where named weights could not be fetched, which another time they may be."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """A network that is not at hand."""
+    """A network that is unavailable."""
 
     reason: str
     """Why, in one line."""
+    retryable: bool = False
+    """Whether another run may find it: its weights are named, but could not be fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,22 +34,22 @@ class Networks:
     """For IS, FID and KID."""
     lpips: Perceptual | Missing
     """LPIPS."""
-    stand_in: Perceptual
+    substitute: Perceptual
     """Perceptual distance that is no LPIPS, and says so."""
     embedder: Embedder
     """f of the paper."""
 
 
 def load_networks(config: Config) -> Networks:
-    """The networks of a config; what has no weights, or weights that cannot be had, is missing with the reason.
+    """The networks of a config; one without weights, or whose weights cannot be fetched, is missing with the reason.
 
     Raises:
         InputError: a reference is unknown or malformed, or weights are of another network.
     """
     return Networks(
         inception=_network(FidInception, config.inception, "inception"),
-        lpips=_network(_lpips, config.lpips_backbone, "lpips_backbone"),
-        stand_in=PerceptualDistance().to(device()),
+        lpips=_network(lambda backbone: Lpips(backbone).to(device()), config.lpips_backbone, "lpips_backbone"),
+        substitute=PerceptualDistance().to(device()),
         embedder=load_embedder(config.embedder, config.embedder_weights),
     )
 
@@ -62,9 +61,5 @@ def _network(build: Callable[[str], Network], reference: str, field: str) -> Net
     try:
         weights.fetch(reference)
     except (InputError, OSError) as error:
-        return Missing(reason=f"{NOT_TO_BE_HAD}: {' '.join(str(error).split())}")
+        return Missing(reason=f"unavailable: {' '.join(str(error).split())}", retryable=True)
     return build(reference)
-
-
-def _lpips(backbone: str) -> Lpips:
-    return Lpips(backbone).to(device())

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from components.artifacts import QUALITY, read_json
 from components.stage.progress import ignore_progress
 from pipelines.experiments.nodes import Node
 
@@ -14,13 +13,9 @@ Run = Callable[[Inputs, Sequence[Path], Path, Node], None]
 
 def is_final(node: Node, output: Path) -> bool:
     """Whether another run would give the same artifact: not where weights could not be fetched for a figure."""
-    if node.stage != "quality":
-        return True
-    from components.quality.networks import NOT_TO_BE_HAD
+    from components.quality.measure import is_final as is_final_quality
 
-    return not any(
-        (figure["reason"] or "").startswith(NOT_TO_BE_HAD) for figure in read_json(output / QUALITY).values()
-    )
+    return node.stage != "quality" or is_final_quality(output)
 
 
 def _ingest(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:

@@ -17,7 +17,7 @@ from components.errors import InputError
 from components.networks.embedding import ConseEmbedder
 from components.networks.perceptual import Lpips, PerceptualDistance
 from components.quality.config import Config
-from components.quality.measure import Figure, image_quality, measure_quality, read_pairs
+from components.quality.measure import Figure, image_quality, is_final, measure_quality, read_pairs
 from components.quality.networks import Missing, Networks, load_networks
 from tests.components.image_sets import part, write_added, write_reference
 from tests.components.vgg16 import random_vgg16, save_vgg16
@@ -65,7 +65,7 @@ def networks() -> Networks:
     return Networks(
         inception=MeanColours(),
         lpips=Missing(reason="no weights: there are none"),
-        stand_in=PerceptualDistance(),
+        substitute=PerceptualDistance(),
         embedder=MeanColourEmbedder(),
     )
 
@@ -93,7 +93,7 @@ def test_table_holds_every_figure_or_its_reason(tmp_path: Path, networks: Networ
     table = read_json(quality / QUALITY)
     assert set(table) == NAMES
     for row in table.values():
-        assert set(row) == {"value", "reason", "higher_is_better", "network"}
+        assert set(row) == {"value", "reason", "retryable", "higher_is_better", "network"}
         assert (row["value"] is None) == bool(row["reason"])
     assert result["not_computed"] == "fid, kid, lpips"
     assert {name: row["value"] for name, row in table.items() if row["value"] is not None} == {
@@ -103,10 +103,11 @@ def test_table_holds_every_figure_or_its_reason(tmp_path: Path, networks: Networ
     assert table["lpips"] == {
         "value": None,
         "reason": "no weights: there are none",
+        "retryable": False,
         "higher_is_better": False,
         "network": "LPIPS (VGG16)",
     }
-    assert "stand-in" in table["efficientnet_distance"]["network"]
+    assert table["efficientnet_distance"]["network"] == PerceptualDistance.name
 
 
 def test_each_image_is_compared_with_its_own_given_image(tmp_path: Path, networks: Networks) -> None:
@@ -168,12 +169,23 @@ def test_lpips_is_what_torchmetrics_computes(tmp_path: Path, networks: Networks)
     assert figure.network == "LPIPS (VGG16)"
 
 
-def test_what_is_not_named_or_cannot_be_had_is_missing_with_the_reason(tmp_path: Path, conse: ConseEmbedder) -> None:
+def test_what_is_not_named_or_unavailable_is_missing_with_the_reason(tmp_path: Path, conse: ConseEmbedder) -> None:
     absent = tmp_path / "absent.pth"
     networks = load_networks(Config(lpips_backbone=f"{absent}#sha256={'0' * 64}"))
     assert networks.inception == Missing(reason="no weights: quality.inception is empty")
-    assert networks.lpips == Missing(reason=f"not to be had: weights {absent}: no file at {absent}")
+    assert networks.lpips == Missing(reason=f"unavailable: weights {absent}: no file at {absent}", retryable=True)
     assert networks.embedder.digest == conse.digest
+
+
+@pytest.mark.parametrize(("retryable", "final"), [(False, True), (True, False)])
+def test_table_is_final_unless_weights_could_not_be_fetched(
+    tmp_path: Path, networks: Networks, retryable: bool, final: bool
+) -> None:
+    write_images(tmp_path / "reference", [flat(100, 0, 0)], ["a.png"])
+    write_images(tmp_path / "images", [flat(90, 0, 0)], ["image-0"])
+    found = replace(networks, lpips=Missing(reason="unavailable", retryable=retryable))
+    measure_quality(tmp_path / "reference", tmp_path / "images", tmp_path / "quality", Config(), found)
+    assert is_final(tmp_path / "quality") is final
 
 
 def test_unknown_weights_are_an_error() -> None:

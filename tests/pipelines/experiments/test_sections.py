@@ -107,7 +107,7 @@ def test_figures_whose_weights_were_not_to_be_had_are_measured_again(ask: Ask, t
     away = path.rename(tmp_path / "away")
     lacking = quality_rows(ask, tmp_path / "work", named).query("measure == 'lpips'")
     assert lacking["value"].isna().all()
-    assert lacking["note"].str.startswith("not to be had").all()
+    assert lacking["note"].str.startswith("unavailable").all()
     measured = next(cell.node for cell in found_cells(ask, "table2", named) if cell.kind == "quality")
     assert not store_of(tmp_path / "work", 1).finished(measured)
     away.rename(path)
