@@ -54,39 +54,40 @@ def heatmap_uri(
         mask: [height, width], or None.
     """
     from matplotlib import colormaps
+    from skimage.segmentation import find_boundaries
 
     scaled = ((anomaly_map - low) / max(high - low, 1e-12)).clip(0, 1)
     heat = colormaps["inferno"](scaled)[..., :3] * 255
     blended = ((1 - _HEAT_OPACITY) * image + _HEAT_OPACITY * heat).astype(np.uint8)
     if mask is not None:
-        blended[_outline(mask)] = _MASK_COLOUR
+        blended[find_boundaries(mask, mode="thick")] = _MASK_COLOUR
     return data_uri(_thumbnail(blended))
 
 
 def side_by_side(*uris: str) -> bytes:
     """JPEG of the pictures of data URIs, all of one size, in a row."""
-    shown = [Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) for uri in uris]
+    shown = [Image.open(io.BytesIO(uri_content(uri))) for uri in uris]
     row = Image.new("RGB", (sum(picture.width for picture in shown), shown[0].height), "white")
     for index, picture in enumerate(shown):
         row.paste(picture, (index * picture.width, 0))
-    buffer = io.BytesIO()
-    row.save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
+    return _jpeg(row)
 
 
 def data_uri(picture: Image.Image) -> str:
     """JPEG of a picture as a data URI."""
+    return f"data:image/jpeg;base64,{base64.b64encode(_jpeg(picture)).decode()}"
+
+
+def uri_content(uri: str) -> bytes:
+    """File content of a data URI."""
+    return base64.b64decode(uri.partition(",")[2])
+
+
+def _jpeg(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()
 
 
 def _thumbnail(image: "UInt8Image") -> Image.Image:
     return Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-
-
-def _outline(mask: "BoolMask") -> "BoolMask":
-    from skimage.segmentation import find_boundaries
-
-    outline: BoolMask = find_boundaries(mask, mode="thick")
-    return outline

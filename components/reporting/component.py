@@ -42,6 +42,7 @@ def report(
     with stage("reporting", line) as run:
         artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
         gains = write_report(Sources(*[artifact.path for artifact in artifacts]), html.path, line, settings)
+        html.metadata["run_id"] = run.tracker.task.run_id
         run.finish(None, gains, metrics)
 
 
@@ -87,4 +88,5 @@ def conclude(
         run.describe_run(settings, dataset_uri, dataset_digest)
         artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
         paths = [detector.path for detector in detectors]
-        conclude_run(Sources(*[artifact.path for artifact in artifacts]), paths, html.path, run.tracker)
+        reported_in = html.metadata.get("run_id", "")
+        conclude_run(Sources(*[artifact.path for artifact in artifacts]), paths, html.path, reported_in, run.tracker)

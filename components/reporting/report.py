@@ -1,10 +1,9 @@
 """The self-contained HTML report of a run."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.artifacts import (
     CONFIG,
@@ -38,13 +37,8 @@ from components.metrics.records import (
 from components.networks.backbones import BACKBONES
 from components.pages.html import figure_html, page_template
 from components.reporting import figures
-from components.reporting.errors import worst_errors
-from components.reporting.sheets import contact_sheets, worst_iteration
+from components.reporting.images import contact_sheets, worst_errors, worst_iteration
 from components.reporting.sources import Sources, best_trial, roc_curves
-from components.tracking.events import RUN_ID
-
-if TYPE_CHECKING:
-    pass
 
 _SHOWN_PROMPTS = 12
 _METRIC_HEADS = ("image AUROC", "pixel AUROC", "AUPRO", "image AP", "image F1-max")
@@ -66,7 +60,6 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
     errors = worst_errors(sources)
     content = {
         "line": line,
-        "run_id": os.environ.get(RUN_ID, ""),
         "settings": json.loads(settings),
         "comparison": comparison(records, best_trial(sources)),
         "decision": read_json(Path(sources.best) / DECISION),
@@ -140,7 +133,7 @@ def _threshold(sources: Sources) -> dict[str, Any]:
 def given_against_held_out(sources: Sources) -> Hint:
     """Whether the given images look like the good images held out from training.
 
-    It is all that a run knows of drift by itself: where they differ, the line should be trained on other images.
+    A run can measure no other drift by itself: where they differ, the line should be trained on other images.
     """
     images = ImageSet(sources.reference)
     backbone = read_json(Path(sources.best) / CONFIG)["backbone"]["name"]
@@ -153,22 +146,14 @@ def given_against_held_out(sources: Sources) -> Hint:
 def _provenance(sources: Sources) -> dict[str, Any]:
     names = ("reference", "prompts", "augmented", "candidates", "selected", "predictions", "best")
     summaries = {name: read_json(Path(getattr(sources, name)) / SUMMARY) for name in names}
-    digests = {
-        key: value
-        for summary in summaries.values()
-        for key, value in summary.items()
-        if key.endswith("_digest") and isinstance(value, str)
-    }
+    values = {key: value for summary in summaries.values() for key, value in summary.items()}
+    best, config = summaries["best"], read_json(Path(sources.best) / CONFIG)
     return {
-        "digests": digests,
-        "versions": {"vigil": summaries["best"]["vigil"], **summaries["best"]["versions"]},
-        "stages": [
-            {"name": name, "seconds": summary["seconds"], "memory": summary["peak_memory_mb"]}
-            for name, summary in summaries.items()
-        ],
-        "best": summaries["best"],
-        "model_version": summaries["best"]["model_version"],
-        "backbone": read_json(Path(sources.best) / CONFIG)["backbone"],
-        "substitutes": read_json(Path(sources.best) / CONFIG).get("substitutes", {}),
+        "digests": {key: value for key, value in values.items() if key.endswith("_digest") and isinstance(value, str)},
+        "versions": {"vigil": best["vigil"], **best["versions"]},
+        "stages": summaries,
+        "best": best,
+        "backbone": config["backbone"],
+        "substitutes": config.get("substitutes", {}),
         "reference": summaries["reference"],
     }

@@ -1,15 +1,14 @@
 """The artifacts that the report reads, and what it reads from them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from components.artifacts import ANOMALY_MAPS, CONFIG, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
+from components.artifacts import CONFIG, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
 from components.metrics.records import read_records
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 Curve = tuple[list[float], list[float]]
@@ -42,40 +41,28 @@ def scored_rows(sources: Sources, trial: str) -> "pd.DataFrame":
     return own.merge(ImageSet(sources.reference).manifest, on="id")
 
 
-def anomaly_maps(predictions: str | Path, trial: str) -> "np.ndarray[Any, np.dtype[np.float32]]":
-    """Anomaly maps [n, height, width] of a trial."""
-    from safetensors.numpy import load_file
-
-    maps: np.ndarray[Any, np.dtype[np.float32]] = load_file(Path(predictions) / ANOMALY_MAPS)[trial].astype("float32")
-    return maps
-
-
-def labels_and_scores(sources: Sources) -> "dict[str, tuple[pd.Series[bool], pd.Series[float]]]":
-    """Of the test images, whether each is bad, and its score; by trial with its image AUROC."""
-    found = {}
-    for record in read_records(Path(sources.predictions) / RECORDS):
-        rows = scored_rows(sources, record.trial)
-        found[f"{record.trial} ({record.image_auroc:.3f})"] = (rows["label"] == "bad", rows["score"])
-    return found
-
-
 def roc_curves(sources: Sources) -> Mapping[str, Curve]:
-    """False and true positive rates by trial."""
+    """False and true positive rates, by trial with its image AUROC."""
     from sklearn.metrics import roc_curve
 
     curves = {}
-    for name, (labels, scores) in labels_and_scores(sources).items():
-        false_positive, true_positive, _ = roc_curve(labels, scores)
+    for name, rows in _rows_by_trial(sources):
+        false_positive, true_positive, _ = roc_curve(rows["label"] == "bad", rows["score"])
         curves[name] = (false_positive.tolist(), true_positive.tolist())
     return curves
 
 
 def precision_recall_curves(sources: Sources) -> Mapping[str, Curve]:
-    """Recall and precision by trial."""
+    """Recall and precision, by trial with its image AUROC."""
     from sklearn.metrics import precision_recall_curve
 
     curves = {}
-    for name, (labels, scores) in labels_and_scores(sources).items():
-        precision, recall, _ = precision_recall_curve(labels, scores)
+    for name, rows in _rows_by_trial(sources):
+        precision, recall, _ = precision_recall_curve(rows["label"] == "bad", rows["score"])
         curves[name] = (recall.tolist(), precision.tolist())
     return curves
+
+
+def _rows_by_trial(sources: Sources) -> "Iterator[tuple[str, pd.DataFrame]]":
+    for record in read_records(Path(sources.predictions) / RECORDS):
+        yield f"{record.trial} ({record.image_auroc:.3f})", scored_rows(sources, record.trial)

@@ -30,8 +30,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         paper="Hazelnut, one given image, PatchCore, image / pixel AUROC: original 88.3 / 94.3, web image 84.8 / 93.1, "
         "VQGAN-CLIP 64.8 to 81.4, generated 93.3 / 94.6.",
         differs="VQGAN-CLIP is guided by the line's embedder, and by the best prompt in place of GPT-4's caption. "
-        "The rows add unequal numbers of images, as in the paper: each tells its own, rotations add 7 turned copies of "
-        "each given image by default, and a further row has as many generated images as VQGAN-CLIP has.",
+        "The rows add unequal numbers of images, as in the paper: each row states its number, rotations add 7 turned "
+        "copies of each given image by default, and a further row has as many generated images as VQGAN-CLIP has.",
     ),
     "table2": Description(
         title="Image quality by prompt",

@@ -24,9 +24,18 @@ def bars(lines: Sequence[Line], title: str, groups: Sequence[str]) -> "Figure":
             y=[found.mean for _, found in shown],
             error_y={"type": "data", "array": [found.sd or 0 for _, found in shown], "thickness": 1, "width": 3},
             name=line.label,
-            marker={"color": COLOURS[index % len(COLOURS)], "pattern": {"shape": _pattern(index)}},
+            # Of the bars of one colour, the first ones are plain and the others hatched.
+            marker={
+                "color": COLOURS[index % len(COLOURS)],
+                "pattern": {"shape": "/" if index >= len(COLOURS) else ""},
+            },
         )
-    return _from_the_lowest(figure, [found.mean for line in lines for found in line.cells.values() if found])
+    means = [found.mean for line in lines for found in line.cells.values() if found]
+    if means:
+        # The axis starts below the lowest mean, in tenths, as differences are small beside the values.
+        low = int(max(0.0, min(means) - 0.1) * 10) / 10
+        figure.update_yaxes(range=[low, max(1.0, *means) * 1.01])
+    return figure.update_layout(barmode="group", bargap=0.25)
 
 
 def by_shots(lines: Sequence[Line], title: str) -> "Figure":
@@ -34,7 +43,7 @@ def by_shots(lines: Sequence[Line], title: str) -> "Figure":
     figure = empty_figure("given images", title)
     for index, method in enumerate(dict.fromkeys(line.method for line in lines)):
         own = [line for line in lines if line.method == method and line.cells[ALL_CLASSES] is not None]
-        points = [(_shots(line.shots), line.cells[ALL_CLASSES]) for line in own]
+        points = [(str(line.shots or "all"), line.cells[ALL_CLASSES]) for line in own]
         figure.add_scatter(
             x=[shots for shots, _ in points],
             y=[found.mean for _, found in points if found],
@@ -63,7 +72,7 @@ def scatter(pairs: "pd.DataFrame", title: str) -> "Figure":
 
 def _r(pairs: "pd.DataFrame") -> str:
     r = correlation(pairs)
-    return "no r can be told" if r is None else f"r = {round(r, 2) + 0.0:.2f}, {len(pairs)} sets"
+    return "r is undefined" if r is None else f"r = {round(r, 2) + 0.0:.2f}, {len(pairs)} sets"
 
 
 def trend(rows: "pd.DataFrame") -> "Figure":
@@ -113,20 +122,3 @@ def _prompt_groups(table: "pd.DataFrame") -> "Iterator[tuple[str, pd.DataFrame, 
         yield f"{name}: {found['item'].iloc[0]}", found, {"color": colour, "size": 13, "symbol": "star"}
     for note, colour in zip(COMPARED_PROMPTS.values(), (COLOURS[4], COLOURS[3]), strict=True):
         yield note, table[table["note"] == note], {"color": colour, "size": 11, "symbol": "diamond"}
-
-
-def _pattern(index: int) -> str:
-    """Of the bars of one colour, the first ones are plain and the others hatched."""
-    return "/" if index >= len(COLOURS) else ""
-
-
-def _shots(shots: int) -> str:
-    return str(shots) if shots else "all"
-
-
-def _from_the_lowest(figure: "Figure", means: Sequence[float]) -> "Figure":
-    """Start the axis below the lowest mean, in tenths, as differences are small beside the values."""
-    if means:
-        low = int(max(0.0, min(means) - 0.1) * 10) / 10
-        figure.update_yaxes(range=[low, max(1.0, *means) * 1.01])
-    return figure.update_layout(barmode="group", bargap=0.25)

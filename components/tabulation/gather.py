@@ -36,6 +36,7 @@ COMPARED_PROMPTS = {"word": "only word", "naive": "naive prompt"}
 IMAGES = "images"
 """Measure of an image set: the number of its images."""
 
+_EMPTY = {"detector": "", "item": "", "value": None, "note": "", "picture": ""}
 _SHOWN = 8
 
 Row = dict[str, Any]
@@ -52,9 +53,16 @@ def gather(labels: Sequence[Mapping[str, Any]], paths: Sequence[str | Path], res
     Returns:
         Number of rows.
     """
-    rows = [row for label, path in zip(labels, paths, strict=True) for row in _labelled(label, Path(path))]
+    import pandas as pd
+
+    rows = []
+    for label, path in zip(labels, paths, strict=True):
+        names = {name: label[name] for name in ("class_name", "shots", "seed", "method")}
+        rows += [{**_EMPTY, **names, **row} for row in READERS[label["kind"]](Path(path))]
+    texts = ["class_name", "detector", "method", "measure", "item", "note", "picture"]
+    types = {"shots": "int64", "seed": "int64", "value": "float64", **dict.fromkeys(texts, "string")}
     with new_directory(results) as directory:
-        write_table(directory / RESULTS, _table(rows))
+        write_table(directory / RESULTS, pd.DataFrame(rows, columns=list(COLUMNS)).astype(types))
     return len(rows)
 
 
@@ -73,21 +81,7 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     return read_table(Path(path) / RESULTS)
 
 
-def _table(rows: Sequence[Row]) -> "pd.DataFrame":
-    import pandas as pd
-
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    texts = ["class_name", "detector", "method", "measure", "item", "note", "picture"]
-    return table.astype({"shots": "int64", "seed": "int64", "value": "float64", **dict.fromkeys(texts, "string")})
-
-
-def _labelled(label: Mapping[str, Any], path: Path) -> Iterable[Row]:
-    names = {name: label[name] for name in ("class_name", "shots", "seed", "method")}
-    empty = {"detector": "", "item": "", "value": None, "note": "", "picture": ""}
-    return [{**empty, **names, **row} for row in READERS[label["kind"]](path)]
-
-
-def _predictions(path: Path) -> Iterable[Row]:
+def prediction_rows(path: Path) -> Iterable[Row]:
     """Metrics of each detector; a training set without generated images is a method of its own."""
     defects = read_json(path / EVALUATION)["defect_auroc"]
     for record in read_records(path / RECORDS):
@@ -105,30 +99,29 @@ def _predictions(path: Path) -> Iterable[Row]:
             yield {**names, "measure": "image_auroc", "item": defect, "value": auroc}
 
 
-def _quality(path: Path) -> Iterable[Row]:
+def quality_rows(path: Path) -> Iterable[Row]:
+    """Scores of an image set, or the reasons why there are none."""
     for name, found in read_json(path / QUALITY).items():
         yield {"measure": name, "value": found["value"], "note": found["reason"] or ""}
 
 
-def _trend(path: Path) -> Iterable[Row]:
+def trend_rows(path: Path) -> Iterable[Row]:
+    """Cosine of each iteration's set to the prompt."""
     for row in read_table(path / TREND).itertuples():
         yield {"measure": "cosine", "item": str(row.iteration), "value": row.cosine}
 
 
-def _prompts(path: Path) -> Iterable[Row]:
-    for row in read_table(path / PROMPTS).itertuples():
-        yield from _distances(row, f"{row.relation}{'' if row.kept else ', dropped'}")
-    for row in read_table(path / REFERENCE_PROMPTS).itertuples():
-        if row.kind in COMPARED_PROMPTS:
-            yield from _distances(row, COMPARED_PROMPTS[str(row.kind)])
+def prompt_rows(path: Path) -> Iterable[Row]:
+    """Measures of each candidate prompt, with its relation, and of the prompts that are no candidates."""
+    candidates, compared = read_table(path / PROMPTS), read_table(path / REFERENCE_PROMPTS)
+    noted = [(row, f"{row.relation}{'' if row.kept else ', dropped'}") for row in candidates.itertuples()]
+    noted += [(row, COMPARED_PROMPTS[str(row.kind)]) for row in compared.itertuples() if row.kind in COMPARED_PROMPTS]
+    for row, note in noted:
+        for measure in PROMPT_MEASURES:
+            yield {"measure": measure, "item": row.prompt, "value": getattr(row, measure), "note": note}
 
 
-def _distances(row: Any, note: str) -> Iterable[Row]:
-    for measure in PROMPT_MEASURES:
-        yield {"measure": measure, "item": row.prompt, "value": getattr(row, measure), "note": note}
-
-
-def _pictures(path: Path) -> Iterable[Row]:
+def picture_rows(path: Path) -> Iterable[Row]:
     """A contact sheet of the set's first images, and how many there are."""
     images = ImageSet(path)
     ids = images.ids("train", "good")
@@ -137,10 +130,10 @@ def _pictures(path: Path) -> Iterable[Row]:
 
 
 READERS: Mapping[str, Callable[[Path], Iterable[Row]]] = {
-    "predictions": _predictions,
-    "quality": _quality,
-    "trend": _trend,
-    "prompts": _prompts,
-    "pictures": _pictures,
+    "predictions": prediction_rows,
+    "quality": quality_rows,
+    "trend": trend_rows,
+    "prompts": prompt_rows,
+    "pictures": picture_rows,
 }
 """How the artifact of a cell is read, by the cell's kind."""

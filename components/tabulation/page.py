@@ -1,12 +1,12 @@
 """The page of an experiment: the paper's table or figure, made again with the user's data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.metrics.records import EXTRA_HEADS, KIND_METRICS
-from components.metrics.seeds import Gain, Spread
+from components.metrics.seeds import Spread
 from components.pages.html import figure_html, page_template, write_html
 from components.tabulation import figures, statistics
 from components.tabulation.descriptions import DESCRIPTIONS, OURS
@@ -40,25 +40,29 @@ def write_page(name: str, results: "pd.DataFrame", settings: dict[str, str], pat
         path: file to write, complete or not at all.
         now: when the page was made.
     """
-    drawn = [
-        (title, figure_html(found, first=not index)) for index, (title, found) in enumerate(_figures(name, results))
+    drawn = enumerate(_figures(name, results))
+    sets = results[
+        (results["detector"] == "") & (results["item"] == "") & ~results["measure"].isin(["picture", IMAGES])
     ]
+    pictures = results[results["measure"] == "picture"].drop_duplicates(["class_name", "shots", "method"])
     content = {
         "name": name,
         "about": DESCRIPTIONS[name],
         "settings": settings,
-        "figures": drawn,
+        "figures": [(title, figure_html(found, first=not index)) for index, (title, found) in drawn],
         "statements": list(_statements(results)),
-        "tables": list(_tables(results)),
-        "quality": list(_quality(results)),
+        "tables": _tables(results, HEADS),
+        "quality": _tables(results, {str(measure): measure.replace("_", " ") for measure in sets["measure"]}),
         "missing": statistics.missing(results),
-        "pictures": list(_pictures(results)),
+        "pictures": [
+            (f"{row.class_name}, {shots_text(int(str(row.shots)))}, seed {row.seed}: {row.method}", str(row.picture))
+            for row in pictures.itertuples()
+        ],
         "prompts": list(_prompts(results)),
         "seeds": sorted(set(results["seed"])),
         "now": now,
     }
-    html = page_template("components.tabulation", "experiment.html.j2").render(**content)
-    write_html(path, html)
+    write_html(path, page_template("components.tabulation", "experiment.html.j2").render(**content))
 
 
 def _figures(name: str, results: "pd.DataFrame") -> "Iterator[tuple[str, Figure]]":
@@ -76,73 +80,53 @@ def _figures(name: str, results: "pd.DataFrame") -> "Iterator[tuple[str, Figure]
         }.items():
             yield f"Gain by {title}", figures.scatter(statistics.paired(results, measure), title)
     for measure in KIND_METRICS if name == "fig7" else ("image_auroc",):
-        yield from _detector_figures(results, measure)
-
-
-def _detector_figures(results: "pd.DataFrame", measure: str) -> "Iterator[tuple[str, Figure]]":
-    lines = statistics.lines(results, measure)
-    groups = [*_classes(lines), *([ALL_CLASSES] if len(_classes(lines)) > 1 else [])]
-    for detector in dict.fromkeys(line.detector for line in lines):
-        own = [line for line in lines if line.detector == detector]
-        counts = list(dict.fromkeys(line.shots for line in own))
-        if len(counts) > 1:
-            yield f"{detector}: {HEADS[measure]} by given images", figures.by_shots(own, HEADS[measure])
-        for shots in counts:
-            title = f"{detector}, {shots_text(shots)}: {HEADS[measure]}"
-            yield title, figures.bars([line for line in own if line.shots == shots], HEADS[measure], groups)
-
-
-def _tables(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
-    for measure, head in HEADS.items():
         lines = statistics.lines(results, measure)
-        if lines:
-            yield {"open": measure in _OPEN, **_table(head, lines)}
+        for detector in dict.fromkeys(line.detector for line in lines):
+            own = [line for line in lines if line.detector == detector]
+            counts = list(dict.fromkeys(line.shots for line in own))
+            if len(counts) > 1:
+                yield f"{detector}: {HEADS[measure]} by given images", figures.by_shots(own, HEADS[measure])
+            for shots in counts:
+                bars = figures.bars([line for line in own if line.shots == shots], HEADS[measure], _columns(lines))
+                yield f"{detector}, {shots_text(shots)}: {HEADS[measure]}", bars
 
 
-def _table(head: str, lines: Sequence[Line]) -> dict[str, Any]:
-    columns = _classes(lines)
-    if len(columns) > 1:
-        columns = [*columns, ALL_CLASSES]
-    rows = [
-        {"names": [line.detector, shots_text(line.shots), line.label], "ours": line.method == OURS,
-         "cells": [spread_text(line.cells.get(name)) for name in columns]}
-        for line in lines
-    ]  # fmt: skip
-    return {"head": head, "columns": columns, "rows": rows}
-
-
-def _quality(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
-    """Measures of image sets, one table each."""
-    others = ["picture", IMAGES]
-    measures = results[(results["detector"] == "") & (results["item"] == "") & ~results["measure"].isin(others)]
-    for measure in dict.fromkeys(measures["measure"]):
+def _tables(results: "pd.DataFrame", heads: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A table for each measure that has values, under its head."""
+    tables = []
+    for measure, head in heads.items():
         lines = statistics.lines(results, measure)
-        if lines:
-            yield _table(str(measure).replace("_", " "), lines)
+        columns = _columns(lines)
+        rows = [
+            {"names": [line.detector, shots_text(line.shots), line.label], "ours": line.method == OURS,
+             "cells": [spread_text(line.cells.get(name)) for name in columns]}
+            for line in lines
+        ]  # fmt: skip
+        if rows:
+            tables.append({"open": measure in _OPEN, "head": head, "columns": columns, "rows": rows})
+    return tables
+
+
+def _columns(lines: Sequence[Line]) -> list[str]:
+    """The classes, and their mean where there are several."""
+    classes = list(dict.fromkeys(name for line in lines for name in line.cells if name != ALL_CLASSES))
+    return [*classes, ALL_CLASSES] if len(classes) > 1 else classes
 
 
 def _statements(results: "pd.DataFrame") -> Iterator[str]:
     """Gain of the generated set over the best baseline, and over no added images, each with what may be said of it."""
     over_none = statistics.gains(results, OURS, against=("none",))
-    for key, gain in statistics.gains(results, OURS).items():
-        yield _statement(key, gain, ", the best baseline")
-        if gain.baseline != "none" and key in over_none:
-            yield _statement(key, over_none[key], ", no added images")
-
-
-def _statement(key: tuple[str, int, str], gain: Gain, what: str) -> str:
-    detector, shots, class_name = key
-    name = "mean over the classes" if class_name == ALL_CLASSES else class_name
-    return (
-        f"{name}, {detector}, {shots_text(shots)}: generated images {gain.mean:+.3f} image AUROC against "
-        f"{gain.baseline}{what}; {gain.statement}."
-    )
-
-
-def _pictures(results: "pd.DataFrame") -> Iterator[tuple[str, str]]:
-    first = results[results["measure"] == "picture"].drop_duplicates(["class_name", "shots", "method"])
-    for row in first.itertuples():
-        yield f"{row.class_name}, {shots_text(int(str(row.shots)))}, seed {row.seed}: {row.method}", str(row.picture)
+    for key, over_best in statistics.gains(results, OURS).items():
+        detector, shots, class_name = key
+        name = "mean over the classes" if class_name == ALL_CLASSES else class_name
+        shown = [(over_best, "the best baseline")]
+        if over_best.baseline != "none" and key in over_none:
+            shown.append((over_none[key], "no added images"))
+        for gain, what in shown:
+            yield (
+                f"{name}, {detector}, {shots_text(shots)}: generated images {gain.mean:+.3f} image AUROC against "
+                f"{gain.baseline}, {what}; {gain.statement}."
+            )
 
 
 def _prompts(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
@@ -164,7 +148,3 @@ def spread_text(found: Spread | None) -> str:
     if found is None:
         return "-"
     return f"{found.mean:.{_DIGITS}f}" + (f" ± {found.sd:.{_DIGITS}f}" if found.sd is not None else "")
-
-
-def _classes(lines: Sequence[Line]) -> list[str]:
-    return list(dict.fromkeys(name for line in lines for name in line.cells if name != ALL_CLASSES))

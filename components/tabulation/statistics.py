@@ -29,33 +29,32 @@ class Line:
     shots: int
     method: str
     label: str
-    """The method, with the number of its images where the table has it."""
+    """`METHOD, 16 images`, or `METHOD, 3 to 7 images` where classes differ; the method alone where none is known."""
     cells: Mapping[str, Spread | None]
     """By class, and `ALL_CLASSES`: of that mean, `sd` is over the seeds that all classes have."""
 
 
 def lines(results: "pd.DataFrame", measure: str, item: str = "") -> list[Line]:
     """Rows of the table of one measure: the baselines of each detector first, the rest in the order of the cells."""
-    chosen = _values(results, measure, item)
-    names = ["detector", "shots", "method"]
-    images = _values(results, IMAGES)
+
+    def order(names: tuple[str, int, str]) -> tuple[str, float, int]:
+        detector, shots, method = names
+        return detector, shots or math.inf, BASELINES.index(method) if method in BASELINES else len(BASELINES)
+
+    chosen, images = _values(results, measure, item), _values(results, IMAGES)
+    groups = chosen[["detector", "shots", "method"]].drop_duplicates().itertuples(index=False)
     found = []
-    for detector, shots, method in sorted(chosen[names].drop_duplicates().itertuples(index=False), key=_order):
+    for detector, shots, method in sorted(groups, key=order):
         own = chosen[(chosen["detector"] == detector) & (chosen["shots"] == shots) & (chosen["method"] == method)]
         classes = {str(name): spread(list(part["value"])) for name, part in own.groupby("class_name", sort=False)}
-        cells = {**classes, ALL_CLASSES: _over_classes(own)}
-        label = _label(str(method), images[(images["shots"] == shots) & (images["method"] == method)]["value"])
+        means = list(_means(own)["value"])
+        cells = {**classes, ALL_CLASSES: spread(means) if means else None}
+        label, counts = str(method), images[(images["shots"] == shots) & (images["method"] == method)]["value"]
+        if not counts.empty:
+            least, most = int(counts.min()), int(counts.max())
+            label += f", {most if least == most else f'{least} to {most}'} image{'' if least == most == 1 else 's'}"
         found.append(Line(detector=str(detector), shots=int(shots), method=str(method), label=label, cells=cells))
     return found
-
-
-def _label(method: str, images: "pd.Series[float]") -> str:
-    """`METHOD, 16 images`; `METHOD, 3 to 7 images` where classes have other numbers."""
-    if images.empty:
-        return method
-    least, most = int(images.min()), int(images.max())
-    count = str(most) if least == most else f"{least} to {most}"
-    return f"{method}, {count} image{'' if count == '1' else 's'}"
 
 
 def gains(
@@ -73,18 +72,14 @@ def gains(
         if len(parts) > 1:
             parts[ALL_CLASSES] = _means(own)
         for class_name, part in parts.items():
-            gain = paired_gain(_by_seed(part, method))
-            if gain is not None:
+            # The method whose gain is asked for takes the place of the generated set.
+            by_seed = {
+                GENERATED if name == method else str(name): dict(zip(rows["seed"], rows["value"], strict=True))
+                for name, rows in part.groupby("method", sort=False)
+            }
+            if (gain := paired_gain(by_seed)) is not None:
                 found[str(detector), int(str(shots)), class_name] = gain
     return found
-
-
-def _by_seed(own: "pd.DataFrame", method: str) -> dict[str, dict[int, float]]:
-    """Values by seed of each method; the one whose gain is asked for is called generated."""
-    return {
-        GENERATED if name == method else str(name): dict(zip(part["seed"], part["value"], strict=True))
-        for name, part in own.groupby("method", sort=False)
-    }
 
 
 def _means(own: "pd.DataFrame") -> "pd.DataFrame":
@@ -135,17 +130,6 @@ def paired(results: "pd.DataFrame", measure: str) -> "pd.DataFrame":
     return joined[[*_GROUP, "method", "gain", "value"]]
 
 
-def _order(names: tuple[str, int, str]) -> tuple[str, float, int]:
-    detector, shots, method = names
-    return detector, shots or math.inf, BASELINES.index(method) if method in BASELINES else len(BASELINES)
-
-
 def _values(results: "pd.DataFrame", measure: str, item: str = "") -> "pd.DataFrame":
     chosen = results[(results["measure"] == measure) & (results["item"] == item)]
     return chosen.dropna(subset=["value"])
-
-
-def _over_classes(own: "pd.DataFrame") -> Spread | None:
-    """Spread, over the seeds that every class has, of the mean over classes; None where no seed is in all."""
-    means = list(_means(own)["value"])
-    return spread(means) if means else None
