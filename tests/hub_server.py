@@ -1,5 +1,9 @@
-"""A model hub for tests: files by HTTPS with a private CA, from any byte on, and redirects."""
+"""A model hub for tests: files by HTTPS with a private CA, from any byte on, and redirects.
 
+What it says of a file in its head is what `huggingface_hub` asks of a hub.
+"""
+
+import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
@@ -13,18 +17,23 @@ from tests.faulty_proxy import Proxy, private_ca, proxy
 
 @dataclass
 class Hub:
-    """What a hub serves, the proxy in front of it, and the tokens that it received."""
+    """What a hub serves, the proxy in front of it, and the requests that it received."""
 
     files: dict[str, bytes]
     ca_file: Path
     redirects: dict[str, str] = field(default_factory=dict)
-    tokens: list[str | None] = field(default_factory=list)
+    received: list[tuple[str, str, str | None]] = field(default_factory=list)
+    """Method, `HOST:PORT` that was asked for, and token of each request."""
     between: Proxy = field(init=False)
 
     @property
     def address(self) -> str:
         """Where it is reached."""
         return self.between.endpoint
+
+    def gets(self) -> int:
+        """How often a file was asked for."""
+        return sum(method == "GET" for method, *_ in self.received)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -35,32 +44,35 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().__init__(*args)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        self._hub.tokens.append(self.headers.get("Authorization"))
+        host = self.headers["Host"]
+        self._hub.received.append((self.command, host, self.headers.get("Authorization")))
         if self.path in self._hub.redirects:
             self._head(302, 0, Location=self._hub.redirects[self.path])
-        elif self.path == "/gated":
+        elif "gated" in self.path:
             self._head(401, 0)
         elif self.path not in self._hub.files:
             self._head(404, 0)
         else:
             self._send(self._hub.files[self.path])
 
+    do_HEAD = do_GET  # noqa: N815 (a name of http.server)
+
     def _send(self, content: bytes) -> None:
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
         if start >= len(content):
             self._head(416, 0)
-        elif start:
-            self._head(
-                206, len(content) - start, **{"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
-            )
+            return
+        part = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
+        self._head(206 if start else 200, len(content) - start, **part)
+        if self.command == "GET":
             self.wfile.write(content[start:])
-        else:
-            self._head(200, len(content))
-            self.wfile.write(content)
 
     def _head(self, status: int, length: int, **headers: str) -> None:
+        content = self._hub.files.get(self.path, b"")
+        about = {"X-Repo-Commit": "1" * 40, "X-Linked-Size": str(len(content))}
+        about["X-Linked-Etag"] = about["ETag"] = f'"{hashlib.sha256(content).hexdigest()}"'
         self.send_response(status)
-        for name, value in {"Content-Length": str(length), **headers}.items():
+        for name, value in {"Content-Length": str(length), **about, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
 

@@ -9,18 +9,19 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.errors import InputError, check
+from components.storage.network import pool
 from components.task_environment import S3_SECRET, missing
 
-AUTO, PATH, VIRTUAL = "auto", "path", "virtual"
+if TYPE_CHECKING:
+    from minio import Minio
 
-_FILES = {
-    "AWS_ACCESS_KEY_ID": ("AWS_ACCESS_KEY_ID", "accesskey"),
-    "AWS_SECRET_ACCESS_KEY": ("AWS_SECRET_ACCESS_KEY", "secretkey"),
-    "AWS_SESSION_TOKEN": ("AWS_SESSION_TOKEN",),
-}
+_ADDRESSINGS = ("auto", "path", "virtual")
+_KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+_FILES = {_KEY: (_KEY, "accesskey"), _SECRET: (_SECRET, "secretkey"), _TOKEN: (_TOKEN,)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,11 @@ class Settings:
     session_token: str | None = field(repr=False)
     """Of temporary credentials."""
 
+    @property
+    def endpoint(self) -> str:
+        """`http(s)://HOST:PORT`."""
+        return f"{'https' if self.secure else 'http'}://{self.host}"
+
 
 def settings() -> Settings:
     """The settings of the environment.
@@ -51,41 +57,62 @@ def settings() -> Settings:
     Raises:
         InputError: a value is not what is expected; credentials are never in the message.
     """
-    endpoint = urlsplit(os.environ.get("S3_ENDPOINT", "https://s3.amazonaws.com"))
-    _check_endpoint(endpoint.scheme, endpoint.netloc, endpoint.path, endpoint.query)
-    addressing = os.environ.get("S3_ADDRESSING", AUTO)
-    check(addressing in (AUTO, PATH, VIRTUAL), "S3_ADDRESSING", addressing, f"{AUTO}, {PATH} or {VIRTUAL}")
-    credentials = {name: _credential(name) for name in _FILES}
-    key, secret = credentials["AWS_ACCESS_KEY_ID"], credentials["AWS_SECRET_ACCESS_KEY"]
-    if bool(key) != bool(secret):
-        given, absent = list(_FILES)[:2] if key else list(_FILES)[1::-1]
+    text = os.environ.get("S3_ENDPOINT", "https://s3.amazonaws.com")
+    scheme, host, path, query, _ = urlsplit(text)
+    shown = f"{scheme}://{host.rpartition('@')[2]}" if scheme else text
+    valid = scheme in ("http", "https") and bool(host) and path in ("", "/") and not query and "@" not in host
+    check(valid, "S3_ENDPOINT", shown, "http(s)://HOST:PORT, without credentials")
+    addressing = os.environ.get("S3_ADDRESSING", _ADDRESSINGS[0])
+    check(addressing in _ADDRESSINGS, "S3_ADDRESSING", addressing, "auto, path or virtual")
+    access_key, secret_key, session_token = (_credential(name) for name in _FILES)
+    if bool(access_key) != bool(secret_key):
+        given, absent = (_KEY, _SECRET) if access_key else (_SECRET, _KEY)
         raise InputError(f"{absent}: is missing, expected together with {given}")
-    if not key:
+    if not access_key:
         _check_anonymous()
     return Settings(
-        host=endpoint.netloc,
-        secure=endpoint.scheme == "https",
+        host=host,
+        secure=scheme == "https",
         region=os.environ.get("AWS_REGION") or "us-east-1",
         addressing=addressing,
         ca_file=os.environ.get("S3_CA_FILE"),
-        access_key=key,
-        secret_key=secret,
-        session_token=credentials["AWS_SESSION_TOKEN"],
+        access_key=access_key,
+        secret_key=secret_key,
+        session_token=session_token,
     )
 
 
-def _check_endpoint(scheme: str, host: str, path: str, query: str) -> None:
-    shown = f"{scheme}://{host.rpartition('@')[2]}" if scheme else os.environ["S3_ENDPOINT"]
-    valid = scheme in ("http", "https") and bool(host) and path in ("", "/") and not query and "@" not in host
-    check(valid, "S3_ENDPOINT", shown, "http(s)://HOST:PORT, without credentials")
+def connect() -> "Minio":
+    """A client of the environment's object store.
+
+    Raises:
+        InputError: a value of the environment is not what is expected.
+    """
+    from minio import Minio
+
+    found = settings()
+    client = Minio(
+        found.host,
+        access_key=found.access_key,
+        secret_key=found.secret_key,
+        session_token=found.session_token,
+        region=found.region,
+        secure=found.secure,
+        http_client=pool(found.endpoint, found.ca_file),
+    )
+    if found.addressing == "virtual":
+        client.enable_virtual_style_endpoint()
+    elif found.addressing == "path":
+        client.disable_virtual_style_endpoint()
+    return client
 
 
 def _check_anonymous() -> None:
-    """Without credentials access is anonymous, but not where some were to be there."""
+    """Without credentials access is anonymous, but not where some were expected."""
     if name := os.environ.get(S3_SECRET):
-        raise missing("Secret", name, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "cluster.s3_secret")
+        raise missing("Secret", name, f"{_KEY} and {_SECRET}", "cluster.s3_secret")
     folder = os.environ.get("S3_CREDENTIALS_DIR")
-    files = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or accesskey and secretkey"
+    files = f"{_KEY} and {_SECRET}, or accesskey and secretkey"
     check(not folder, "S3_CREDENTIALS_DIR", folder, f"a directory with the files {files}, not empty")
 
 

@@ -1,34 +1,34 @@
-"""Model hubs: `https://…` and `hf://ORG/REPO/FILE@REVISION`, fetched as carefully as objects of the store.
+"""Model hubs: `https://HOST/PATH` by pooch and `hf://ORG/REPO/FILE@REVISION` by huggingface_hub, checked by sha256.
 
 An `hf://` address is the file's address on the Hugging Face Hub or, by `HF_ENDPOINT`, on a copy of it; `HF_TOKEN` is
-sent to that host only. A private CA is trusted by `SSL_CERT_FILE`.
+sent to that host only. A private CA is trusted by `SSL_CERT_FILE`. No request goes to an address without TLS.
 """
 
 import os
 import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urljoin, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from components.artifacts import file_sha256
 from components.errors import InputError, check
-from components.storage.network import Pool, UnreachableError, tls_context
-from components.storage.transfer import CorruptError, Opened, discard_partials, fetch
+from components.storage.network import BUSY, Deadline, UnreachableError, limits, tls_context, wait_before, way
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+    from httpx2 import Client, Request, Response
 
 _ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)/([^@]+)@([^@/]+)")
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
-_REDIRECTS = {301, 302, 303, 307, 308}
-_MOST_REDIRECTS = 5
 
 
 def fetch_file(address: str, sha256: str, path: Path) -> None:
-    """Fetch a file of a hub; what an interrupted fetch left beside it is continued.
+    """Fetch a file of a hub; a body that breaks off is continued.
 
     Args:
-        address: `https://…` or `hf://ORG/REPO/FILE@REVISION`.
+        address: `https://HOST/PATH` or `hf://ORG/REPO/FILE@REVISION`.
         sha256: hex digest that the file must have.
         path: appears when the file is complete and has the digest.
 
@@ -36,21 +36,30 @@ def fetch_file(address: str, sha256: str, path: Path) -> None:
         InputError: there is no such file, access is refused, or the digest is another one.
         OSError: the hub cannot be reached, or the disk is full.
     """
-    source = _Source(address, sha256)
-    discard_partials(path, sha256)
-    try:
-        fetch(source, path, sha256)
-    except UnreachableError as error:
-        raise OSError(f"{address}: the server {error}") from None
-    except CorruptError as error:
-        raise InputError(f"{address}: {error}") from None
+    check_address(address)
+    by_hub = address.startswith("hf://")
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/") if by_hub else address
+    check(endpoint.startswith("https://"), "HF_ENDPOINT", endpoint, "https://HOST")
+    fetch = partial(_fetch_from_hub, endpoint) if by_hub else _fetch_by_https
+    attempt = 1
+    with _session():
+        while True:
+            try:
+                return fetch(address, sha256, path)
+            except UnreachableError as error:
+                raise OSError(f"{address}: the server {error}") from None
+            except _TransientError as error:
+                if attempt == limits().attempts:
+                    message = f"did not answer{way(endpoint)} after {attempt} attempts ({error})"
+                    raise OSError(f"{address}: the server {message}") from None
+            attempt += 1
+            wait_before(attempt)
 
 
 def check_address(address: str) -> None:
     """Raise `InputError` unless a hub's address is complete and carries no credential, which would be recorded."""
     if address.startswith("hf://"):
-        expected = "hf://ORG/REPO/FILE@REVISION"
-        check(bool(_ADDRESS.fullmatch(address)), "weights", address, expected)
+        check(bool(_ADDRESS.fullmatch(address)), "weights", address, "hf://ORG/REPO/FILE@REVISION")
         return
     parts = urlsplit(address)
     if parts.query or "@" in parts.netloc:
@@ -59,68 +68,113 @@ def check_address(address: str) -> None:
     check(bool(parts.netloc) and len(parts.path) > 1, "weights", address, "https://HOST/PATH")
 
 
-class _Source:
-    """A file of a hub as the source of a transfer."""
-
-    def __init__(self, address: str, sha256: str) -> None:
-        self._address, self._sha256 = address, sha256
-        self._url = _url(address)
-        self._pool = Pool(tls_context())
-
-    def open(self, offset: int) -> Opened | None:
-        response = self._follow({"Range": f"bytes={offset}-"} if offset else {})
-        if response.status == 416:
-            response.close()
-            return None
-        if response.status not in (200, 206):
-            response.close()
-            raise _refusal(self._address, response.status)
-        part = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if response.status == 206 and part is not None:
-            return Opened(response=response, offset=min(int(part[1]), offset), size=int(part[2]))
-        length = response.headers.get("Content-Length")
-        return Opened(response=response, offset=0, size=int(length) if length else None)
-
-    def check(self, path: Path) -> None:
-        digest = file_sha256(path)
-        if digest != self._sha256:
-            raise CorruptError(f"sha256 is {digest}, expected {self._sha256}")
-
-    def _follow(self, headers: dict[str, str]) -> "BaseHTTPResponse":
-        """Get the file, through redirects to other hosts, which see no token."""
-        url, home = self._url, urlsplit(self._url).netloc
-        for _ in range(_MOST_REDIRECTS):
-            token = _token(self._address) if urlsplit(url).netloc == home else {}
-            response = self._pool.urlopen(
-                "GET", url, headers={**headers, **token, "Accept-Encoding": "identity"}, preload_content=False
-            )
-            if response.status not in _REDIRECTS:
-                return response
-            response.drain_conn()
-            url = urljoin(url, response.headers.get("Location", ""))
-            if not url.startswith("https://"):
-                raise OSError(f"{self._address}: the server redirects to an address without TLS")
-        raise OSError(f"{self._address}: the server redirects more than {_MOST_REDIRECTS} times")
+class _TransientError(Exception):
+    """A later attempt may succeed."""
 
 
-def _url(address: str) -> str:
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        return address
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    check(endpoint.startswith("https://"), "HF_ENDPOINT", endpoint, "https://HOST")
-    repository, file, revision = match.groups()
-    return f"{endpoint}/{repository}/resolve/{quote(revision)}/{quote(file)}"
+def _fetch_by_https(address: str, sha256: str, path: Path) -> None:
+    import pooch
+    from huggingface_hub.file_download import http_get
+
+    def download(url: str, target: str, _: object) -> None:
+        with Path(target).open("wb") as file, _failures(address, address):
+            http_get(url, file, headers={"Accept-Encoding": "identity"})
+
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        pooch.retrieve(address, f"sha256:{sha256}", fname=path.name, path=path.parent, downloader=download)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{address}: {error}") from None
 
 
-def _token(address: str) -> dict[str, str]:
-    token = os.environ.get("HF_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token and address.startswith("hf://") else {}
+def _fetch_from_hub(endpoint: str, address: str, sha256: str, path: Path) -> None:
+    from huggingface_hub import hf_hub_download
+
+    repository, file, revision = _ADDRESS.findall(address)[0]
+    token = os.environ.get("HF_TOKEN") or False
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder, _failures(address, endpoint):
+        found = Path(
+            hf_hub_download(repository, file, revision=revision, local_dir=folder, endpoint=endpoint, token=token)
+        )
+        digest = file_sha256(found)
+        if digest != sha256:
+            raise InputError(f"{address}: sha256 is {digest}, expected {sha256}")
+        found.replace(path)
 
 
-def _refusal(address: str, status: int) -> Exception:
-    if status in (401, 403):
-        return InputError(f"{address}: the server refuses access (HTTP {status}); HF_TOKEN opens a gated model")
-    if status in (404, 410):
-        return InputError(f"{address}: not found (HTTP {status})")
-    return OSError(f"{address}: the server answered HTTP {status}")
+@contextmanager
+def _session() -> Iterator[None]:
+    """Give huggingface_hub connections of ours for the block, and then its own again.
+
+    They use TLS only, keep the limits, and leave Xet out, which would open connections of its own without limits.
+    `HF_HUB_OFFLINE` keeps a stage's libraries from the network; a file that the user named is fetched nevertheless.
+    """
+    import httpx2
+    from huggingface_hub import logging, set_client_factory
+    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils._http import default_client_factory
+
+    deadline, seconds = Deadline(), limits().timeout
+
+    class Bounded(httpx2.SyncByteStream):
+        def __init__(self, stream: Iterable[bytes]) -> None:
+            self._stream = stream
+
+        def __iter__(self) -> Iterator[bytes]:
+            try:
+                for chunk in self._stream:
+                    deadline.check()
+                    yield chunk
+            except httpx2.ReadError as error:  # huggingface_hub continues after a protocol's error only
+                raise httpx2.RemoteProtocolError(str(error)) from None
+
+    def before(request: "Request") -> None:
+        deadline.check()
+        if request.url.scheme != "https":
+            raise UnreachableError("redirects to an address without TLS")
+        request.extensions["timeout"] = httpx2.Timeout(seconds).as_dict()
+
+    def after(response: "Response") -> None:
+        response.headers.pop("x-xet-hash", None)
+        response.stream = Bounded(response.stream)
+
+    def connect() -> "Client":
+        hooks: dict[str, list[Callable[..., Any]]] = {"request": [before], "response": [after]}
+        return httpx2.Client(event_hooks=hooks, follow_redirects=True, verify=tls_context())
+
+    logging.set_verbosity_error()  # its warnings show addresses with signatures
+    disable_progress_bars()
+    set_client_factory(connect)
+    try:
+        yield
+    finally:
+        set_client_factory(default_client_factory)
+
+
+@contextmanager
+def _failures(address: str, endpoint: str) -> Iterator[None]:
+    """Turn the errors of huggingface_hub and its HTTP client into ours, which show no redirected address."""
+    from httpx2 import HTTPError, ProxyError, TooManyRedirects
+    from huggingface_hub.errors import FileMetadataError, LocalEntryNotFoundError
+
+    try:
+        yield
+    except (HTTPError, LocalEntryNotFoundError) as raised:
+        error = raised.__cause__ if isinstance(raised, LocalEntryNotFoundError) else raised
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403):
+            refused = f"the server refuses access (HTTP {status}); HF_TOKEN opens a gated model"
+            raise InputError(f"{address}: {refused}") from None
+        if status in (404, 410):
+            raise InputError(f"{address}: not found (HTTP {status})") from None
+        if status is not None and status not in BUSY:
+            raise UnreachableError(f"answered HTTP {status}") from None
+        if isinstance(error, (TooManyRedirects, FileMetadataError)):
+            raise UnreachableError(f"is no model hub, or redirects without end ({type(error).__name__})") from None
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise UnreachableError("has a certificate that is not trusted; SSL_CERT_FILE names a CA") from None
+        if isinstance(error, ProxyError) and (refused := re.match(r"4\d\d", str(error))):
+            raise UnreachableError(f"is not reached{way(endpoint)}, which refuses (HTTP {refused[0]})") from None
+        raise _TransientError(f"HTTP {status}" if status else type(error).__name__) from None

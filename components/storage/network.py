@@ -1,55 +1,41 @@
-"""HTTP that object store and model hubs share: retries with back-off, a least rate of reading, TLS with a private CA.
+"""What the object store and hubs share: limits, back-off, TLS with a private CA, proxies.
 
-Limits by environment: `VIGIL_NET_ATTEMPTS` (7), `VIGIL_NET_TIMEOUT` (60 seconds without a byte), and
-`VIGIL_NET_MIN_RATE` (1024 bytes per second) over `VIGIL_NET_WINDOW` (60 seconds). Between attempts pass 0.5, 1, 2, 4,
-8, then 16 seconds, and up to half a second of jitter each, so a store may be away for about half a minute.
-Requests go through the proxies that the environment names, see `components.proxies`.
+Limits by environment: `VIGIL_NET_ATTEMPTS` (7), `VIGIL_NET_TIMEOUT` (60 seconds without a byte, or for sending 16 MiB)
+and `VIGIL_NET_DEADLINE` (3600 seconds for one file). Between attempts pass up to 16 seconds, so that a store may be
+away for half a minute. Proxies by environment: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
 """
 
-import io
+import base64
 import os
+import random
 import re
 import ssl
 import time
-from dataclasses import dataclass
+import urllib.request
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-import tenacity
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, LocationValueError, SSLError
+from urllib3.exceptions import HTTPError, MaxRetryError, ResponseError
 
 from components.errors import InputError, check
-from components.storage.proxies import Proxy, proxy_of
 
 CONNECTIONS = 8
 """Most connections to one host, and most objects that are transferred side by side."""
+BUSY = (408, 429, 500, 502, 503, 504)
+"""Status codes after which a later attempt may succeed."""
 
 _FIRST_WAIT, _LONGEST_WAIT, _JITTER = 0.5, 16, 0.5
-_CONNECT_SECONDS = 10
-_SENT_AT_ONCE = 64 * 1024
-_READ_BUFFER = 256 * 1024
-_BUSY = {429, 500, 502, 503, 504}
-_LOGIN_TO_PROXY = 407
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (4\d\d)")
-
-
-class SlowError(Exception):
-    """A body or a header arrives more slowly than the least rate."""
-
-
-class BusyError(Exception):
-    """The server answered that it cannot answer now."""
-
-
-class RefusedError(Exception):
-    """A proxy does not pass the request on, for want of a login or of a right."""
+_PROXY = re.compile(
+    r"((?P<scheme>[a-z0-9+.-]+)://)?((?P<login>.*)@)?(?P<host>[^\s/@?#:]+(:\d+)?|\[[\da-fA-F:]+\](:\d+)?)/?"
+)
 
 
 class UnreachableError(OSError):
-    """No attempt got an answer; the message says how many there were and why the last one failed, and no address."""
+    """A transfer failed; the message says why, without the address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +46,8 @@ class Limits:
     """Attempts of a request, and attempts in a row of a transfer that did not get further."""
     timeout: float
     """Seconds without a byte."""
-    min_rate: float
-    """Bytes per second that must arrive over a window."""
-    window: float
-    """Seconds."""
+    deadline: float
+    """Seconds for one file, all attempts together."""
 
 
 def limits() -> Limits:
@@ -72,29 +56,31 @@ def limits() -> Limits:
     Raises:
         InputError: a value is not a positive number.
     """
-    return Limits(
-        attempts=int(_positive("VIGIL_NET_ATTEMPTS", "7")),
-        timeout=_positive("VIGIL_NET_TIMEOUT", "60"),
-        min_rate=_positive("VIGIL_NET_MIN_RATE", "1024"),
-        window=_positive("VIGIL_NET_WINDOW", "60"),
-    )
+    values = []
+    for name, default in (("VIGIL_NET_ATTEMPTS", "7"), ("VIGIL_NET_TIMEOUT", "60"), ("VIGIL_NET_DEADLINE", "3600")):
+        text = os.environ.get(name, default)
+        positive = re.fullmatch(r"\d+(\.\d*)?|\.\d+", text) is not None and float(text) > 0
+        check(positive, name, text, "a positive number")
+        values.append(float(text))
+    return Limits(attempts=max(1, int(values[0])), timeout=values[1], deadline=values[2])
 
 
-def backoff() -> tenacity.wait_exponential_jitter:
-    """Seconds between attempts."""
-    return tenacity.wait_exponential_jitter(initial=_FIRST_WAIT, max=_LONGEST_WAIT, jitter=_JITTER)
+class Deadline:
+    """The time by which one file must have been transferred."""
+
+    def __init__(self) -> None:
+        self._seconds = limits().deadline
+        self._end = time.monotonic() + self._seconds
+
+    def check(self) -> None:
+        """Raise `UnreachableError` when the time is over."""
+        if time.monotonic() > self._end:
+            raise UnreachableError(f"did not send the file within {self._seconds:g} s (VIGIL_NET_DEADLINE)")
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether a later attempt may succeed."""
-    if isinstance(error, (SSLError, LocationValueError)):
-        return isinstance(error, SSLError) and not _is_untrusted(error)
-    return isinstance(error, (HTTPError, SlowError, BusyError))
-
-
-def reason(error: BaseException) -> str:
-    """Why an attempt failed, without the address, which may hold a signature."""
-    return str(error) if isinstance(error, (SlowError, BusyError)) else type(error).__name__
+def wait_before(attempt: int) -> None:
+    """Sleep before a further attempt, the first of which is number 2."""
+    time.sleep(min(_FIRST_WAIT * 2 ** (attempt - 2), _LONGEST_WAIT) + random.random() * _JITTER)
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -107,191 +93,101 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
     for name, path in (("SSL_CERT_FILE", os.environ.get("SSL_CERT_FILE")), ("S3_CA_FILE", ca_file)):
         if path:
             check(Path(path).is_file(), name, path, "a PEM file of CA certificates")
-            _trust(context, name, path)
+            try:
+                context.load_verify_locations(path)
+            except ssl.SSLError:
+                raise InputError(f"{name}: {path} holds no PEM certificate") from None
     return context
 
 
-class Pool(urllib3.PoolManager):
-    """Connections whose every request is repeated while that may help, and whose every read has a least rate.
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """A proxy, its login apart from its address, which messages name."""
 
-    A request's body must be bytes, so that it can be sent again. Redirects are returned, not followed.
+    address: str
+    """`http(s)://HOST:PORT`."""
+    login: str | None = field(repr=False)
+    """`USER:PASSWORD`; None without one."""
+
+
+def proxy_of(url: str) -> Proxy | None:
+    """The proxy by which an address is reached; None when it is reached directly.
+
+    Raises:
+        InputError: what the environment names is no proxy of HTTP; the message holds no credential.
     """
-
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
-        self._limits = limits()
-        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._limits.timeout)
-        self._options: dict[str, Any] = {
-            "maxsize": CONNECTIONS,
-            "timeout": timeout,
-            "retries": False,
-            "ssl_context": tls,
-        }
-        super().__init__(**self._options)
-        self.pool_classes_by_scheme = _POOLS
-        self._proxied: dict[Proxy, urllib3.ProxyManager] = {}
-
-    def urlopen(  # type: ignore[override]
-        self, method: str, url: str, redirect: bool = False, **options: Any
-    ) -> urllib3.BaseHTTPResponse:
-        """Send a request until it is answered.
-
-        Raises:
-            UnreachableError: no attempt was answered, the server's certificate is not trusted, or a proxy refuses.
-            InputError: what the environment names is no proxy.
-        """
-        proxy = proxy_of(url)
-        way = f" through the proxy {proxy.host}" if proxy else ""
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self._limits.attempts),
-            wait=backoff(),
-            retry=tenacity.retry_if_exception(is_passing),
-            reraise=True,
-        )
-        try:
-            return retrying(self._attempt, proxy, method, url, **options)
-        except RefusedError as error:
-            raise UnreachableError(f"is not reached{way}, which refuses ({error})") from None
-        except (HTTPError, SlowError, BusyError) as error:
-            if isinstance(error, SSLError) and _is_untrusted(error):
-                raise UnreachableError(_untrusted(error)) from None
-            failure = f"did not answer{way} after {self._limits.attempts} attempts ({reason(error)})"
-            raise UnreachableError(failure) from None
-
-    def _attempt(self, proxy: Proxy | None, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
-        send = self._through(proxy).urlopen if proxy else super().urlopen
-        try:
-            response = send(method, url, redirect=False, **options)
-        except HTTPError as error:
-            if refused := _refused_tunnel(error):
-                raise RefusedError(f"HTTP {refused}") from None
-            raise
-        if response.status in _BUSY:
-            response.drain_conn()
-            raise BusyError(f"HTTP {response.status}")
-        if proxy and response.status == _LOGIN_TO_PROXY:
-            response.drain_conn()
-            raise RefusedError(f"HTTP {response.status}")
-        return response
-
-    def _through(self, proxy: Proxy) -> urllib3.ProxyManager:
-        if proxy not in self._proxied:
-            manager = urllib3.ProxyManager(proxy.address, proxy_headers=proxy.headers(), **self._options)
-            manager.pool_classes_by_scheme = _POOLS
-            self._proxied[proxy] = manager
-        return self._proxied[proxy]
+    parts = urlsplit(url)
+    named = urllib.request.getproxies()
+    address = named.get(parts.scheme) or named.get("all")
+    if not address or urllib.request.proxy_bypass(parts.netloc):
+        return None
+    found = _PROXY.fullmatch(address)
+    if found is None or found["scheme"] not in (None, "http", "https"):
+        raise InputError(f"{parts.scheme.upper()}_PROXY: got no address of an HTTP proxy, expected http(s)://HOST:PORT")
+    login = unquote(found["login"]) if found["login"] else None
+    return Proxy(address=f"{found['scheme'] or 'http'}://{found['host']}", login=login)
 
 
-class _Reader(io.RawIOBase):
-    """What a socket receives for one response, header and body, at no less than the least rate."""
-
-    def __init__(self, raw: io.RawIOBase, limits: Limits) -> None:
-        self._raw, self._limits = raw, limits
-        self._received, self._waited = 0, 0.0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        start = time.monotonic()
-        count = self._raw.readinto(buffer)
-        self._waited += time.monotonic() - start
-        self._received += count or 0
-        if self._waited >= self._limits.window:
-            self._check_rate()
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-    def _check_rate(self) -> None:
-        if self._received < self._limits.min_rate * self._waited:
-            rate, window = self._limits.min_rate, self._limits.window
-            raise SlowError(f"less than {rate:g} bytes a second over {window:g} s")
-        self._received, self._waited = 0, 0.0
+def way(url: str) -> str:
+    """How messages name the proxy of an address; empty without one."""
+    proxy = proxy_of(url)
+    return f" through the proxy {proxy.address.partition('://')[2]}" if proxy else ""
 
 
-class _Socket:
-    """A socket with a least rate of reading, while it is `paced`; what it sends has a time-out for each 64 KiB."""
+def pool(url: str, ca_file: str | None = None) -> urllib3.PoolManager:
+    """Connections to a store, by the environment's proxy, with urllib3's retries; redirects are not followed.
 
-    def __init__(self, sock: Any, limits: Limits) -> None:
-        self._sock, self._limits = sock, limits
-        self.paced = True
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        raw = self._sock.makefile(mode, buffering=0)
-        return io.BufferedReader(_Reader(raw, self._limits) if self.paced else raw, _READ_BUFFER)
-
-    def sendall(self, content: bytes) -> None:
-        view = memoryview(content)
-        for start in range(0, len(view), _SENT_AT_ONCE):
-            self._sock.sendall(view[start : start + _SENT_AT_ONCE])
-
-
-class _HttpConnection(HTTPConnection):
-    """A connection whose answers have a least rate.
-
-    Those to a POST have none: while a store joins the parts of an upload, it sends a blank now and then.
+    Raises:
+        InputError: a limit, a proxy or a CA file of the environment is wrong.
     """
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock = _Socket(self.sock, limits())
-
-    def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False) -> None:
-        self._paced = method != "POST"
-        super().putrequest(method, url, skip_host=skip_host, skip_accept_encoding=skip_accept_encoding)
-
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        self.sock.paced = self._paced  # type: ignore[union-attr]
-        return super().getresponse()
-
-
-class _HttpsConnection(_HttpConnection, HTTPSConnection):
-    pass
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _HttpConnection
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
+    found, proxy = limits(), proxy_of(url)
+    options: dict[str, Any] = {
+        "maxsize": CONNECTIONS,
+        "timeout": urllib3.Timeout(found.timeout),
+        "ssl_context": tls_context(ca_file) if url.startswith("https://") else None,
+        "retries": _Retry(
+            total=found.attempts - 1,
+            redirect=False,
+            allowed_methods=None,
+            status_forcelist=BUSY,
+            backoff_factor=_FIRST_WAIT,
+            backoff_max=_LONGEST_WAIT,
+            backoff_jitter=_JITTER,
+            respect_retry_after_header=False,
+        ),
+    }
+    if proxy is None:
+        return urllib3.PoolManager(**options)
+    login = base64.b64encode((proxy.login or "").encode()).decode()
+    return urllib3.ProxyManager(
+        proxy.address, proxy_headers={"Proxy-Authorization": f"Basic {login}"} if login else {}, **options
+    )
 
 
-_POOLS = {"http": _HttpPool, "https": _HttpsPool}
+def failure(error: HTTPError, url: str) -> str:
+    """Why a request to a store failed, without the address, which may hold a signature."""
+    cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+    if refused := _refusal(cause):
+        return refused.format(way=way(url))
+    shown = str(cause) if isinstance(cause, ResponseError) else type(cause).__name__
+    return f"did not answer{way(url)} after {limits().attempts} attempts ({shown})"
 
 
-def _positive(name: str, default: str) -> float:
-    text = os.environ.get(name, default)
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    check(0 < value < float("inf"), name, text, "a positive number")
-    return value
+class _Retry(urllib3.Retry):
+    """Repeats no request to a server that is not trusted, nor by a proxy that refuses."""
+
+    def increment(self, *request: Any, error: Exception | None = None, **state: Any) -> urllib3.Retry:
+        if error is not None and _refusal(error):
+            raise error
+        return super().increment(*request, error=error, **state)
 
 
-def _trust(context: ssl.SSLContext, name: str, path: str) -> None:
-    try:
-        context.load_verify_locations(path)
-    except ssl.SSLError:
-        raise InputError(f"{name}: {path} holds no PEM certificate") from None
-
-
-def _refused_tunnel(error: HTTPError) -> str | None:
-    """Status by which a proxy refused a tunnel for good."""
-    found = [match[1] for cause in error.args if (match := _REFUSED_TUNNEL.match(str(cause)))]
-    return found[0] if found else None
-
-
-def _is_untrusted(error: SSLError) -> bool:
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args)
-
-
-def _untrusted(error: SSLError) -> str:
-    (cause, *_) = (cause for cause in error.args if isinstance(cause, ssl.SSLCertVerificationError))
-    return f"has a certificate that is not trusted ({cause.verify_message}); SSL_CERT_FILE or S3_CA_FILE names a CA"
+def _refusal(error: Exception) -> str | None:
+    """Why no further attempt helps."""
+    for cause in error.args:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            advice = "SSL_CERT_FILE or S3_CA_FILE names a CA"
+            return f"has a certificate that is not trusted ({cause.verify_message}); {advice}"
+        if tunnel := _REFUSED_TUNNEL.match(str(cause)):
+            return f"is not reached{{way}}, which refuses (HTTP {tunnel[1]})"
+    return None

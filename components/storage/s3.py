@@ -1,39 +1,51 @@
-"""S3 by the minio client: list, fetch and publish. The only importer of minio.
+"""S3 by the minio client: list, fetch and publish.
 
-Connection by environment, see `components.connection`; retries and the least rate of reading, see `components.network`.
+Connection by environment, see `components.storage.connection`; limits and retries, see `components.storage.network`.
+Every function raises `InputError` when a URI is wrong, something is not found, or the credentials are refused, and
+`OSError` when the store cannot be reached, a disk is full, or what arrives or was stored is damaged.
 """
 
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
+from urllib3.exceptions import HTTPError
+
 from components.artifacts import file_sha256, new_directory, require_directory
 from components.errors import InputError, check
-from components.storage import checksums, connection
-from components.storage.checksums import SHA256_HEADER
-from components.storage.network import CONNECTIONS, Pool, UnreachableError, tls_context
-from components.storage.transfer import ChangedError, CorruptError, Opened, discard_partials, fetch, read_sha256
+from components.storage.checksums import SHA256_HEADER, CorruptError
+from components.storage.connection import connect, settings
+from components.storage.network import CONNECTIONS, UnreachableError, failure, way
+from components.storage.transfer import ChangedError, RemoteObject, find, publish
 
 if TYPE_CHECKING:
     from minio import Minio
-    from minio.error import S3Error
 
 Item = TypeVar("Item")
 
-_PART_BYTES = 16 * 1024 * 1024
 _CHANGES = 3
-_UPLOADS = 2
-_MISSING = {"NoSuchKey", "NoSuchBucket", "NoSuchObject"}
-_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
-_TAKEN = {"BucketAlreadyExists"}
-_CHANGED = {"PreconditionFailed", "InvalidRange"}
+_REFUSALS = {
+    "not found in the object store": ("NoSuchKey", "NoSuchBucket", "NoSuchObject"),
+    "the object store refused the credentials": (
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+    ),
+    "the bucket is not in the region of AWS_REGION": (
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+    ),
+    "the name belongs to somebody else": ("BucketAlreadyExists",),
+}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -57,34 +69,21 @@ def is_s3(uri: str) -> bool:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of `s3://BUCKET/KEY`; the key may be empty.
-
-    Raises:
-        InputError: the URI has no bucket.
-    """
+    """Bucket and key of `s3://BUCKET/KEY`; the key may be empty."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     check(is_s3(uri) and bool(bucket), "uri", uri, "s3://BUCKET/KEY")
     return bucket, key.strip("/")
 
 
 def bucket_of(uri: str) -> str:
-    """Bucket of `s3://BUCKET`.
-
-    Raises:
-        InputError: the URI has no bucket, or a key too.
-    """
+    """Bucket of `s3://BUCKET`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     check(is_s3(uri) and bool(bucket) and not key, "bucket", uri, "s3://BUCKET")
     return bucket
 
 
 def create_bucket(bucket: str) -> bool:
-    """Create a bucket unless it is there, and tell whether it was created.
-
-    Raises:
-        InputError: the name is no bucket name or belongs to somebody else, or the credentials are refused.
-        OSError: the store cannot be reached.
-    """
+    """Create a bucket unless it is there, and return whether it was created."""
     from minio.error import S3Error
 
     check(bool(_BUCKET.fullmatch(bucket)), "bucket", bucket, "3 to 63 lower-case letters, digits, '-' and '.'")
@@ -101,12 +100,7 @@ def create_bucket(bucket: str) -> bool:
 
 
 def list_objects(uri: str) -> list[StoredObject]:
-    """Objects below a prefix, sorted by name.
-
-    Raises:
-        InputError: bucket or prefix is missing, or the credentials are refused.
-        OSError: the store cannot be reached.
-    """
+    """Objects below a prefix, sorted by name."""
     bucket, prefix = split_uri(uri)
     start = f"{prefix}/" if prefix else ""
     with _store(uri) as client:
@@ -131,48 +125,29 @@ def digest(uri: str) -> str:
 
 
 def stored_sha256(uri: str) -> str | None:
-    """The sha256 that `publish_file` recorded with an object; None when there is no object, or no record.
-
-    Raises:
-        InputError: the bucket is missing, or the credentials are refused.
-        OSError: the store cannot be reached.
-    """
-    headers = _headers(uri)
-    return None if headers is None else headers.get(SHA256_HEADER)
-
-
-def read_object_sha256(uri: str) -> str:
-    """The sha256 of an object's bytes, all of which are read; `stored_sha256` tells what was once recorded.
-
-    Raises:
-        InputError: bucket or object is missing, or the credentials are refused.
-        OSError: the store cannot be reached, or the object changes while it is read.
-    """
-    bucket, key = split_uri(uri)
-    check(bool(key), "uri", uri, "s3://BUCKET/KEY")
+    """The sha256 that `publish_file` recorded with an object; None when there is no object, or no record."""
     with _store(uri) as client:
-        return read_sha256(_found(client, bucket, key))
+        found = find(client, *_bucket_and_key(uri))
+    return None if found is None else found.headers.get(SHA256_HEADER)
 
 
 def object_exists(uri: str) -> bool:
-    """Whether there is an object of this key.
+    """Whether there is an object of this key."""
+    with _store(uri) as client:
+        return find(client, *_bucket_and_key(uri)) is not None
 
-    Raises:
-        InputError: the bucket is missing, or the credentials are refused.
-        OSError: the store cannot be reached.
-    """
-    return _headers(uri) is not None
+
+def read_object_sha256(uri: str) -> str:
+    """The sha256 of an object's bytes, all of which are read; `stored_sha256` is what was once recorded."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "object"
+        fetch_object(uri, path)
+        return file_sha256(path)
 
 
 def remove_prefix(uri: str) -> None:
-    """Delete all objects below a prefix; the prefix must not be empty, so that no bucket is emptied by mistake.
-
-    Raises:
-        InputError: the bucket is missing, or the credentials are refused.
-        OSError: the store cannot be reached.
-    """
-    bucket, key = split_uri(uri)
-    check(bool(key), "uri", uri, "s3://BUCKET/PREFIX")
+    """Delete all objects below a prefix; the prefix must not be empty, so that no bucket is emptied by mistake."""
+    bucket, key = _bucket_and_key(uri)
     with _store(uri) as client:
         for item in list(client.list_objects(bucket, f"{key}/", recursive=True)):
             client.remove_object(bucket, item.object_name)
@@ -182,22 +157,16 @@ def fetch_object(uri: str, path: Path) -> None:
     """Fetch one object to a local file, which appears when it is complete and its checksum is right.
 
     What an interrupted fetch left beside the file is continued, unless the object has changed since.
-
-    Raises:
-        InputError: bucket or object is missing, or the credentials are refused.
-        OSError: the store cannot be reached, the disk is full, or what arrives is damaged.
     """
-    bucket, key = split_uri(uri)
-    check(bool(key), "uri", uri, "s3://BUCKET/KEY")
+    bucket, key = _bucket_and_key(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _store(uri) as client:
         for _ in range(_CHANGES):
-            source = _found(client, bucket, key)
-            discard_partials(path, source.etag)
-            try:
-                return fetch(source, path, source.etag)
-            except ChangedError:
-                continue
+            source = find(client, bucket, key)
+            if source is None:
+                raise InputError(f"{uri}: not found in the object store (NoSuchKey)")
+            with suppress(ChangedError):
+                return source.fetch(path)
         raise OSError(f"{uri}: changed {_CHANGES} times while it was fetched")
 
 
@@ -208,10 +177,6 @@ def fetch_prefix(uri: str, directory: Path) -> str:
 
     Returns:
         The digest of what was fetched, as `digest` gives it.
-
-    Raises:
-        InputError: bucket or prefix is missing, the credentials are refused, or a name is no path of a file.
-        OSError: the store cannot be reached, the disk is full, or what arrives is damaged or changes.
     """
     bucket, _ = split_uri(uri)
     objects = list_objects(uri)
@@ -221,9 +186,9 @@ def fetch_prefix(uri: str, directory: Path) -> str:
             parent.mkdir(parents=True, exist_ok=True)
 
         def fetch_one(item: StoredObject) -> None:
-            source = _Source(client=client, bucket=bucket, key=item.key, etag=item.etag, size=item.size)
+            source = RemoteObject(client=client, bucket=bucket, key=item.key, etag=item.etag, size=item.size)
             with _named(f"s3://{bucket}/{item.key}"):
-                fetch(source, partial / item.name, item.etag)
+                source.fetch(partial / item.name)
 
         _side_by_side(fetch_one, objects)
     return _digest(objects)
@@ -239,7 +204,6 @@ def local_folder(uri: str, what: str, expected_digest: str = "") -> Iterator[Pat
         expected_digest: digest that the contents of an object store must have, or empty.
 
     Raises:
-        InputError: there is no such folder or prefix.
         RuntimeError: the contents of the object store have another digest.
     """
     if not is_s3(uri):
@@ -255,12 +219,7 @@ def local_folder(uri: str, what: str, expected_digest: str = "") -> Iterator[Pat
 
 
 def publish_directory(directory: Path, uri: str) -> None:
-    """Upload every file below a directory to a prefix.
-
-    Raises:
-        InputError: the bucket is missing, or the credentials are refused.
-        OSError: the store cannot be reached, or stores something else than what was sent.
-    """
+    """Upload every file below a directory to a prefix; see `publish_file`."""
     bucket, prefix = split_uri(uri)
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     with _store(uri) as client:
@@ -268,127 +227,21 @@ def publish_directory(directory: Path, uri: str) -> None:
         def publish_one(path: Path) -> None:
             key = f"{prefix}/{path.relative_to(directory).as_posix()}".lstrip("/")
             with _named(f"s3://{bucket}/{key}"):
-                _publish(client, path, bucket, key)
+                publish(client, path, bucket, key)
 
         _side_by_side(publish_one, files)
 
 
 def publish_file(path: Path, uri: str) -> None:
-    """Upload one file, in parts of 16 MiB when it is larger, with its sha256 as user metadata.
+    """Upload one file, in parts of 16 MiB when it is larger, with its sha256 as user metadata."""
+    with _store(uri) as client:
+        publish(client, path, *_bucket_and_key(uri))
 
-    Raises:
-        InputError: the bucket is missing, or the credentials are refused.
-        OSError: the store cannot be reached, or stores something else than what was sent.
-    """
+
+def _bucket_and_key(uri: str) -> tuple[str, str]:
     bucket, key = split_uri(uri)
     check(bool(key), "uri", uri, "s3://BUCKET/KEY")
-    with _store(uri) as client:
-        _publish(client, path, bucket, key)
-
-
-def _publish(client: "Minio", path: Path, bucket: str, key: str) -> None:
-    """Upload a file until the store has it, twice at most."""
-    sha256, size = file_sha256(path), path.stat().st_size
-    for _ in range(_UPLOADS):
-        _upload(client, path, bucket, key, sha256)
-        stored = _found_or_none(client, bucket, key)
-        if stored is not None and (stored.headers.get(SHA256_HEADER), stored.size) == (sha256, size):
-            return checksums.check_stored(path, stored.etag, stored.size, stored.headers, _PART_BYTES)
-    raise CorruptError("was not stored")
-
-
-def _upload(client: "Minio", path: Path, bucket: str, key: str, sha256: str) -> None:
-    """Upload a file; only the object itself tells whether it is stored.
-
-    The end of an upload in parts may fail with status 200, its answer may begin with blanks, which minio's client does
-    not read, and one whose answer was lost is unknown when it is sent again.
-    """
-    from xml.etree.ElementTree import ParseError
-
-    from minio.error import S3Error
-
-    try:
-        with suppress(ParseError):
-            client.fput_object(
-                bucket,
-                key,
-                str(path),
-                metadata={SHA256_HEADER: sha256},
-                part_size=_PART_BYTES,
-                num_parallel_uploads=1,  # with more, a part's failure is told only after all the others
-            )
-    except S3Error as error:
-        if error.code != "NoSuchUpload":
-            raise
-
-
-@dataclass(kw_only=True)
-class _Source:
-    """An object as the source of a transfer."""
-
-    client: "Minio"
-    bucket: str
-    key: str
-    etag: str
-    size: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def open(self, offset: int) -> Opened | None:
-        from minio.error import S3Error
-
-        if offset == self.size and self.headers:
-            return None
-        start = offset if offset < self.size else 0
-        condition = {"If-Match": f'"{self.etag}"'}
-        try:
-            response = self.client.get_object(self.bucket, self.key, offset=start, request_headers=condition)
-        except S3Error as error:
-            if error.code in _CHANGED:
-                raise ChangedError from None
-            raise
-        self.headers = response.headers
-        return Opened(response=response, offset=start if response.status == 206 else 0, size=self.size)
-
-    def check(self, path: Path) -> None:
-        checksums.check_fetched(path, self.etag, self.size, self.headers, self._part_bytes)
-
-    def _part_bytes(self, number: int) -> int | None:
-        part = self.client.stat_object(self.bucket, self.key, extra_query_params={"partNumber": str(number)})
-        return int(part.size) if part.size < self.size else None
-
-
-def _headers(uri: str) -> Mapping[str, str] | None:
-    """Headers of an object; None when there is none."""
-    bucket, key = split_uri(uri)
-    check(bool(key), "uri", uri, "s3://BUCKET/KEY")
-    with _store(uri) as client:
-        found = _found_or_none(client, bucket, key)
-    return None if found is None else found.headers
-
-
-def _found_or_none(client: "Minio", bucket: str, key: str) -> _Source | None:
-    from minio.error import S3Error
-
-    try:
-        return _found(client, bucket, key)
-    except S3Error as error:
-        if error.code == "NoSuchKey":
-            return None
-        raise
-
-
-def _found(client: "Minio", bucket: str, key: str) -> _Source:
-    from minio.error import S3Error
-
-    try:
-        found = client.stat_object(bucket, key)
-    except S3Error as error:
-        if error.code == "NoSuchKey" and not client.bucket_exists(bucket):
-            raise InputError(f"s3://{bucket}/{key}: not found in the object store (NoSuchBucket)") from None
-        raise
-    return _Source(
-        client=client, bucket=bucket, key=key, etag=found.etag, size=found.size, headers=found.metadata or {}
-    )
+    return bucket, key
 
 
 def _digest(objects: Iterable[StoredObject]) -> str:
@@ -397,24 +250,15 @@ def _digest(objects: Iterable[StoredObject]) -> str:
 
 
 def _paths(objects: Iterable[StoredObject]) -> list[PurePosixPath]:
-    """Relative paths of objects.
-
-    Raises:
-        InputError: a name is no path of a file, or is that of a file and of a folder.
-    """
-    paths = [_safe_name(item.name) for item in objects]
+    """Relative paths of objects."""
+    paths = [PurePosixPath(item.name) for item in objects]
     folders = {parent for path in paths for parent in path.parents}
-    for path in paths:
+    for path, item in zip(paths, objects, strict=True):
+        if path.is_absolute() or ".." in path.parts or path.as_posix() != item.name:
+            raise InputError(f"object {item.name!r}: leads out of its prefix, or is no path of a file")
         if path in folders:
-            raise InputError(f"object {path.as_posix()!r}: there are objects below it, so it cannot be a file")
+            raise InputError(f"object {item.name!r}: there are objects below it, so it cannot be a file")
     return paths
-
-
-def _safe_name(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or path.as_posix() != name:
-        raise InputError(f"object {name!r}: leads out of its prefix, or is no path of a file")
-    return path
 
 
 def _side_by_side(call: Callable[[Item], None], items: Iterable[Item]) -> None:
@@ -433,59 +277,33 @@ def _side_by_side(call: Callable[[Item], None], items: Iterable[Item]) -> None:
 def _store(uri: str) -> "Iterator[Minio]":
     """Yield a client whose errors name the URI."""
     with _named(uri):
-        yield _client()
-
-
-def _client() -> "Minio":
-    from minio import Minio
-
-    settings = connection.settings()
-    client = Minio(
-        settings.host,
-        access_key=settings.access_key,
-        secret_key=settings.secret_key,
-        session_token=settings.session_token,
-        region=settings.region,
-        secure=settings.secure,
-        http_client=Pool(tls_context(settings.ca_file) if settings.secure else None),
-    )
-    if settings.addressing == connection.VIRTUAL:
-        client.enable_virtual_style_endpoint()
-    elif settings.addressing == connection.PATH:
-        client.disable_virtual_style_endpoint()
-    return client
+        yield connect()
 
 
 @contextmanager
 def _named(uri: str) -> Iterator[None]:
     """Turn the client's errors into ours, which name the URI and never a credential."""
-    from minio.error import InvalidResponseError, S3Error
+    from minio.error import InvalidResponseError, S3Error, ServerError
 
     try:
         yield
     except S3Error as error:
-        raise _translated(uri, error) from None
-    except InvalidResponseError:
-        raise OSError(f"{uri}: the answer is not that of an object store; see S3_ENDPOINT") from None
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{uri}: {error}") from None
+        for meaning, codes in _REFUSALS.items():
+            if error.code in codes:
+                raise InputError(f"{uri}: {meaning} ({error.code})") from None
+        raise OSError(f"{uri}: the object store answered {error.code}") from None
+    except (InvalidResponseError, ServerError) as error:
+        status = error.status_code if isinstance(error, ServerError) else error._code
+        through = way(settings().endpoint)
+        if status == 407:
+            raise OSError(f"{uri}: the object store is not reached{through}, which refuses (HTTP 407)") from None
+        message = f"the answer{through} is not that of an object store (HTTP {status}); see S3_ENDPOINT"
+        raise OSError(f"{uri}: {message}") from None
+    except HTTPError as error:
+        raise OSError(f"{uri}: the object store {failure(error, settings().endpoint)}") from None
     except UnreachableError as error:
         raise OSError(f"{uri}: the object store {error}") from None
-    except CorruptError as error:
+    except (CorruptError, ChangedError) as error:
         raise OSError(f"{uri}: {error}") from None
-    except ChangedError:
-        raise OSError(f"{uri}: changed while it was fetched; run again") from None
-
-
-def _translated(uri: str, error: "S3Error") -> Exception:
-    if error.code in _MISSING:
-        return InputError(f"{uri}: not found in the object store ({error.code})")
-    if error.code in _DENIED:
-        return InputError(f"{uri}: the object store refused the credentials ({error.code})")
-    if error.code in _REGION:
-        return InputError(f"{uri}: the bucket is not in the region of AWS_REGION ({error.code})")
-    if error.code in _TAKEN:
-        return InputError(f"{uri}: the name belongs to somebody else ({error.code})")
-    return OSError(f"{uri}: the object store answered {error.code}")
+    except ValueError as error:  # a key that minio refuses
+        raise error if isinstance(error, InputError) else InputError(f"{uri}: {error}") from None

@@ -1,231 +1,186 @@
-"""Fetches a file in a resumable way: partial file beside the target, checked, and renamed when it is complete."""
+"""One object of the store: found, fetched in a resumable way, and uploaded until the store has it."""
 
-import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
-import tenacity
 from urllib3.exceptions import HTTPError
 
-from components.storage.network import SlowError, UnreachableError, backoff, limits, reason
+from components.artifacts import file_sha256
+from components.errors import InputError
+from components.storage.checksums import SHA256_HEADER, CorruptError, check_fetched, check_stored
+from components.storage.network import Deadline, UnreachableError, limits, wait_before
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+    from minio import Minio
 
 _CHUNK = 256 * 1024
 _PROGRESS = 1024 * 1024
-_CORRUPT_ATTEMPTS = 2
-
-
-class CorruptError(OSError):
-    """What arrived is not what was stored."""
+_PART_BYTES = 16 * 1024 * 1024
+_UPLOADS = 2
+_CHANGED = {"PreconditionFailed", "InvalidRange"}
 
 
 class ChangedError(Exception):
     """The object is another one than when its transfer began."""
 
 
-class BrokenError(Exception):
+class _BrokenError(Exception):
     """A body ended before its time."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """An answer whose body is still to be read."""
+@dataclass(kw_only=True)
+class RemoteObject:
+    """An object as it was when it was found; reading another one raises `ChangedError`."""
 
-    response: "BaseHTTPResponse"
-    """Its body goes to the end of the object."""
-    offset: int
-    """Byte of the object with which the body starts."""
-    size: int | None
-    """Bytes of the whole object; None when the server does not say."""
+    client: "Minio"
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    """Bytes."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the last answer, names in lower case; empty when the object was only listed."""
 
+    def fetch(self, target: Path) -> None:
+        """Fetch to a file that appears under its name only when it is complete and checked.
 
-class Source(Protocol):
-    """Something that can be fetched from any byte on."""
+        After an interruption what has arrived stays beside the target, where the next call goes on.
 
-    def open(self, offset: int) -> Opened | None:
-        """Open the object at a byte, or at its start when the server cannot do otherwise; None at its end."""
-
-    def check(self, path: Path) -> None:
-        """Raise `CorruptError` unless a complete file has the source's checksum."""
-
-
-def fetch(source: Source, target: Path, tag: str) -> None:
-    """Fetch a source to a file that appears under its name only when it is complete and checked.
-
-    After an interruption what has arrived stays beside the target, and the next call with the same tag goes on there.
-
-    Args:
-        source: what is fetched.
-        target: file to write; its folder exists.
-        tag: names the content, so that what is left of another content is not continued.
-
-    Raises:
-        ChangedError: the source changed since its tag was known.
-        CorruptError: the checksum was wrong twice.
-        UnreachableError: the server does not answer, or its body keeps breaking off.
-        OSError: the disk is full, or another process is fetching the same file.
-    """
-    partial = partial_path(target, tag)
-    with _exclusive(partial) as file:
-        try:
-            _fill(source, file, partial)
-        except (UnreachableError, KeyboardInterrupt):
-            if not _size(file):
-                partial.unlink()
-            raise
-        except BaseException:
-            partial.unlink()
-            raise
+        Raises:
+            ChangedError: the object is another one than before.
+            CorruptError: the checksum was wrong twice.
+            UnreachableError: the body keeps breaking off, or the deadline is over.
+            OSError: the disk is full.
+        """
+        name = f".{hashlib.sha256(target.name.encode()).hexdigest()[:16]}"
+        partial = target.with_name(f"{name}-{hashlib.sha256(self.etag.encode()).hexdigest()[:16]}.partial")
+        for other in set(target.parent.glob(f"{name}-*.partial")) - {partial}:
+            other.unlink(missing_ok=True)
+        with partial.open("ab", buffering=0) as file:
+            try:
+                self._fill(file, partial)
+            except BaseException as error:
+                resumable = isinstance(error, (HTTPError, UnreachableError, KeyboardInterrupt))
+                if not resumable or not _size(file):
+                    partial.unlink()
+                raise
         partial.replace(target)
 
+    def _fill(self, file: BinaryIO, partial: Path) -> None:
+        """Append what is missing and check the whole, until it is right or no further attempt helps."""
+        deadline, most = Deadline(), limits().attempts
+        furthest = failures = 0
+        damaged = False
+        while True:
+            try:
+                if _size(file) < self.size or not self.headers:
+                    self._append(file, partial, deadline)
+                return check_fetched(partial, self.etag, self.size, self.headers, self._part_bytes)
+            except _BrokenError as error:
+                failures = 1 if _size(file) >= furthest + _PROGRESS else failures + 1
+                furthest = max(furthest, _size(file))
+                if failures >= most:
+                    message = f"broke off after {most} attempts without progress ({error})"
+                    raise UnreachableError(message) from None
+                wait_before(failures + 1)
+            except CorruptError:
+                file.truncate(0)
+                if damaged:
+                    raise
+                damaged = True
 
-def read_sha256(source: Source) -> str:
-    """The sha256 of a source, which is read to its end and not kept; a body that breaks off is continued.
+    def _append(self, file: BinaryIO, partial: Path, deadline: Deadline) -> None:
+        from minio.error import S3Error
+
+        start = _size(file) if _size(file) < self.size else 0
+        condition = {"If-Match": f'"{self.etag}"'}
+        try:
+            response = self.client.get_object(self.bucket, self.key, offset=start, request_headers=condition)
+        except S3Error as error:
+            if error.code in _CHANGED:
+                raise ChangedError("changed while it was fetched; run again") from None
+            raise
+        self.headers = response.headers
+        file.truncate(start if response.status == 206 else 0)
+        try:
+            while chunk := response.read1(_CHUNK, decode_content=False):
+                deadline.check()
+                while chunk:
+                    chunk = chunk[file.write(chunk) :]
+        except HTTPError as error:
+            raise _BrokenError(type(error).__name__) from None
+        except UnreachableError:
+            raise
+        except OSError as error:
+            message = f"{error.strerror} after {_size(file)} of {self.size} bytes"
+            raise OSError(f"{partial.parent}: {message}") from None
+        finally:
+            response.close()
+        if _size(file) < self.size:
+            raise _BrokenError(f"{_size(file)} of {self.size} bytes")
+
+    def _part_bytes(self, number: int) -> int | None:
+        part = self.client.stat_object(self.bucket, self.key, extra_query_params={"partNumber": str(number)})
+        return int(part.size) if part.size < self.size else None
+
+
+def find(client: "Minio", bucket: str, key: str) -> RemoteObject | None:
+    """An object; None when its bucket has none of this key.
 
     Raises:
-        ChangedError: the source changed since its tag was known.
-        UnreachableError: the server does not answer, or its body keeps breaking off.
+        InputError: the bucket is missing.
     """
-    reading = _Reading()
-    _persist(lambda: reading.size, reading.go_on, source)
-    return reading.digest.hexdigest()
+    from minio.error import S3Error
 
-
-def partial_path(target: Path, tag: str) -> Path:
-    """Where a transfer of a content to a target keeps what has arrived."""
-    return target.with_name(f"{_partial_prefix(target)}{_short(tag)}.partial")
-
-
-def discard_partials(target: Path, tag: str) -> None:
-    """Remove what is left of transfers of other contents to a target."""
-    kept = partial_path(target, tag)
-    for path in target.parent.glob(f"{_partial_prefix(target)}*.partial"):
-        if path != kept:
-            path.unlink(missing_ok=True)
-
-
-def _partial_prefix(target: Path) -> str:
-    return f".{_short(target.name)}-"
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _exclusive(partial: Path) -> Iterator[BinaryIO]:
-    """Open a partial file for appending, for this process only."""
-    with partial.open("ab", buffering=0) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            same = partial.exists() and os.path.samestat(os.fstat(file.fileno()), partial.stat())
-        except BlockingIOError:
-            same = False
-        if not same:
-            raise OSError(f"{partial.parent}: another process is fetching the same file")
-        yield file
-
-
-def _fill(source: Source, file: BinaryIO, partial: Path) -> None:
-    _persist(lambda: _size(file), _attempt, source, file, partial)
-
-
-def _persist(size: Callable[[], int], attempt: Callable[..., None], *arguments: object) -> None:
-    """Make attempts until one comes to the end; `size` tells the bytes that are there."""
-    retrying = tenacity.Retrying(
-        stop=_Stop(size),
-        wait=backoff(),
-        retry=tenacity.retry_if_exception_type((BrokenError, CorruptError)),
-        reraise=True,
-    )
     try:
-        retrying(attempt, *arguments)
-    except BrokenError as error:
-        raise UnreachableError(f"broke off after {limits().attempts} attempts without progress ({error})") from None
+        found = client.stat_object(bucket, key)
+    except S3Error as error:
+        if error.code != "NoSuchKey":
+            raise
+        if not client.bucket_exists(bucket):
+            raise InputError(f"s3://{bucket}/{key}: not found in the object store (NoSuchBucket)") from None
+        return None
+    headers = found.metadata or {}
+    return RemoteObject(client=client, bucket=bucket, key=key, etag=found.etag, size=found.size, headers=headers)
 
 
-class _Stop(tenacity.stop.stop_base):
-    """Stops after attempts in a row that got no further, and after a second wrong checksum."""
+def publish(client: "Minio", path: Path, bucket: str, key: str) -> None:
+    """Upload a file until the store has it, twice at most; only the object itself shows whether it is stored.
 
-    def __init__(self, size: Callable[[], int]) -> None:
-        self._size, self._limit = size, limits().attempts
-        self._furthest = self._failures = self._corrupt = 0
+    The end of an upload in parts may fail with status 200, its answer may begin with blanks, which minio's client does
+    not read, and one whose answer was lost is unknown when it is sent again.
 
-    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        outcome = retry_state.outcome
-        self._corrupt += outcome is not None and isinstance(outcome.exception(), CorruptError)
-        size = self._size()
-        self._failures = 1 if size >= self._furthest + _PROGRESS else self._failures + 1
-        self._furthest = max(self._furthest, size)
-        return self._failures >= self._limit or self._corrupt >= _CORRUPT_ATTEMPTS
+    Raises:
+        CorruptError: the store has something else than what was sent.
+    """
+    from xml.etree.ElementTree import ParseError
 
+    from minio.error import S3Error
 
-class _Reading:
-    """A source that is read for its digest."""
-
-    def __init__(self) -> None:
-        self.digest, self.size = hashlib.sha256(), 0
-
-    def go_on(self, source: Source) -> None:
-        opened = source.open(self.size)
-        if opened is None:
-            return
-        if opened.offset != self.size:
-            self.digest, self.size = hashlib.sha256(), 0
+    sha256, size = file_sha256(path), path.stat().st_size
+    for _ in range(_UPLOADS):
         try:
-            for chunk in _chunks(opened.response):
-                self.digest.update(chunk)
-                self.size += len(chunk)
-        finally:
-            opened.response.close()
-        _check_end(self.size, opened.size)
-
-
-def _attempt(source: Source, file: BinaryIO, partial: Path) -> None:
-    """Append what is missing, and check the whole."""
-    opened = source.open(_size(file))
-    if opened is not None:
-        try:
-            file.truncate(opened.offset)
-            _append(opened, file, partial)
-        finally:
-            opened.response.close()
-    try:
-        source.check(partial)
-    except CorruptError:
-        file.truncate(0)
-        raise
-
-
-def _append(opened: Opened, file: BinaryIO, partial: Path) -> None:
-    for chunk in _chunks(opened.response):
-        view = memoryview(chunk)
-        try:
-            while view:
-                view = view[file.write(view) :]
-        except OSError as error:
-            raise OSError(f"{partial.parent}: {error.strerror} after {_size(file)} of {opened.size} bytes") from None
-    _check_end(_size(file), opened.size)
-
-
-def _check_end(received: int, size: int | None) -> None:
-    if size is not None and received < size:
-        raise BrokenError(f"{received} of {size} bytes")
-
-
-def _chunks(response: "BaseHTTPResponse") -> Iterator[bytes]:
-    try:
-        while chunk := response.read1(_CHUNK, decode_content=False):
-            yield chunk
-    except (HTTPError, SlowError) as error:
-        raise BrokenError(reason(error)) from None
+            with suppress(ParseError):
+                client.fput_object(
+                    bucket,
+                    key,
+                    str(path),
+                    metadata={SHA256_HEADER: sha256},
+                    part_size=_PART_BYTES,
+                    num_parallel_uploads=1,  # with more, a part's failure is raised only after all the others
+                )
+        except S3Error as error:
+            if error.code != "NoSuchUpload":
+                raise
+        stored = find(client, bucket, key)
+        if stored is not None and (stored.headers.get(SHA256_HEADER), stored.size) == (sha256, size):
+            return check_stored(path, stored.etag, stored.size, stored.headers, _PART_BYTES)
+    raise CorruptError("was not stored")
 
 
 def _size(file: BinaryIO) -> int:

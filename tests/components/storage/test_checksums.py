@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.storage.checksums import SHA256_HEADER, check_fetched, check_stored, equal_parts, md5_etag, parts_etag
-from components.storage.transfer import CorruptError
+from components.storage.checksums import SHA256_HEADER, CorruptError, check_fetched, check_stored, equal_parts, etag_of
 
 _CONTENT = b"0123456789"
 
@@ -24,14 +23,14 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_entity_tag_of_one_piece_is_its_md5(file: Path) -> None:
-    assert md5_etag(file) == _md5(_CONTENT).hex()
+    assert etag_of(file) == _md5(_CONTENT).hex()
 
 
 def test_entity_tag_of_parts_is_the_md5_of_their_md5s(file: Path) -> None:
     expected = _md5(_md5(b"0123") + _md5(b"4567") + _md5(b"89")).hex()
 
     assert equal_parts(10, 4) == [4, 4, 2]
-    assert parts_etag(file, [4, 4, 2]) == f"{expected}-3"
+    assert etag_of(file, [4, 4, 2]) == f"{expected}-3"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_another_checksum_is_damage(file: Path, etag: str, headers: dict[str, st
 
 def test_another_size_is_damage(file: Path) -> None:
     with pytest.raises(CorruptError, match="damaged: size is 10, expected 11"):
-        check_fetched(file, md5_etag(file), 11, {}, lambda number: None)
+        check_fetched(file, etag_of(file), 11, {}, lambda number: None)
 
 
 @pytest.mark.parametrize(
@@ -68,9 +67,9 @@ def test_what_has_no_checksum_is_checked_by_its_size(file: Path, etag: str, head
 
 
 def test_stored_object_with_another_tag_or_size_is_damage(file: Path) -> None:
-    check_stored(file, md5_etag(file), 10, {}, 16)
-    check_stored(file, parts_etag(file, [4, 4, 2]), 10, {}, 4)
+    check_stored(file, etag_of(file), 10, {}, 16)
+    check_stored(file, etag_of(file, [4, 4, 2]), 10, {}, 4)
     with pytest.raises(CorruptError, match=r"damaged: MD5 is 0+, expected"):
         check_stored(file, "0" * 32, 10, {}, 16)
     with pytest.raises(CorruptError, match="damaged: size is 9, expected 10"):
-        check_stored(file, md5_etag(file), 9, {}, 16)
+        check_stored(file, etag_of(file), 9, {}, 16)

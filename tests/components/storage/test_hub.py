@@ -1,6 +1,7 @@
 """Files of a hub from a real HTTPS server: resumed, checked, redirected, and refused in one line."""
 
 import os
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -10,116 +11,210 @@ import pytest
 from components.errors import InputError
 from components.storage import hub
 from components.weights import fetch as weights
-from tests.faulty_proxy import Busy, CutOff, proxy
+from tests.faulty_proxy import Busy, CutOff, Flip, Trickle, proxy
 from tests.hub_server import Hub, serve_hub
 
-_CONTENT = os.urandom(3 * 1024 * 1024)
+_CONTENT = os.urandom(20 * 1024 * 1024)
 _DIGEST = sha256(_CONTENT).hexdigest()
 _HF_PATH = "/org/model/resolve/v1/deep/model.safetensors"
+_HF_ADDRESS = "hf://org/model/deep/model.safetensors@v1"
+_KINDS = pytest.mark.parametrize("kind", ["https", "hf"])
 
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub with one file, by TLS with a private CA."""
+    """A hub with one file, by TLS with a private CA; libraries are offline, as they are in a stage."""
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "3")
     monkeypatch.setenv("VIGIL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with serve_hub({"/model.safetensors": _CONTENT, _HF_PATH: _CONTENT}, tmp_path) as made:
         monkeypatch.setenv("SSL_CERT_FILE", str(made.ca_file))
+        monkeypatch.setenv("HF_ENDPOINT", made.address)
         yield made
 
 
-def test_file_is_fetched_once_and_kept_by_digest(served: Hub) -> None:
-    reference = f"{served.address}/model.safetensors#sha256={_DIGEST}"
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Where a file is fetched to; nothing else is in its folder."""
+    (tmp_path / "target").mkdir()
+    return tmp_path / "target" / "file"
+
+
+def _address(served: Hub, kind: str) -> str:
+    return _HF_ADDRESS if kind == "hf" else f"{served.address}/model.safetensors"
+
+
+@_KINDS
+def test_file_is_fetched_once_and_kept_by_digest(served: Hub, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    reference = f"{_address(served, kind)}#sha256={_DIGEST}"
 
     path = weights.fetch(reference)
 
     assert path.read_bytes() == _CONTENT
     assert path.name == f"{_DIGEST}.safetensors"
     assert weights.fetch(reference) == path
-    assert len(served.tokens) == 1
+    assert served.gets() == 1
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert capfd.readouterr() == ("", "")
 
 
-def test_file_that_broke_off_is_resumed(served: Hub, tmp_path: Path) -> None:
-    served.between.fault = CutOff(1024 * 1024)
+@_KINDS
+def test_file_that_broke_off_is_resumed(served: Hub, target: Path, kind: str) -> None:
+    served.between.fault = CutOff(18 * 1024 * 1024)
 
-    hub.fetch_file(f"{served.address}/model.safetensors", _DIGEST, tmp_path / "file")
+    hub.fetch_file(_address(served, kind), _DIGEST, target)
 
-    assert (tmp_path / "file").read_bytes() == _CONTENT
-    assert len(served.tokens) == 2
+    assert target.read_bytes() == _CONTENT
+    assert served.gets() == 2
+    assert "range: bytes=" in served.between.gets()[-1].lower()
 
 
-def test_file_is_resumed_by_the_next_call(served: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@_KINDS
+def test_file_that_keeps_breaking_off_is_an_error_and_leaves_nothing(
+    served: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
-    served.between.fault = CutOff(1024 * 1024)
-    address = f"{served.address}/model.safetensors"
-    with pytest.raises(OSError, match=rf"{address}: the server broke off after 1 attempts without progress"):
-        hub.fetch_file(address, _DIGEST, tmp_path / "target")
-    left = [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
-    assert [path.stat().st_size > 0 for path in left] == [True]
+    served.between.fault = CutOff(0, times=100)
+    address = _address(served, kind)
 
-    hub.fetch_file(address, _DIGEST, tmp_path / "target")
+    with pytest.raises(OSError, match=rf"{address}: the server did not answer after 1 attempts \(\w+Error\)") as caught:
+        hub.fetch_file(address, _DIGEST, target)
 
-    assert (tmp_path / "target").read_bytes() == _CONTENT
-    assert not left[0].exists()
+    assert not isinstance(caught.value, InputError)
+    assert not list(target.parent.iterdir())
 
 
-def test_busy_server_is_asked_again(served: Hub, tmp_path: Path) -> None:
+@_KINDS
+def test_busy_server_is_asked_again(served: Hub, target: Path, kind: str) -> None:
     served.between.fault = Busy("GET", times=2)
 
-    hub.fetch_file(f"{served.address}/model.safetensors", _DIGEST, tmp_path / "file")
+    hub.fetch_file(_address(served, kind), _DIGEST, target)
 
-    assert (tmp_path / "file").read_bytes() == _CONTENT
+    assert target.read_bytes() == _CONTENT
 
 
-def test_file_with_another_digest_is_bad_input_and_not_kept(served: Hub, tmp_path: Path) -> None:
-    (tmp_path / "target").mkdir()
+@_KINDS
+def test_trickle_is_an_error_when_the_deadline_is_over(
+    served: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("VIGIL_NET_DEADLINE", "3")
+    served.between.fault = Trickle(100_000, seconds=1)
+    start = time.monotonic()
 
-    with pytest.raises(InputError, match=rf"model.safetensors: sha256 is {_DIGEST}, expected {'0' * 64}"):
-        hub.fetch_file(f"{served.address}/model.safetensors", "0" * 64, tmp_path / "target" / "file")
+    with pytest.raises(OSError, match=r"the server did not send the file within 3 s \(VIGIL_NET_DEADLINE\)"):
+        hub.fetch_file(_address(served, kind), _DIGEST, target)
 
-    assert not list((tmp_path / "target").iterdir())
+    assert time.monotonic() - start < 20
+    assert not list(target.parent.iterdir())
+
+
+@_KINDS
+def test_silence_is_an_error(served: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
+    monkeypatch.setenv("VIGIL_NET_TIMEOUT", "0.5")
+    served.between.fault = Trickle(0, seconds=60)
+
+    with pytest.raises(OSError, match=r"the server did not answer after 1 attempts \(ReadTimeout\)"):
+        hub.fetch_file(_address(served, kind), _DIGEST, target)
+
+    assert not list(target.parent.iterdir())
+
+
+@_KINDS
+def test_file_with_another_digest_is_bad_input_and_not_kept(served: Hub, target: Path, kind: str) -> None:
+    address = _address(served, kind)
+    digests = rf"sha256 is {_DIGEST}, expected {'0' * 64}|expected sha256:{'0' * 64} but got {_DIGEST}"
+
+    with pytest.raises(InputError, match=f"{address}: .*({digests})"):
+        hub.fetch_file(address, "0" * 64, target)
+
+    assert not list(target.parent.iterdir())
+
+
+@_KINDS
+def test_damaged_file_is_bad_input_and_not_kept(served: Hub, target: Path, kind: str) -> None:
+    served.between.fault = Flip(at=1024 * 1024, times=100)
+
+    with pytest.raises(InputError, match=f"model.safetensors.*expected (sha256:)?{_DIGEST}"):
+        hub.fetch_file(_address(served, kind), _DIGEST, target)
+
+    assert not list(target.parent.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("/absent", r"not found \(HTTP 404\)"), ("/gated", r"refuses access \(HTTP 401\); HF_TOKEN")]
+    ("path", "message"),
+    [("absent", r"not found \(HTTP 404\)"), ("gated", r"the server refuses access \(HTTP 401\); HF_TOKEN")],
 )
-def test_file_that_is_not_to_be_had_is_bad_input(served: Hub, tmp_path: Path, path: str, message: str) -> None:
-    (tmp_path / "target").mkdir()
+@_KINDS
+def test_unavailable_file_is_bad_input(served: Hub, target: Path, kind: str, path: str, message: str) -> None:
+    address = f"hf://org/model/{path}@v1" if kind == "hf" else f"{served.address}/{path}"
 
-    with pytest.raises(InputError, match=f"{served.address}{path}: .*{message}"):
-        hub.fetch_file(f"{served.address}{path}", _DIGEST, tmp_path / "target" / "file")
+    with pytest.raises(InputError, match=f"{address}: {message}"):
+        hub.fetch_file(address, _DIGEST, target)
 
-    assert not list((tmp_path / "target").iterdir())
+    assert not list(target.parent.iterdir())
 
 
 def test_hf_address_is_that_of_the_endpoint_and_its_token_stays_there(
-    served: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", served.address)
     monkeypatch.setenv("HF_TOKEN", "token-of-mine")
     with proxy(served.between.upstream, tls=served.between.tls) as elsewhere:
         served.redirects = {_HF_PATH: f"{elsewhere.endpoint}/model.safetensors"}
-        path = weights.fetch(f"hf://org/model/deep/model.safetensors@v1#sha256={_DIGEST}")
+        path = weights.fetch(f"{_HF_ADDRESS}#sha256={_DIGEST}")
+        hosts = {f"127.0.0.1:{served.between.port}": "Bearer token-of-mine", f"127.0.0.1:{elsewhere.port}": None}
 
     assert path.read_bytes() == _CONTENT
     assert path.suffix == ".safetensors"
-    assert served.tokens == ["Bearer token-of-mine", None]
+    assert {(host, token) for _, host, token in served.received} == set(hosts.items())
 
 
-@pytest.mark.parametrize("target", ["http://127.0.0.1/file", "/model"])
-def test_redirect_without_tls_or_end_is_an_error(served: Hub, tmp_path: Path, target: str) -> None:
-    served.redirects = {"/model": target}
+def test_token_is_not_sent_to_other_servers(served: Hub, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "token-of-mine")
 
-    with pytest.raises(OSError, match=r"/model: the server redirects (to an address without TLS|more than 5 times)"):
-        hub.fetch_file(f"{served.address}/model", _DIGEST, tmp_path / "file")
+    hub.fetch_file(f"{served.address}/model.safetensors", _DIGEST, target)
+
+    assert [token for *_, token in served.received] == [None]
 
 
-def test_ca_that_is_not_named_is_not_trusted(served: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("http://127.0.0.1/file", "redirects to an address without TLS"),
+        ("/model", r"is no model hub, or redirects without end \(TooManyRedirects\)"),
+    ],
+)
+def test_redirect_without_tls_or_end_is_an_error(served: Hub, target: Path, location: str, message: str) -> None:
+    served.redirects = {"/model": location}
+
+    with pytest.raises(OSError, match=f"/model: the server {message}"):
+        hub.fetch_file(f"{served.address}/model", _DIGEST, target)
+
+
+def test_hf_redirect_without_tls_is_an_error(served: Hub, target: Path) -> None:
+    served.redirects = {_HF_PATH: "http://127.0.0.1/file"}
+
+    with pytest.raises(OSError, match=f"{_HF_ADDRESS}: the server redirects to an address without TLS"):
+        hub.fetch_file(_HF_ADDRESS, _DIGEST, target)
+
+
+def test_ca_that_is_not_named_is_not_trusted(served: Hub, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
 
-    with pytest.raises(OSError, match="the server has a certificate that is not trusted"):
-        hub.fetch_file(f"{served.address}/model.safetensors", _DIGEST, tmp_path / "file")
+    with pytest.raises(OSError, match="the server has a certificate that is not trusted; SSL_CERT_FILE names a CA"):
+        hub.fetch_file(f"{served.address}/model.safetensors", _DIGEST, target)
+
+
+def test_libraries_stay_offline_after_a_fetch(served: Hub, target: Path) -> None:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    hub.fetch_file(_HF_ADDRESS, _DIGEST, target)
+    requests = len(served.received)
+
+    with pytest.raises(LocalEntryNotFoundError):
+        hf_hub_download("org/model", "config.json", endpoint=served.address, cache_dir=target.parent)
+    assert len(served.received) == requests
 
 
 @pytest.mark.parametrize(
@@ -137,3 +232,10 @@ def test_address_with_a_credential_is_refused_and_not_shown(address: str) -> Non
 def test_incomplete_address_is_refused(address: str) -> None:
     with pytest.raises(InputError, match=f"weights: got '{address}', expected h"):
         weights.resolve(f"{address}#sha256={_DIGEST}")
+
+
+def test_endpoint_without_tls_is_refused(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub")
+
+    with pytest.raises(InputError, match="HF_ENDPOINT: got 'http://hub', expected https://HOST"):
+        hub.fetch_file(_HF_ADDRESS, _DIGEST, target)

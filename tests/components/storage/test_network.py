@@ -10,12 +10,12 @@ from tests.faulty_proxy import private_ca
 
 
 def test_limits_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert limits() == Limits(attempts=7, timeout=60, min_rate=1024, window=60)
+    assert limits() == Limits(attempts=7, timeout=60, deadline=3600)
 
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "2")
-    monkeypatch.setenv("VIGIL_NET_WINDOW", "0.5")
+    monkeypatch.setenv("VIGIL_NET_DEADLINE", "0.5")
 
-    assert limits() == Limits(attempts=2, timeout=60, min_rate=1024, window=0.5)
+    assert limits() == Limits(attempts=2, timeout=60, deadline=0.5)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "nan", "inf", ""])

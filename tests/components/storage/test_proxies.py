@@ -9,7 +9,7 @@ import pytest
 from components.errors import InputError
 from components.storage import hub
 from components.storage import s3 as storage
-from components.storage.proxies import Proxy, proxy_of
+from components.storage.network import Proxy, proxy_of
 from tests.forward_proxy import ForwardProxy, forward_proxy
 from tests.hub_server import Hub, serve_hub
 from tests.ports import free_ports
@@ -97,7 +97,7 @@ def test_proxy_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     proxy = ForwardProxy(port=free_ports(1)[0])
     monkeypatch.setenv("HTTPS_PROXY", f"http://{_QUOTED}@{proxy.host}")
     with serve_hub({"/file": _CONTENT}, tmp_path) as served:
-        expected = rf"did not answer through the proxy {proxy.host} after 1 attempts \(ProxyError\)"
+        expected = rf"did not answer through the proxy {proxy.host} after 1 attempts \(ConnectError\)"
         with pytest.raises(OSError, match=expected) as caught:
             _fetch(served, tmp_path, monkeypatch)
     _assert_no_login(caught.value, proxy)
