@@ -37,8 +37,7 @@ NETWORK = (
     "NO_PROXY",
     "VIGIL_NET_ATTEMPTS",
     "VIGIL_NET_TIMEOUT",
-    "VIGIL_NET_MIN_RATE",
-    "VIGIL_NET_WINDOW",
+    "VIGIL_NET_DEADLINE",
     "VIGIL_MLFLOW_WAIT",
 )
 """Keys of the ConfigMap that say how they are reached."""

@@ -157,7 +157,7 @@ def test_documented_settings_of_the_network_reach_the_tasks(platform: dict[str, 
     (config_map,) = platform["exec-ingest"]["configMapAsEnv"]
     keys = {item["configMapKey"]: item["envVar"] for item in config_map["keyToEnv"]}
     assert all(key == name for key, name in keys.items())
-    limits = ("VIGIL_NET_ATTEMPTS", "VIGIL_NET_TIMEOUT", "VIGIL_NET_MIN_RATE", "VIGIL_NET_WINDOW")
+    limits = ("VIGIL_NET_ATTEMPTS", "VIGIL_NET_TIMEOUT", "VIGIL_NET_DEADLINE")
     assert {*limits, "HF_ENDPOINT", "S3_CA_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} <= set(keys)
 
 
