@@ -7,7 +7,7 @@ sent to that host only. A private CA is trusted by `SSL_CERT_FILE`. No request g
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from components.errors import InputError, check
 from components.storage.network import BUSY, Deadline, UnreachableError, limits, tls_context, wait_before, way
 
 if TYPE_CHECKING:
-    from httpx2 import Client, Request, Response
+    from httpx2 import Client
 
 _ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)/([^@]+)@([^@/]+)")
 
@@ -106,20 +106,31 @@ def _fetch_from_hub(endpoint: str, address: str, sha256: str, path: Path) -> Non
 
 @contextmanager
 def _session() -> Iterator[None]:
-    """Give huggingface_hub connections of ours for the block, and then its own again.
+    """Give huggingface_hub connections of ours for the block, and then its own again."""
+    from huggingface_hub import logging, set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    They use TLS only, keep the limits, and leave Xet out, which would open connections of its own without limits.
+    logging.set_verbosity(logging.ERROR)  # its warnings show addresses with signatures
+    disable_progress_bars()
+    set_client_factory(partial(_client, Deadline()))
+    try:
+        yield
+    finally:
+        set_client_factory(default_client_factory)
+
+
+def _client(deadline: Deadline) -> "Client":
+    """A client that uses TLS only, keeps the limits, and leaves Xet out, which opens connections of its own.
+
     `HF_HUB_OFFLINE` keeps a stage's libraries from the network; a file that the user named is fetched nevertheless.
     """
     import httpx2
-    from huggingface_hub import logging, set_client_factory
-    from huggingface_hub.utils import disable_progress_bars
-    from huggingface_hub.utils._http import default_client_factory
 
-    deadline, seconds = Deadline(), limits().timeout
+    seconds = limits().timeout
 
     class Bounded(httpx2.SyncByteStream):
-        def __init__(self, stream: Iterable[bytes]) -> None:
+        def __init__(self, stream: httpx2.SyncByteStream) -> None:
             self._stream = stream
 
         def __iter__(self) -> Iterator[bytes]:
@@ -130,27 +141,22 @@ def _session() -> Iterator[None]:
             except httpx2.ReadError as error:  # huggingface_hub continues after a protocol's error only
                 raise httpx2.RemoteProtocolError(str(error)) from None
 
-    def before(request: "Request") -> None:
+        def close(self) -> None:
+            self._stream.close()
+
+    def before(request: httpx2.Request) -> None:
         deadline.check()
         if request.url.scheme != "https":
             raise UnreachableError("redirects to an address without TLS")
         request.extensions["timeout"] = httpx2.Timeout(seconds).as_dict()
 
-    def after(response: "Response") -> None:
+    def after(response: httpx2.Response) -> None:
         response.headers.pop("x-xet-hash", None)
+        assert isinstance(response.stream, httpx2.SyncByteStream)
         response.stream = Bounded(response.stream)
 
-    def connect() -> "Client":
-        hooks: dict[str, list[Callable[..., Any]]] = {"request": [before], "response": [after]}
-        return httpx2.Client(event_hooks=hooks, follow_redirects=True, verify=tls_context())
-
-    logging.set_verbosity_error()  # its warnings show addresses with signatures
-    disable_progress_bars()
-    set_client_factory(connect)
-    try:
-        yield
-    finally:
-        set_client_factory(default_client_factory)
+    hooks: dict[str, list[Callable[..., Any]]] = {"request": [before], "response": [after]}
+    return httpx2.Client(event_hooks=hooks, follow_redirects=True, verify=tls_context())
 
 
 @contextmanager
@@ -175,6 +181,6 @@ def _failures(address: str, endpoint: str) -> Iterator[None]:
             raise UnreachableError(f"is no model hub, or redirects without end ({type(error).__name__})") from None
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise UnreachableError("has a certificate that is not trusted; SSL_CERT_FILE names a CA") from None
-        if isinstance(error, ProxyError) and (refused := re.match(r"4\d\d", str(error))):
-            raise UnreachableError(f"is not reached{way(endpoint)}, which refuses (HTTP {refused[0]})") from None
+        if isinstance(error, ProxyError) and (answer := re.match(r"4\d\d", str(error))):
+            raise UnreachableError(f"is not reached{way(endpoint)}, which refuses (HTTP {answer[0]})") from None
         raise _TransientError(f"HTTP {status}" if status else type(error).__name__) from None

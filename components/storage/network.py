@@ -176,10 +176,11 @@ def failure(error: HTTPError, url: str) -> str:
 class _Retry(urllib3.Retry):
     """Repeats no request to a server that is not trusted, nor by a proxy that refuses."""
 
-    def increment(self, *request: Any, error: Exception | None = None, **state: Any) -> urllib3.Retry:
+    def increment(self, *request: Any, **state: Any) -> Any:
+        error = state.get("error")
         if error is not None and _refusal(error):
             raise error
-        return super().increment(*request, error=error, **state)
+        return super().increment(*request, **state)
 
 
 def _refusal(error: Exception) -> str | None:
