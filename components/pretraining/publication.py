@@ -9,9 +9,8 @@ from components.errors import check
 from components.generator.config import BASE, UNTRAINED
 from components.pretraining.config import PretrainConfig
 from components.storage.s3 import publish_directory
-from components.weights.entry import WeightsEntry
 from components.weights.fetch import packaged
-from components.weights.manifest import FILE, add_entry, check_name, exists, load_manifest
+from components.weights.manifest import FILE, WeightsEntry, add_entry, check_name, exists, load_manifest
 
 _DIGITS = 4
 _SHA256 = "sha256"

@@ -8,7 +8,6 @@ or an address with its digest, `ADDRESS#sha256=HEX`, where ADDRESS is a local pa
 import fcntl
 import importlib.util
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +19,7 @@ from components.errors import InputError, check
 from components.storage import hub
 from components.storage import s3 as storage
 from components.weights import mirror
-from components.weights.entry import WeightsEntry
-from components.weights.manifest import VARIABLE, read_manifest
+from components.weights.manifest import DIGEST, VARIABLE, WeightsEntry, read_manifest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +30,6 @@ _ADVICE = (
     ". A Lightning checkpoint holds other objects too, which are never unpickled here: where you trust it, "
     "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'tensors.pt') leaves the tensors"
 )
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def packaged() -> Mapping[str, WeightsEntry]:
@@ -86,43 +83,57 @@ def resolve(reference: str) -> WeightsEntry:
     if not separator or not address:
         names = ", ".join(sorted(manifest()))
         raise InputError(f"weights: got {reference!r}, expected one of {names}, or ADDRESS#sha256=HEX")
-    if not _DIGEST.fullmatch(digest):
+    if not DIGEST.fullmatch(digest):
         raise InputError(f"weights {address}: got digest {digest!r}, expected 64 lower-case hex digits")
     return WeightsEntry(name=address, uri=address, sha256=digest, licence="unknown")
 
 
-def fetch(reference: str) -> Path:
+def fetch(reference: str, *, from_origin: bool = False) -> Path:
     """Local path of the weights file of a reference, its digest verified.
 
     A file of this machine is used where it is. All others are kept in `VIGIL_CACHE` (default `~/.cache/vigil`) by
-    digest, and come from the mirror `VIGIL_WEIGHTS_MIRROR` alone when that is set, else from their origin.
+    digest, fetched by one process at a time when they are missing or damaged.
+
+    Args:
+        reference: see `resolve`.
+        from_origin: whether to ignore `VIGIL_WEIGHTS_MIRROR`, from which alone files come when it is set.
 
     Raises:
         InputError: the file is missing, or its digest is another one.
         OSError: the hub or the object store cannot be reached.
     """
     entry = resolve(reference)
+    mirrored = None if from_origin else mirror.mirror_uri()
     path = local_path(entry)
-    return _cached(entry, mirror.mirror_uri()) if path is None else _verified(entry, path)
-
-
-def fetch_from_origin(reference: str) -> Path:
-    """Local path of the weights file of a reference, from its own address and no mirror, its digest verified.
-
-    Raises:
-        InputError: the file is missing, or its digest is another one.
-        OSError: the hub or the object store cannot be reached.
-    """
-    entry = resolve(reference)
-    path = local_path(entry)
-    return _cached(entry, None) if path is None else _verified(entry, path)
+    if path is not None:
+        if not path.is_file():
+            raise InputError(f"weights {entry.name}: no file at {path}")
+        _check_digest(entry, path)
+        return path
+    target = cached_path(entry)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(target.parent):
+        if not target.is_file() or file_sha256(target) != entry.sha256:
+            incoming = target.with_name(f".{target.name}")
+            try:
+                _fetch_to(incoming, entry, mirrored)
+                incoming.replace(target)
+            finally:
+                incoming.unlink(missing_ok=True)
+    return target
 
 
 def local_path(entry: WeightsEntry) -> Path | None:
     """Where a file of this machine is; None for one that is fetched, or that is in a package which is not installed."""
     if _is_hub(entry.uri) or storage.is_s3(entry.uri):
         return None
-    return _package_path(entry.uri) if entry.uri.startswith(_PACKAGE) else Path(entry.uri)
+    if not entry.uri.startswith(_PACKAGE):
+        return Path(entry.uri)
+    package, _, inner = entry.uri.removeprefix(_PACKAGE).partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / inner
 
 
 def cached_path(entry: WeightsEntry) -> Path:
@@ -138,9 +149,16 @@ def load_tensors(path: Path) -> "dict[str, Tensor]":
     Raises:
         InputError: the file is none of these; a pickle of other objects is never executed.
     """
-    if path.suffix == ".safetensors":
-        return _load_safetensors(path)
-    return _load_torch(path)
+    if path.suffix != ".safetensors":
+        return _load_torch(path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"weights {path}: not a safetensors file ({error})") from error
+    return tensors
 
 
 def load_into(module: "nn.Module", tensors: "Mapping[str, Tensor]", name: str) -> None:
@@ -165,54 +183,23 @@ def _is_hub(address: str) -> bool:
     return address.startswith(("https://", "hf://"))
 
 
-def _package_path(uri: str) -> Path | None:
-    package, _, inner = uri.removeprefix(_PACKAGE).partition("/")
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0]) / inner
-
-
-def _verified(entry: WeightsEntry, path: Path) -> Path:
-    if not path.is_file():
-        raise InputError(f"weights {entry.name}: no file at {path}")
-    _check_digest(entry, path)
-    return path
-
-
 def _check_digest(entry: WeightsEntry, path: Path) -> None:
     digest = file_sha256(path)
     if digest != entry.sha256:
         raise InputError(f"weights {entry.name}: sha256 of {path} is {digest}, expected {entry.sha256}")
 
 
-def _cached(entry: WeightsEntry, mirrored: str | None) -> Path:
-    """Verified file of the cache, fetched by one process at a time when it is missing or damaged."""
-    target = cached_path(entry)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.parent):
-        if target.is_file() and file_sha256(target) == entry.sha256:
-            return target
-        incoming = target.with_name(f".{target.name}")
-        try:
-            _fetch_to(incoming, entry, mirrored)
-            _check_digest(entry, incoming)
-            incoming.replace(target)
-        finally:
-            incoming.unlink(missing_ok=True)
-    return target
-
-
 def _fetch_to(path: Path, entry: WeightsEntry, mirrored: str | None) -> None:
-    if mirrored:
-        mirror.fetch_mirrored(entry, mirrored, path)
-    elif storage.is_s3(entry.uri):
-        storage.fetch_object(entry.uri, path)
-    elif entry.uri.startswith(_PACKAGE):
+    if not mirrored and entry.uri.startswith(_PACKAGE):
         package = entry.uri.removeprefix(_PACKAGE).partition("/")[0]
         raise InputError(f"weights {entry.uri}: the Python package {package} is not installed (extra: generation)")
+    if not mirrored and _is_hub(entry.uri):
+        return hub.fetch_file(entry.uri, entry.sha256, path)
+    if mirrored:
+        mirror.fetch_mirrored(entry, mirrored, path)
     else:
-        hub.fetch_file(entry.uri, entry.sha256, path)
+        storage.fetch_object(entry.uri, path)
+    return _check_digest(entry, path)
 
 
 @contextmanager
@@ -225,24 +212,15 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _load_safetensors(path: Path) -> "dict[str, Tensor]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"weights {path}: not a safetensors file ({error})") from error
-    return tensors
-
-
 def _load_torch(path: Path) -> "dict[str, Tensor]":
     import pickle
+    import zipfile
 
     import torch
 
     try:
-        if _is_torchscript(path):
+        names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+        if any(name.endswith("/constants.pkl") for name in names):  # TorchScript
             return dict(torch.jit.load(path, map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
@@ -251,12 +229,3 @@ def _load_torch(path: Path) -> "dict[str, Tensor]":
     if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise InputError(f"weights {path}: holds {type(content).__name__}, expected named tensors")
     return dict(tensors)
-
-
-def _is_torchscript(path: Path) -> bool:
-    import zipfile
-
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -3,7 +3,7 @@
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from components.artifacts import replacing
 from components.errors import InputError, check, check_keys
 from components.storage import hub
 from components.storage import s3 as storage
-from components.weights.entry import WeightsEntry
 
 VARIABLE = "VIGIL_WEIGHTS_MANIFEST"
 """Environment variable with the path or `s3://BUCKET/KEY` of the user's manifest."""
@@ -23,8 +22,24 @@ FILE = "weights.yaml"
 
 _REQUIRED = ("uri", "sha256", "licence")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"(package|https|hf|s3)://\S+|/.*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsEntry:
+    """One weights file: where it is and what it must hold."""
+
+    name: str
+    """Name in the manifest, or the address itself."""
+    uri: str
+    """`package://`, `https://`, `hf://`, `s3://` or a local path."""
+    sha256: str
+    """Hex digest of the file."""
+    licence: str
+    """SPDX identifier, or `unknown` for a file that the user named."""
+    figures: Mapping[str, str | int | float] = field(default_factory=dict)
+    """What was measured when the file was made, by name; empty where nothing is recorded."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -40,7 +55,12 @@ class _Loader(yaml.SafeLoader):
 
 @cache
 def read_manifest(uri: str) -> Mapping[str, WeightsEntry]:
-    """Entries of a manifest by name, read once in a process.
+    """Entries of a manifest as `load_manifest` gives them, read once in a process."""
+    return load_manifest(uri)
+
+
+def load_manifest(uri: str) -> dict[str, WeightsEntry]:
+    """Entries of a manifest by name.
 
     Args:
         uri: local path or `s3://BUCKET/KEY`.
@@ -49,12 +69,13 @@ def read_manifest(uri: str) -> Mapping[str, WeightsEntry]:
         InputError: there is no such file, or an entry is wrong.
         OSError: the object store cannot be reached.
     """
-    return load_manifest(uri)
-
-
-def load_manifest(uri: str) -> dict[str, WeightsEntry]:
-    """Entries of a manifest by name, as they are now; see `read_manifest`."""
-    return parse_manifest(_content(uri), uri)
+    if not storage.is_s3(uri):
+        check(Path(uri).is_file(), "weights manifest", uri, "a file, or s3://BUCKET/KEY")
+        return parse_manifest(Path(uri).read_bytes(), uri)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / FILE
+        storage.fetch_object(uri, path)
+        return parse_manifest(path.read_bytes(), uri)
 
 
 def parse_manifest(content: bytes, name: str) -> dict[str, WeightsEntry]:
@@ -92,7 +113,10 @@ def add_entry(uri: str, entry: WeightsEntry) -> None:
         OSError: the object store cannot be reached, or the disk is full.
     """
     entries = {**(load_manifest(uri) if exists(uri) else {}), entry.name: entry}
-    content = {name: _fields(found) for name, found in entries.items()}
+    described = {name: asdict(found).items() for name, found in entries.items()}
+    content = {
+        name: {key: value for key, value in found if key != "name" and value != {}} for name, found in described.items()
+    }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     if not storage.is_s3(uri):
         with replacing(Path(uri)) as partial:
@@ -105,23 +129,8 @@ def add_entry(uri: str, entry: WeightsEntry) -> None:
 
 
 def exists(uri: str) -> bool:
-    """Whether there is a manifest.
-
-    Raises:
-        InputError: the bucket is missing or refuses the credentials.
-        OSError: the object store cannot be reached.
-    """
+    """Whether there is a manifest, which is read as by `load_manifest`."""
     return storage.object_exists(uri) if storage.is_s3(uri) else Path(uri).is_file()
-
-
-def _content(uri: str) -> bytes:
-    if not storage.is_s3(uri):
-        check(Path(uri).is_file(), "weights manifest", uri, "a file, or s3://BUCKET/KEY")
-        return Path(uri).read_bytes()
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / FILE
-        storage.fetch_object(uri, path)
-        return path.read_bytes()
 
 
 def _entry(name: str, fields: Any) -> WeightsEntry:
@@ -135,11 +144,7 @@ def _entry(name: str, fields: Any) -> WeightsEntry:
     check(known, f"{name}.uri", uri, "package://, https://, hf://, s3:// or an absolute path")
     if uri.startswith(("https://", "hf://")):
         hub.check_address(uri)
-    check(bool(_DIGEST.fullmatch(fields["sha256"])), f"{name}.sha256", fields["sha256"], "64 lower-case hex digits")
+    check(bool(DIGEST.fullmatch(fields["sha256"])), f"{name}.sha256", fields["sha256"], "64 lower-case hex digits")
     plain = isinstance(figures, dict) and all(isinstance(value, str | int | float) for value in figures.values())
     check(plain, f"{name}.figures", figures, "texts and numbers by name")
     return WeightsEntry(name=name, **fields)
-
-
-def _fields(entry: WeightsEntry) -> dict[str, Any]:
-    return {key: value for key, value in asdict(entry).items() if key != "name" and value != {}}

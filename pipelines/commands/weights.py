@@ -11,7 +11,7 @@ from pipelines.commands.convert import convert
 from pipelines.terminal import console
 
 if TYPE_CHECKING:
-    from components.weights.entry import WeightsEntry
+    from components.weights.manifest import WeightsEntry
     from components.weights.mirror import Verified
 
 app = typer.Typer(no_args_is_help=True)
@@ -71,7 +71,7 @@ def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) ->
     """Copy every file to an object store under its sha256; those that are there stay as they are."""
     from components.errors import InputError
     from components.weights import mirror as mirrored
-    from components.weights.fetch import fetch_from_origin, resolve
+    from components.weights.fetch import fetch, resolve
 
     uri = _checked(uri, "mirror")
     entries = {reference: resolve(reference) for reference in _references(profile, line)}
@@ -80,7 +80,7 @@ def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) ->
     for reference, entry in entries.items():
         try:
             if reference not in present:
-                mirrored.publish(entry, fetch_from_origin(reference), uri)
+                mirrored.publish(entry, fetch(reference, from_origin=True), uri)
         except (InputError, OSError) as error:
             console.print(f"{escape(entry.name)}: [red]failed[/], {escape(str(error))}", soft_wrap=True)
             continue

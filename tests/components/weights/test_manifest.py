@@ -7,8 +7,7 @@ import pytest
 from components.artifacts import file_sha256
 from components.errors import InputError
 from components.weights import fetch as weights
-from components.weights.entry import WeightsEntry
-from components.weights.manifest import VARIABLE, add_entry, load_manifest, parse_manifest
+from components.weights.manifest import VARIABLE, WeightsEntry, add_entry, load_manifest, parse_manifest
 
 DIGEST = "ab" * 32
 ENTRY = WeightsEntry(

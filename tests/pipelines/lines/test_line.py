@@ -21,8 +21,7 @@ from components.prompts.config import Config as PromptsConfig
 from components.registration.config import Config as RegistrationConfig
 from components.selection.config import Config as SelectionConfig
 from components.vqgan.config import Config as GeneratorConfig
-from components.weights.entry import WeightsEntry
-from components.weights.manifest import add_entry
+from components.weights.manifest import WeightsEntry, add_entry
 from pipelines.lines.line import Line, load_line, load_lines, parse_line
 from pipelines.lines.parameters import pipeline_signature
 from pipelines.lines.task_settings import Cluster, Resources
