@@ -1,13 +1,20 @@
 """Writes the augmented image set, I^o to I_1 ... I_N (paper section 4.1)."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.artifacts import ImageSet, new_image_set
-from components.augmentation.config import Config
-from components.augmentation.policies import make_policy
-from components.compute import seed_everything
+from components.augmentation.config import AUTOAUGMENT, ROTATIONS, Config
+from components.compute import rotate, seed_everything
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Augmentation = Callable[[Tensor], Tensor]
+
+MAX_SHIFT = 0.008
+"""Largest move of the photometric policy, as a share of the side: two pixels of 256."""
 MIN_PER_GIVEN = 2
 """Augmentations of each given image."""
 
@@ -38,3 +45,29 @@ def augment_images(reference: str | Path, augmented: str | Path, config: Config)
             image = torch.from_numpy(given.image(source).copy()).permute(2, 0, 1)
             writer.add(policy(image).permute(1, 2, 0).numpy(), id=f"augmented-{index:03d}", source=source)
     return {"images": count, "augmented_digest": ImageSet(augmented).digest}
+
+
+def make_policy(name: str, strength: float, size: int) -> "Augmentation":
+    """Augmentation of a policy for uint8 images [3, size, size], drawn from torch's global generator."""
+    import torch
+    from torchvision.transforms import v2
+
+    if name == AUTOAUGMENT:
+        return v2.AutoAugment()  # type: ignore[no-any-return]
+    if name == "randaugment":
+        return v2.RandAugment(magnitude=min(30, round(9 * strength)))  # type: ignore[no-any-return]
+    if name == ROTATIONS:
+        return lambda image: rotate(image, float(torch.rand(()) * 360))
+    assert name == "photometric", name
+    jitter = 0.12 * strength
+    photometric: Augmentation = v2.Compose(
+        [
+            v2.RandomCrop(size, padding=round(MAX_SHIFT * size * strength), padding_mode="reflect"),
+            v2.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter, hue=0.01 * strength),
+            v2.RandomApply([v2.GaussianBlur(3, sigma=(0.1, 0.1 + 0.5 * strength))], p=0.5 if strength else 0.0),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.GaussianNoise(sigma=0.01 * strength),
+            v2.ToDtype(torch.uint8, scale=True),
+        ]
+    )
+    return photometric

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +16,70 @@ from components.errors import InputError
 from components.storage import s3 as storage
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
 CHECKPOINTS = "VIGIL_CHECKPOINTS"
 """Environment variable with the folder or `s3://BUCKET/PREFIX` of all checkpoints; without it there are none.
 
-Where a checkpoint lies does not change what a loop gives, so it is no parameter of a stage.
+Where a checkpoint is stored does not change the loop's results, so it is no parameter of a stage.
 """
+FORMAT = "2"
+"""Raised when the tensors of a state get other names; a checkpoint of another format is ignored."""
 
-_STATE = "state.safetensors"
-_PROGRESS = "progress"
-_RANDOM = "random"
+_FILE = "state.safetensors"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """Everything that a loop's next step depends on, named once; the random generators are saved with it."""
+
+    modules: "dict[str, nn.Module]"
+    """Networks in training, and averages of their weights."""
+    optimizers: "dict[str, Optimizer]"
+    """Their moments are state; their settings come from the run's own config."""
+    tensors: "dict[str, Tensor]"
+    """Other tensors, changed in place."""
+    step: int = 0
+    """Optimiser steps done."""
+
+    def state(self) -> "dict[str, Tensor]":
+        """The whole state as named tensors."""
+        import torch
+
+        generators = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+        parts: dict[str, Mapping[Any, Tensor]] = {
+            "step": {0: torch.tensor(self.step)},
+            "random": dict(enumerate(generators)),
+            "tensor": self.tensors,
+        }
+        parts |= {f"module.{name}": module.state_dict() for name, module in self.modules.items()}
+        for name, optimizer in self.optimizers.items():
+            moments = optimizer.state_dict()["state"]
+            parts |= {f"optimizer.{name}.{index}": values for index, values in moments.items()}
+        return {f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()}
+
+    def load_state(self, tensors: "Mapping[str, Tensor]") -> None:
+        """Inverse of `state`."""
+        import torch
+
+        self.step = int(tensors["step.0"])
+        generators = _below("random", tensors)
+        processor, *accelerators = [generators[key] for key in sorted(generators, key=int)]
+        torch.set_rng_state(processor)
+        if accelerators:
+            torch.cuda.set_rng_state_all(accelerators)
+        for name, tensor in self.tensors.items():
+            tensor.copy_(tensors[f"tensor.{name}"])
+        for name, module in self.modules.items():
+            module.load_state_dict(_below(f"module.{name}", tensors))
+        for name, optimizer in self.optimizers.items():
+            _load_moments(optimizer, _below(f"optimizer.{name}", tensors))
 
 
 class Checkpoint:
-    """What a killed loop needs to go on: a state, and files beside it."""
+    """What a killed loop needs to resume: a state, and files beside it."""
 
     def __init__(self, identity: Mapping[str, Any]) -> None:
         """Name the checkpoint's place below `VIGIL_CHECKPOINTS`.
@@ -42,45 +92,52 @@ class Checkpoint:
         root = os.environ.get(CHECKPOINTS, "").rstrip("/")
         self._uri = f"{root}/{digest}" if root else ""
 
-    def save(self, tensors: "Mapping[str, Tensor]", progress: Mapping[str, Any], *files: Path) -> None:
-        """Keep the files, then the state, which makes them count; each is complete or not there.
+    def save(self, state: TrainingState, progress: Mapping[str, Any], *files: Path) -> None:
+        """Save the files, then the state, which makes them count; each is complete or absent.
 
         Args:
-            tensors: state of the loop.
+            state: of the loop.
             progress: the rest of it, as JSON can hold it.
-            files: kept under their names.
+            files: saved under their names.
         """
         from safetensors.torch import save_file
 
         if not self._uri:
             return
-        for file in files:
-            self._keep(file)
-        contiguous = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.state().items()}
         with tempfile.TemporaryDirectory() as temporary:
-            path = Path(temporary) / _STATE
-            save_file(contiguous, path, {_PROGRESS: json.dumps(progress)})
-            self._keep(path)
+            path = Path(temporary) / _FILE
+            save_file(tensors, path, {"format": FORMAT, "progress": json.dumps(progress)})
+            for file in (*files, path):
+                self._save_file(file)
 
-    def load(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
-        """Tensors and progress, or None where there is no checkpoint.
+    def load(self, state: TrainingState) -> dict[str, Any] | None:
+        """Load the state; returns the progress, or None where there is no checkpoint of this format.
 
         Raises:
             InputError: the checkpoint is damaged.
         """
         from safetensors import SafetensorError, safe_open
 
+        if storage.is_s3(self._uri):
+            found = storage.object_exists(f"{self._uri}/{_FILE}")
+        else:
+            found = bool(self._uri) and (Path(self._uri) / _FILE).is_file()
+        if not found:
+            return None
         with tempfile.TemporaryDirectory() as temporary:
-            path = Path(temporary) / _STATE
-            if not self._found(_STATE):
-                return None
-            self.fetch(_STATE, path.parent)
+            self.fetch(_FILE, Path(temporary))
             try:
-                with safe_open(path, "pt") as file:
-                    tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-                    return tensors, json.loads(file.metadata()[_PROGRESS])
-            except (SafetensorError, TypeError, KeyError) as error:
+                with safe_open(Path(temporary) / _FILE, "pt") as file:
+                    header = file.metadata() or {}
+                    if header.get("format") != FORMAT:
+                        _LOG.warning("checkpoint %s is of another format and is ignored", self._uri)
+                        return None
+                    state.load_state({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 (no mapping)
+                    progress: dict[str, Any] = json.loads(header["progress"])
+            except SafetensorError as error:
                 raise InputError(f"checkpoint {self._uri}: damaged ({error}); delete it to start again") from error
+        return progress
 
     def fetch(self, name: str, directory: Path) -> None:
         """Copy a file of the checkpoint into a folder.
@@ -101,61 +158,32 @@ class Checkpoint:
         elif self._uri:
             shutil.rmtree(self._uri, ignore_errors=True)
 
-    def _found(self, name: str) -> bool:
-        if storage.is_s3(self._uri):
-            return storage.object_exists(f"{self._uri}/{name}")
-        return bool(self._uri) and (Path(self._uri) / name).is_file()
-
-    def _keep(self, path: Path) -> None:
+    def _save_file(self, path: Path) -> None:
         if storage.is_s3(self._uri):
             storage.publish_file(path, f"{self._uri}/{path.name}")
             return
-        target = Path(self._uri) / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as partial:
+        folder = Path(self._uri)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / path.name) as partial:
             shutil.copyfile(path, partial)
 
 
-def optimizer_tensors(optimizer: "Optimizer", prefix: str) -> "dict[str, Tensor]":
-    """State of an optimiser as named tensors; the settings of its groups come from the run's own."""
-    state = optimizer.state_dict()["state"]
-    return {f"{prefix}.{index}.{name}": value for index, values in state.items() for name, value in values.items()}
+def _below(part: str, tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """The tensors whose names start with `PART.`, without it."""
+    start = f"{part}."
+    return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
 
 
-def restore_optimizer(optimizer: "Optimizer", tensors: "Mapping[str, Tensor]", prefix: str) -> None:
-    """Inverse of `optimizer_tensors`; moments take the memory format of their parameters, on which digits depend."""
+def _load_moments(optimizer: "Optimizer", tensors: "Mapping[str, Tensor]") -> None:
+    """Load tensors named `INDEX.NAME`; moments take the memory format of their parameters, on which digits depend."""
     import torch
 
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in strip_prefix(tensors, prefix).items():
+    for key, value in tensors.items():
         index, name = key.split(".", 1)
-        like = parameters[int(index)]
-        kept = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-        state.setdefault(int(index), {})[name] = kept
+        parameter = parameters[int(index)]
+        same_shape = value.shape == parameter.shape
+        moment = torch.empty_like(parameter).copy_(value) if same_shape else value
+        state.setdefault(int(index), {})[name] = moment
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-def random_tensors() -> "dict[str, Tensor]":
-    """States of torch's random generators as named tensors: the processor's, then those of the accelerators."""
-    import torch
-
-    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
-    return {f"{_RANDOM}.{index}": state for index, state in enumerate(states)}
-
-
-def restore_random(tensors: "Mapping[str, Tensor]") -> None:
-    """Inverse of `random_tensors`."""
-    import torch
-
-    named = strip_prefix(tensors, _RANDOM)
-    processor, *accelerators = [named[key] for key in sorted(named, key=int)]
-    torch.set_rng_state(processor)
-    if accelerators:
-        torch.cuda.set_rng_state_all(accelerators)
-
-
-def strip_prefix(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
-    """The tensors whose names start with `PREFIX.`, without it."""
-    start = f"{prefix}."
-    return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}

@@ -52,11 +52,10 @@ def _from_checkpoint(path: Path) -> "tuple[dict[str, Any], dict[str, Tensor], tu
     tensors = weights.load_tensors(path)
     if not is_taming(tensors):
         raise InputError(f"weights {path}: not a VQGAN checkpoint of taming-transformers, by its tensors' names")
-    renamed = rename(tensors)
-    codebook = renamed.tensors.get("quantize.embedding.weight")
-    size = 0 if codebook is None else len(codebook)
-    check(size > 0, f"weights {path}: quantize.embedding.weight", None, "the codebook")
-    return {**F16, "num_vq_embeddings": size}, renamed.tensors, renamed.dropped
+    renamed, dropped = rename(tensors)
+    codebook = renamed.get("quantize.embedding.weight", ())
+    check(len(codebook) > 0, f"weights {path}: quantize.embedding.weight", None, "the codebook")
+    return {**F16, "num_vq_embeddings": len(codebook)}, renamed, dropped
 
 
 def _from_folder(folder: Path) -> "tuple[dict[str, Any], dict[str, Tensor], tuple[str, ...]]":

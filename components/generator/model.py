@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts import CONFIG, WEIGHTS, write_json
 from components.errors import InputError, check
-from components.generator.config import STORED, GeneratorConfig, LossConfig
+from components.generator.config import STORED, GeneratorConfig
 from components.generator.taming import is_taming, rename
 from components.weights import fetch as weights
 
@@ -33,36 +33,40 @@ F16: dict[str, Any] = {
     "vq_embed_dim": 256,
 }
 """Settings of diffusers' VQModel with the tensors of taming-transformers' vqgan_imagenet_f16."""
+BETA = 0.25
+"""Weight of the commitment term, as in VQGAN's paper."""
 HEADER = "vqmodel"
 """Entry of a safetensors file's header with the settings of diffusers' VQModel, as JSON."""
-_ARCHITECTURES = {"small": _SMALL, "f16": F16}
 
 
-def build_generator(config: GeneratorConfig) -> "VQModel":
+def build_generator(config: GeneratorConfig, commitment: float = BETA) -> "VQModel":
     """VQGAN of the configured architecture, with pretrained weights where the config names some.
+
+    Args:
+        config: architecture, weights and size of the codebook.
+        commitment: beta, weight of the commitment term of the codebook loss.
 
     Raises:
         InputError: the weights are missing or do not fit the architecture.
     """
-    commitment = config.commitment if isinstance(config, LossConfig) else 0.25
-    if config.untrained:
-        return new_generator(config.architecture, config.codebook_size, commitment)
-    path = weights.fetch(config.reference)
-    if config.architecture == STORED:
+    path = None if config.untrained else weights.fetch(config.reference)
+    if path and config.architecture == STORED:
         model = _stored(path, config, commitment)
     else:
         model = new_generator(config.architecture, config.codebook_size, commitment)
-    tensors = weights.load_tensors(path)
-    weights.load_into(model, rename(tensors).tensors if is_taming(tensors) else tensors, config.origin)
+    if path:
+        tensors = weights.load_tensors(path)
+        weights.load_into(model, rename(tensors)[0] if is_taming(tensors) else tensors, config.origin)
     return model
 
 
 def new_generator(architecture: str, codebook_size: int, commitment: float) -> "VQModel":
     """Untrained VQGAN of the architecture `small` or `f16`, with beta on the commitment term."""
-    return vqmodel({**_ARCHITECTURES[architecture], "num_vq_embeddings": codebook_size}, commitment)
+    settings = {"small": _SMALL, "f16": F16}[architecture]
+    return vqmodel({**settings, "num_vq_embeddings": codebook_size}, commitment)
 
 
-def vqmodel(settings: Mapping[str, Any], commitment: float = 0.25) -> "VQModel":
+def vqmodel(settings: Mapping[str, Any], commitment: float = BETA) -> "VQModel":
     """Untrained VQGAN of any settings of diffusers' VQModel, with beta on the commitment term.
 
     Raises:
@@ -92,12 +96,8 @@ def _stored(path: Path, config: GeneratorConfig, commitment: float) -> "VQModel"
             settings = (file.metadata() or {}).get(HEADER)
     except SafetensorError as error:
         raise InputError(f"weights {config.origin}: not a safetensors file ({error})") from error
-    check(
-        settings is not None,
-        f"weights {config.origin}: header",
-        settings,
-        "the architecture; see vigil weights convert",
-    )
+    expected = "the architecture; see vigil weights convert"
+    check(settings is not None, f"weights {config.origin}: header", settings, expected)
     model = vqmodel(json.loads(str(settings)), commitment)
     size = int(model.quantize.n_e)
     check(config.codebook_size == size, config.key("codebook_size"), config.codebook_size, f"{size}, as in the weights")
@@ -140,12 +140,6 @@ def decode(model: "VQModel", latents: "Tensor") -> "Tensor":
     """Images [n, 3, height, width], about [-1, 1], of any latents [n, c, h, w]."""
     samples: Tensor = model.decode(latents, force_not_quantize=True).sample
     return samples
-
-
-def psnr(images: "Tensor", targets: "Tensor") -> "Tensor":
-    """PSNR [n] in dB of images and targets [n, 3, height, width] in [-1, 1], clipped to that range."""
-    error = (to_image_range(images) - to_image_range(targets)).square().mean(dim=(1, 2, 3))
-    return -10 * error.log10()
 
 
 def to_model_range(images: "Tensor") -> "Tensor":

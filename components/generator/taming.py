@@ -5,7 +5,6 @@ Both hold the same tensors: names differ, and the attention's 1x1 convolutions a
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,35 +31,24 @@ _UP = re.compile(r"\.up_blocks\.(\d+)\.")
 _LINEAR = re.compile(r"\.attentions\.\d+\.to_(q|k|v|out\.0)\.weight$")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Renamed:
-    """A taming checkpoint's tensors, every one accounted for."""
-
-    tensors: "dict[str, Tensor]"
-    """Under diffusers' names; a name that no rule knows is kept, for the loader to refuse."""
-    dropped: tuple[str, ...]
-    """Names of the tensors that belong to training only, sorted."""
-
-
 def is_taming(tensors: "Mapping[str, Tensor]") -> bool:
     """Whether tensors have the names of taming-transformers."""
     return _MARK in tensors
 
 
-def rename(tensors: "Mapping[str, Tensor]") -> Renamed:
-    """Tensors of a taming checkpoint under diffusers' names.
+def rename(tensors: "Mapping[str, Tensor]") -> "tuple[dict[str, Tensor], tuple[str, ...]]":
+    """Tensors of a taming checkpoint under diffusers' names, and the sorted names of those of training only.
 
-    Decoder blocks are counted from the other end: taming's `up.i` is `up_blocks.{n - 1 - i}` of n.
+    A name that no rule matches is kept, for the loader to refuse. Decoder blocks are counted from the other end:
+    taming's `up.i` is `up_blocks.{n - 1 - i}` of n.
     """
     dropped = tuple(sorted(key for key in tensors if key.startswith(TRAINING_ONLY)))
-    kept = {_renamed(key): value for key, value in tensors.items() if key not in dropped}
+    kept = {}
+    for key in (key for key in tensors if key not in dropped):
+        name = key
+        for pattern, replacement in _RULES:
+            name = re.sub(pattern, replacement, name)
+        kept[name] = tensors[key]
     last = max((int(match[1]) for key in kept if (match := _UP.search(key))), default=0)
     renamed = {_UP.sub(lambda match: f".up_blocks.{last - int(match[1])}.", key): kept[key] for key in kept}
-    linear = {key: value.flatten(1) if _LINEAR.search(key) else value for key, value in renamed.items()}
-    return Renamed(tensors=linear, dropped=dropped)
-
-
-def _renamed(key: str) -> str:
-    for pattern, replacement in _RULES:
-        key = re.sub(pattern, replacement, key)
-    return key
+    return {key: value.flatten(1) if _LINEAR.search(key) else value for key, value in renamed.items()}, dropped

@@ -7,7 +7,7 @@ from components.errors import check
 from components.weights import fetch as weights
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 BACKBONES = {
     "efficientnet-lite0": "tf_efficientnet_lite0",
@@ -87,12 +87,12 @@ def load_feature_weights(module: "nn.Module", name: str, reference: str = "") ->
     Raises:
         InputError: the name is unknown, or the weights do not fit.
     """
-    tensors = _resnet_tensors(module, reference) if name in RESNETS else load_classifier(name).state_dict()
+    if name in RESNETS:
+        # torchvision's older files lack the counters of batches.
+        own = module.state_dict()
+        counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+        tensors = counters | weights.load_tensors(weights.fetch(reference))
+    else:
+        tensors = load_classifier(name).state_dict()
     label = reference.partition("#")[0] or name
     weights.load_into(module, {key: tensors[key] for key in module.state_dict() if key in tensors}, label)
-
-
-def _resnet_tensors(module: "nn.Module", reference: str) -> "dict[str, Tensor]":
-    """Tensors of torchvision's file; the counters of batches, which its older files lack, are the module's."""
-    counters = {key: value for key, value in module.state_dict().items() if key.endswith("num_batches_tracked")}
-    return counters | weights.load_tensors(weights.fetch(reference))

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from components.compute import device
@@ -27,13 +28,10 @@ CONSE_WEIGHTS = ("efficientnet-lite2", "minilm-l6-v2", "minilm-l6-v2-config", "m
 class Embedder(Protocol):
     """Maps images and texts to unit vectors of one space, compared by their cosine."""
 
-    @property
-    def name(self) -> str:
-        """What embeds, for reports."""
-
-    @property
-    def digest(self) -> str:
-        """Digest of everything that the vectors depend on."""
+    name: str
+    """What embeds, for reports."""
+    digest: str
+    """Digest of everything that the vectors depend on."""
 
     def embed_images(self, images: "Tensor") -> "Tensor":
         """Unit vectors [n, dim] of images [n, 3, height, width] in [0, 1]."""
@@ -75,7 +73,30 @@ def load_embedder(name: str, embedder_weights: str = "") -> DifferentiableEmbedd
     return OpenClipEmbedder(name.removeprefix(OPEN_CLIP_PREFIX), embedder_weights)
 
 
-class OpenClipEmbedder:
+class _BatchedEmbedder(DifferentiableEmbedder):
+    """Embeds any number of images and texts without gradients, some texts at a time."""
+
+    @abstractmethod
+    def text_vectors(self, texts: list[str]) -> "Tensor":
+        """Unit vectors [len(texts), dim] of a batch of texts, on the device."""
+
+    def embed_images(self, images: "Tensor") -> "Tensor":
+        """Unit vectors [n, dim] of images [n, 3, height, width] in [0, 1]."""
+        import torch
+
+        with torch.inference_mode():
+            return self.image_vectors(images).cpu()
+
+    def embed_texts(self, texts: Sequence[str]) -> "Tensor":
+        """Unit vectors [len(texts), dim]."""
+        import torch
+
+        with torch.inference_mode():
+            batches = (list(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH))
+            return torch.cat([self.text_vectors(batch).float().cpu() for batch in batches])
+
+
+class OpenClipEmbedder(_BatchedEmbedder):
     """CLIP (Radford et al., 2021) of any open_clip architecture."""
 
     def __init__(self, architecture: str, reference: str) -> None:
@@ -90,8 +111,8 @@ class OpenClipEmbedder:
         check(known, "embedder", OPEN_CLIP_PREFIX + architecture, "an architecture that open_clip knows")
         tensors = weights.load_tensors(weights.fetch(reference))
         # Only OpenAI's archives hold these, and only OpenAI's models have its approximation of GELU.
-        own = [tensors.pop(key, None) is not None for key in ("input_resolution", "context_length", "vocab_size")]
-        openai = any(own)
+        popped = [tensors.pop(key, None) for key in ("input_resolution", "context_length", "vocab_size")]
+        openai = any(value is not None for value in popped)
         # OpenAI's archives hold the text tower's causal mask nowhere, other checkpoints may.
         tensors.pop("attn_mask", None)
         model = open_clip.create_model(architecture, pretrained=None, force_quick_gelu=openai)
@@ -99,13 +120,10 @@ class OpenClipEmbedder:
         self._model = model.to(device()).eval().requires_grad_(False)
         self._tokenize = open_clip.get_tokenizer(architecture)
         self._normalise = model.visual.image_mean, model.visual.image_std
-        self._size = _pair(model.visual.image_size)
+        size = model.visual.image_size
+        self._size = (size, size) if isinstance(size, int) else tuple(size)
         self.name = f"CLIP {architecture} ({reference.partition('#')[0]})"
         self.digest = _digest("open_clip", architecture, weights.resolve(reference).sha256)
-
-    def embed_images(self, images: "Tensor") -> "Tensor":
-        """Unit vectors [n, dim] of images [n, 3, height, width] in [0, 1]."""
-        return _without_gradients(self.image_vectors, images)
 
     def image_vectors(self, images: "Tensor") -> "Tensor":
         """The vectors of `embed_images`, with gradients for the images, on the device."""
@@ -114,14 +132,13 @@ class OpenClipEmbedder:
         batches = prepared_batches(images, self._size, *self._normalise)
         return torch.cat([self._model.encode_image(batch, normalize=True).float() for batch in batches])
 
-    def embed_texts(self, texts: Sequence[str]) -> "Tensor":
+    def text_vectors(self, texts: list[str]) -> "Tensor":
         """Unit vectors [len(texts), dim]; longer texts are cut at the architecture's context length."""
-        batches = (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
-        tokens = (self._tokenize(list(batch)).to(device()) for batch in batches)
-        return _concatenated(self._model.encode_text(batch, normalize=True) for batch in tokens)
+        vectors: Tensor = self._model.encode_text(self._tokenize(texts).to(device()), normalize=True)
+        return vectors
 
 
-class ConseEmbedder:
+class ConseEmbedder(_BatchedEmbedder):
     """ConSE (Norouzi et al., 2013): an image is the convex combination of its likely classes' names.
 
     EfficientNet-Lite2 gives the probabilities of ImageNet's classes, MiniLM the vectors of their names
@@ -146,33 +163,23 @@ class ConseEmbedder:
         parts = [weights.resolve(name).sha256 for name in ("efficientnet-lite2", "minilm-l6-v2")]
         self.digest = _digest("conse", str(_CONSE_CLASSES), *parts)
 
-    def embed_images(self, images: "Tensor") -> "Tensor":
-        """Unit vectors [n, 384] of images [n, 3, height, width] in [0, 1]."""
-        return _without_gradients(self.image_vectors, images)
-
     def image_vectors(self, images: "Tensor") -> "Tensor":
-        """The vectors of `embed_images`, with gradients for the images, on the device."""
+        """The vectors [n, 384] of `embed_images`, with gradients for the images, on the device."""
         import torch
+        from torch.nn import functional
 
-        batches = prepared_batches(images, (_CONSE_IMAGE_SIZE, _CONSE_IMAGE_SIZE), IMAGE_MEAN, IMAGE_STD)
-        return torch.cat([self._combine(self._classifier(batch).softmax(dim=1)) for batch in batches])
+        vectors = []
+        for batch in prepared_batches(images, (_CONSE_IMAGE_SIZE, _CONSE_IMAGE_SIZE), IMAGE_MEAN, IMAGE_STD):
+            top, classes = self._classifier(batch).softmax(dim=1).topk(_CONSE_CLASSES, dim=1)
+            names = self._class_vectors.to(top.device)[classes]
+            vectors.append(functional.normalize((top.unsqueeze(2) * names).sum(dim=1), dim=1))
+        return torch.cat(vectors)
 
-    def embed_texts(self, texts: Sequence[str]) -> "Tensor":
+    def text_vectors(self, texts: list[str]) -> "Tensor":
         """Unit vectors [len(texts), 384]: the mean of MiniLM's token vectors."""
-        batches = (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
-        return _concatenated(self._mean_tokens(batch) for batch in batches)
-
-    def _combine(self, probabilities: "Tensor") -> "Tensor":
         from torch.nn import functional
 
-        top, classes = probabilities.topk(_CONSE_CLASSES, dim=1)
-        vectors = self._class_vectors.to(top.device)[classes]
-        return functional.normalize((top.unsqueeze(2) * vectors).sum(dim=1), dim=1)
-
-    def _mean_tokens(self, texts: Sequence[str]) -> "Tensor":
-        from torch.nn import functional
-
-        tokens = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(device())
+        tokens = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(device())
         hidden = self._text_model(**tokens).last_hidden_state
         mask = tokens["attention_mask"].unsqueeze(2).to(hidden.dtype)
         return functional.normalize((hidden * mask).sum(dim=1) / mask.sum(dim=1), dim=1)
@@ -195,8 +202,7 @@ def prepared_batches(
 def _load_minilm() -> tuple[Any, Any]:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    names = ("minilm-l6-v2", "minilm-l6-v2-config", "minilm-l6-v2-tokenizer")
-    path, config, tokenizer_file = (weights.fetch(name) for name in names)
+    path, config, tokenizer_file = (weights.fetch(name) for name in CONSE_WEIGHTS[1:])
     model = BertModel(BertConfig(**json.loads(config.read_text(encoding="utf-8"))), add_pooling_layer=False)
     tensors = weights.load_tensors(path)
     own = {key: value for key, value in tensors.items() if not key.startswith(("pooler.", "embeddings.position_ids"))}
@@ -205,24 +211,6 @@ def _load_minilm() -> tuple[Any, Any]:
         tokenizer_file=str(tokenizer_file), model_max_length=model.config.max_position_embeddings, **_SPECIAL_TOKENS
     )
     return model.to(device()).eval().requires_grad_(False), tokenizer
-
-
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-def _without_gradients(embed: Callable[["Tensor"], "Tensor"], images: "Tensor") -> "Tensor":
-    import torch
-
-    with torch.inference_mode():
-        return embed(images).cpu()
-
-
-def _concatenated(batches: Any) -> "Tensor":
-    import torch
-
-    with torch.inference_mode():
-        return torch.cat([batch.float().cpu() for batch in batches])
 
 
 def _digest(*parts: str) -> str:

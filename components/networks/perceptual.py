@@ -1,6 +1,4 @@
-"""Perceptual distances: LPIPS, and a named stand-in where the weights of its backbone are not to be had."""
-
-from typing import TYPE_CHECKING
+"""Distances of images: PSNR, LPIPS, and a named substitute for LPIPS where its backbone's weights are unavailable."""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +6,6 @@ from torch.nn import functional
 
 from components.networks.backbones import load_features
 from components.weights import fetch as weights
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _FEATURES = (0, 1, 2, 3)
 _VGG_FEATURES = "features."
@@ -22,7 +17,7 @@ class PerceptualDistance(nn.Module):
     LPIPS's form (Zhang et al., 2018) without its learned channel weights: the values are not on LPIPS's scale.
     """
 
-    name = "EfficientNet-Lite0 feature distance (stand-in for LPIPS)"
+    name = "EfficientNet-Lite0 feature distance (substitute for LPIPS)"
 
     def __init__(self) -> None:
         """Load the backbone.
@@ -38,7 +33,10 @@ class PerceptualDistance(nn.Module):
         with torch.no_grad():
             expected = self._features(targets)
         received = self._features(images)
-        distances = [_distance(*maps) for maps in zip(received, expected, strict=True)]
+        distances = []
+        for own, target in zip(received, expected, strict=True):
+            difference = functional.normalize(own, dim=1) - functional.normalize(target, dim=1)
+            distances.append(difference.square().sum(dim=1).mean(dim=(1, 2)))
         return torch.stack(distances).mean(dim=0)
 
 
@@ -60,8 +58,14 @@ class Lpips(nn.Module):
 
         super().__init__()
         self._network = _LPIPS(pretrained=True, net="vgg", pnet_rand=True)
-        tensors = weights.load_tensors(weights.fetch(backbone))
-        weights.load_into(self._network.net, _by_slice(self._network.net, tensors), backbone.partition("#")[0])
+        # VGG16's convolutions under torchmetrics' names: `features.5.weight` is `slice2.5.weight`; no classifier.
+        slices = {key.split(".", 1)[1]: key for key in self._network.net.state_dict()}
+        tensors = {
+            slices.get(name.removeprefix(_VGG_FEATURES), name): value
+            for name, value in weights.load_tensors(weights.fetch(backbone)).items()
+            if _VGG_FEATURES in name
+        }
+        weights.load_into(self._network.net, tensors, backbone.partition("#")[0])
         self._network.eval().requires_grad_(False)
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
@@ -71,17 +75,10 @@ class Lpips(nn.Module):
 
 
 Perceptual = PerceptualDistance | Lpips
-"""Distances [n] of images and targets [n, 3, height, width] in [-1, 1], with gradients for the images; `name` says what
-measures."""
+"""Distances [n] of images and targets [n, 3, height, width] in [-1, 1], with gradients for the images; reports show its
+`name`."""
 
 
-def _by_slice(network: nn.Module, tensors: "Mapping[str, Tensor]") -> dict[str, Tensor]:
-    """VGG16's convolutions under torchmetrics' names: `features.5.weight` is `slice2.5.weight`; no classifier."""
-    slices = {key.split(".", 1)[1]: key for key in network.state_dict()}
-    convolutions = {key.removeprefix(_VGG_FEATURES): value for key, value in tensors.items() if _VGG_FEATURES in key}
-    return {slices.get(name, _VGG_FEATURES + name): value for name, value in convolutions.items()}
-
-
-def _distance(received: Tensor, expected: Tensor) -> Tensor:
-    difference = functional.normalize(received, dim=1) - functional.normalize(expected, dim=1)
-    return difference.square().sum(dim=1).mean(dim=(1, 2))
+def psnr(images: Tensor, targets: Tensor) -> Tensor:
+    """PSNR [n] in dB of images and targets [n, 3, height, width] in [0, 1]; infinite for equal images."""
+    return -10 * (images - targets).square().mean(dim=(1, 2, 3)).log10()

@@ -17,8 +17,13 @@ class CropSampler:
 
     def __init__(self, images: Sequence[Tensor], config: PretrainConfig) -> None:
         """Keep the images [3, height, width], uint8, each with its halvings, so that any scale is cheap to draw."""
-        self._pyramids = [_pyramid(image, min(config.sizes)) for image in images]
         self._config = config
+        self._pyramids = []
+        for image in images:
+            levels = [image]
+            while min(levels[-1].shape[1:]) >= 2 * min(config.sizes):
+                levels.append(functional.avg_pool2d(levels[-1].float()[None], 2)[0].round().byte())
+            self._pyramids.append(levels)
 
     def draw(self, step: int) -> Tensor:
         """Crops [n, 3, size, size] in [-1, 1]: random place, scale, flip, quarter turn and colour."""
@@ -55,13 +60,6 @@ def centre_crop(image: Tensor, size: int) -> Tensor:
     side = min(image.shape[1:])
     row, column = ((length - side) // 2 for length in image.shape[1:])
     return resized(image[:, row : row + side, column : column + side], size) * 2 - 1
-
-
-def _pyramid(image: Tensor, smallest: int) -> list[Tensor]:
-    levels = [image]
-    while min(levels[-1].shape[1:]) >= 2 * smallest:
-        levels.append(functional.avg_pool2d(levels[-1].float()[None], 2)[0].round().byte())
-    return levels
 
 
 def _jittered(crops: Tensor, strength: float, generator: np.random.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """The images of pretraining: folders of good images, and the good training images of lines' data sets."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
@@ -20,7 +20,9 @@ _GOOD = "good"
 
 
 def read_sources(config: PretrainConfig) -> tuple[list[Tensor], str]:
-    """Images and digest, as `read_images` gives them, of the folders and data sets of a config.
+    """Images [3, height, width], uint8, of the folders and data sets of a config, and the digest of their contents.
+
+    Images are in the order of their files' digests, so that neither names nor folders matter; equal files count once.
 
     Raises:
         InputError: a folder is missing, has no images or those of a test split, or an image is damaged.
@@ -28,19 +30,9 @@ def read_sources(config: PretrainConfig) -> tuple[list[Tensor], str]:
     with ExitStack() as stack:
         files = [path for source in config.sources for path in _folder_images(source, stack)]
         files += [path for dataset in config.datasets for path in _line_images(dataset, stack)]
-        return read_images(files, config.image_side)
-
-
-def read_images(files: Iterable[Path], longest: int) -> tuple[list[Tensor], str]:
-    """Images [3, height, width], uint8, of files, and the digest of their contents.
-
-    Images are in the order of their files' digests, so that neither names nor folders matter; equal files count once.
-
-    Raises:
-        InputError: a file is no image, or damaged.
-    """
-    by_digest = {file_sha256(path): path for path in files}
-    return [_read(by_digest[key], longest) for key in sorted(by_digest)], _digest(by_digest)
+        by_digest = {file_sha256(path): path for path in files}
+        arrays = (decode_shrunk(by_digest[key], config.image_side).copy() for key in sorted(by_digest))
+        return [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in arrays], _digest(by_digest)
 
 
 def images_digest(files: Iterable[Path]) -> str:
@@ -52,15 +44,20 @@ def _digest(digests: Iterable[str]) -> str:
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
-def _read(path: Path, longest: int) -> Tensor:
-    return torch.from_numpy(decode_shrunk(path, longest).copy()).permute(2, 0, 1).contiguous()
-
-
 def _folder_images(source: str, stack: ExitStack) -> list[Path]:
-    """All images below a folder of good images."""
-    _require_good_alone(source, _names(source))
-    folder = stack.enter_context(local_folder(source, "pretraining.sources"))
-    return [folder / name for name in _names(str(folder))]
+    """All images below a folder of good images; a class folder, with its test images and masks, is refused."""
+    names = _names(source)
+    folders = {parent for name in names for parent in PurePosixPath(name).parents}
+    for folder in sorted(folders):
+        siblings = {other for other in folders if other.parent == folder.parent} - {folder, folder.parent}
+        of_class = folder.name in _OF_TESTS or (folder.name == _GOOD and siblings)
+        expected = (
+            f"good images alone, such as CLASS/train/good, but {folder}/ is part of a data set with a test split; "
+            f"`vigil pretrain --lines DIR` takes the good training images of lines' data sets"
+        )
+        check(not of_class, "pretraining.sources", source, expected)
+    local = stack.enter_context(local_folder(source, "pretraining.sources"))
+    return [local / name for name in _names(str(local))]
 
 
 def _line_images(dataset: Mapping[str, str], stack: ExitStack) -> list[Path]:
@@ -84,19 +81,6 @@ def _names(source: str) -> list[str]:
         require_directory(Path(source), "pretraining.sources")
         names = [path.relative_to(source).as_posix() for path in sorted(Path(source).rglob("*")) if path.is_file()]
     return [name for name in names if _is_image(name)]
-
-
-def _require_good_alone(source: str, names: Sequence[str]) -> None:
-    """Refuse class folders, whose test images and masks would be trained on without a word."""
-    folders = {parent for name in names for parent in PurePosixPath(name).parents}
-    for folder in sorted(folders):
-        siblings = {other for other in folders if other.parent == folder.parent} - {folder, folder.parent}
-        of_class = folder.name in _OF_TESTS or (folder.name == _GOOD and siblings)
-        expected = (
-            f"good images alone, such as CLASS/train/good, but {folder}/ is part of a data set with a test split; "
-            f"`vigil pretrain --lines DIR` takes the good training images of lines' data sets"
-        )
-        check(not of_class, "pretraining.sources", source, expected)
 
 
 def _is_image(name: str) -> bool:

@@ -15,7 +15,7 @@ from components.artifacts import QUALITY, ImageSet, new_directory, read_json, wr
 from components.compute import device, seed_everything
 from components.errors import InputError
 from components.networks.embedding import Embedder
-from components.networks.perceptual import Lpips, Perceptual
+from components.networks.perceptual import Lpips, Perceptual, psnr
 from components.quality.config import Config
 from components.quality.inception import FidInception
 from components.quality.networks import Missing, Networks, load_networks
@@ -27,7 +27,6 @@ from components.quality.scores import (
     kid,
     mean_over_pairs,
     pixel_std,
-    psnr,
     ssim,
 )
 

@@ -38,13 +38,6 @@ def ssim(images: Tensor, targets: Tensor) -> Tensor:
     return torch.as_tensor(scores)
 
 
-def psnr(images: Tensor, targets: Tensor) -> Tensor:
-    """PSNR [n] in dB of images in [0, 1]; infinite for equal images."""
-    from torchmetrics.functional.image import peak_signal_noise_ratio
-
-    return peak_signal_noise_ratio(images, targets, data_range=1.0, reduction="none", dim=(1, 2, 3))
-
-
 def mean_over_pairs(score: PairScore, images: Tensor, given: Tensor, partners: Sequence[Sequence[int]]) -> float:
     """Mean over images of the mean score against each image's partners.
 

@@ -29,7 +29,7 @@ def select_images(
         candidates: artifact with the L sets.
         selected: artifact to write.
         config: settings.
-        on_step: called after every iteration with its number, their number, and the cosine.
+        on_step: called with the cosine of every iteration.
 
     Returns:
         The iterations nearest to and farthest from the prompt with their cosines, the iteration that the rule took, the
@@ -60,11 +60,7 @@ def select_images(
 
 
 def chosen_iteration(trend: list[dict[str, Any]], config: Config) -> int:
-    """Iteration whose set the rule takes; the first of those that are equally near to the prompt.
-
-    Args:
-        trend: rows of `similarity_trend`.
-        config: names the rule.
+    """Iteration whose set the rule takes, by the rows of `similarity_trend`; of equal cosines, the first.
 
     Raises:
         InputError: the iteration of the rule `fixed` does not exist.
@@ -88,7 +84,7 @@ def similarity_trend(
         prompt: text of z_t.
         embedder: f and G of the paper.
         images: M, the first images of each set that make up the mean; 0 for all.
-        on_step: called after every iteration with its number, their number, and the cosine.
+        on_step: called with the cosine of every iteration.
 
     Raises:
         InputError: a set has fewer images.
@@ -100,9 +96,9 @@ def similarity_trend(
     iterations = candidate_iterations(candidates)
     for iteration in iterations:
         vectors = embedder.embed_images(to_tensor(_first(candidates, iteration, images)))
-        cosine = torch.cosine_similarity(vectors.mean(dim=0), text_vector, dim=0)
-        rows.append({"iteration": iteration, "cosine": float(cosine)})
-        on_step(len(rows), len(iterations), {"cosine": float(cosine)})
+        cosine = float(torch.cosine_similarity(vectors.mean(dim=0), text_vector, dim=0))
+        rows.append({"iteration": iteration, "cosine": cosine})
+        on_step(len(rows), len(iterations), {"cosine": cosine})
     return rows
 
 

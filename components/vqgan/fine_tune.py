@@ -1,4 +1,4 @@
-"""The fine-tuning loop: L candidate sets and the updated generator (paper section 4.2)."""
+"""The fine-tuning loop: L candidate sets and the updated generator (paper section 4.2; the equations are in `loop`)."""
 
 import time
 from pathlib import Path
@@ -25,9 +25,6 @@ from components.vqgan.loop import FineTuning, Groups
 History = dict[str, list[dict[str, float]]]
 """Rows of the finished `steps` and `iterations`."""
 
-_OF_THE_SETS = ("seconds", "similarity")
-"""What a row of `iterations` holds besides what its last step is told with."""
-
 
 def fine_tune(
     reference: str | Path,
@@ -39,7 +36,7 @@ def fine_tune(
 ) -> dict[str, Any]:
     """Write the candidate sets of all iterations and the fine-tuned generator.
 
-    With the environment variable `VIGIL_CHECKPOINTS`, a folder or `s3://BUCKET/PREFIX`, a loop that was killed goes on
+    With the environment variable `VIGIL_CHECKPOINTS`, a folder or `s3://BUCKET/PREFIX`, a loop that was killed resumes
     after its last finished iteration, to the same digits.
 
     Args:
@@ -48,7 +45,7 @@ def fine_tune(
         candidates: artifact to write.
         generator: artifact to write.
         config: settings.
-        on_step: told the losses of every step.
+        on_step: called with the losses of every step.
 
     Returns:
         Scalars of the last iteration, and what the loop ran with.
@@ -58,7 +55,8 @@ def fine_tune(
     """
     seed_everything(config.seed)
     groups = load_groups(reference, augmented)
-    identity = {"config": config.model_dump(), "weights": weights_digest(config), **_digests(reference, augmented)}
+    digests = {"reference": ImageSet(reference).digest, "augmented": ImageSet(augmented).digest}
+    identity = {"config": config.model_dump(), "weights": weights_digest(config), **digests}
     checkpoint = Checkpoint({"version": __version__, **identity})
     loop = FineTuning(groups, config)
     trend = SimilarityTrend([given for given, _ in groups], config) if config.patience else None
@@ -66,7 +64,7 @@ def fine_tune(
         history = _run(loop, directory, checkpoint, trend, on_step)
         write_table(directory / STEPS, history["steps"])
     with new_directory(generator) as directory:
-        save_generator(loop.averaged, directory, config, loop.step_index)
+        save_generator(loop.averaged, directory, config, loop.state.step)
     checkpoint.remove()
     last = {f"last_{name}": value for name, value in history["iterations"][-1].items()}
     return last | {"generator_start": config.origin, "perceptual_term": loop.loss.perceptual.name}
@@ -82,77 +80,51 @@ def load_groups(reference: str | Path, augmented: str | Path) -> Groups:
     return groups
 
 
-def _digests(reference: str | Path, augmented: str | Path) -> dict[str, str]:
-    return {"reference": ImageSet(reference).digest, "augmented": ImageSet(augmented).digest}
-
-
 def _run(
     loop: FineTuning, directory: Path, checkpoint: Checkpoint, trend: SimilarityTrend | None, on_step: OnStep
 ) -> History:
-    """Run the iterations that the checkpoint does not hold yet; rows per step and per iteration."""
-    config = loop.config
-    history = _resume(loop, directory, checkpoint, on_step)
+    """Section 4.2: L iterations of steps on Eq. 7, each followed by a set of M samples."""
+    config, history = loop.config, _resume(loop, directory, checkpoint, on_step)
     rows = history["iterations"]
-    while len(rows) < config.iterations and not (trend and trend.has_peaked(rows)):
+    for iteration in range(len(rows), config.iterations):
+        if trend and trend.has_peaked(rows):
+            break
         started = time.perf_counter()
-        iteration = len(rows)
-        steps, finished = _run_iteration(loop, iteration, on_step)
-        row = _summarise(steps) | {"iteration": iteration, **finished}
-        images = loop.generate(config.images)
+        losses, finished = list[dict[str, float]](), dict[str, float]()
+        for step in range(1, config.steps + 1):
+            step_started = time.perf_counter()
+            losses.append({"iteration": float(iteration), **loop.update()})
+            speed = config.batch_size * config.accumulate / (time.perf_counter() - step_started)
+            if step == config.steps:
+                finished = loop.finish_iteration()
+            scalars = {**losses[-1], **finished, "images_per_second": speed}
+            on_step(loop.state.step, config.total_steps, scalars)
+            history["steps"].append({"step": float(loop.state.step), **losses[-1]})
+        images = loop.sample(config.images)
+        means = {name: sum(row[name] for row in losses) / len(losses) for name in losses[0]}
+        row = {**means, "iteration": iteration, **finished}
         if trend:
             row["similarity"] = trend.similarity(images)
-        history["steps"] += steps
         rows.append(row | {"seconds": time.perf_counter() - started})
         write_candidates(directory, iteration, images, rows)
-        checkpoint.save(loop.state(), history, directory / candidate_file(iteration))
+        checkpoint.save(loop.state, history, directory / candidate_file(iteration))
     return history
 
 
 def _resume(loop: FineTuning, directory: Path, checkpoint: Checkpoint, on_step: OnStep) -> History:
-    """Put the loop and the finished candidate sets back to where a killed loop was, and tell its steps again."""
-    loaded = checkpoint.load()
-    if loaded is None:
+    """Restore the loop and its finished candidate sets from a checkpoint, and report their steps again."""
+    history = checkpoint.load(loop.state)
+    if history is None:
         return {"steps": [], "iterations": []}
-    tensors, history = loaded
-    loop.load_state(tensors)
     for row in history["iterations"]:
         checkpoint.fetch(candidate_file(int(row["iteration"])), directory)
     write_table(directory / ITERATIONS, history["iterations"])
-    _tell_again(history, loop.config, on_step)
-    return history
-
-
-def _tell_again(history: History, config: Config, on_step: OnStep) -> None:
-    """Tell the steps of a killed loop as it did, but for their speed, to a record that is begun anew."""
+    config = loop.config
     for row in history["steps"]:
         step = int(row["step"])
         scalars = {name: value for name, value in row.items() if name != "step"}
         if step % config.steps == 0:
             whole = history["iterations"][step // config.steps - 1]
-            finished = {name: value for name, value in whole.items() if name not in (*scalars, *_OF_THE_SETS)}
-            scalars |= finished
-        on_step(step, config.iterations * config.steps, scalars)
-
-
-def _run_iteration(
-    loop: FineTuning, iteration: int, on_step: OnStep
-) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """Scalars of every step, and of the iteration; the last step is told with both."""
-    rows, finished = list[dict[str, float]](), dict[str, float]()
-    config = loop.config
-    for index in range(config.steps):
-        step = iteration * config.steps + index + 1
-        started = time.perf_counter()
-        scalars = {"iteration": float(iteration), **loop.step()}
-        speed = config.batch_size * config.accumulate / (time.perf_counter() - started)
-        if index == config.steps - 1:
-            finished = loop.finish_iteration()
-        on_step(step, config.iterations * config.steps, {**scalars, **finished, "images_per_second": speed})
-        rows.append({"step": float(step), **scalars})
-    return rows, finished
-
-
-def _summarise(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of each scalar over the steps of an iteration."""
-    names = [name for name in rows[0] if name != "step"]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in names}
+            scalars |= {name: whole[name] for name in ("codes_used", "psnr")}
+        on_step(step, config.total_steps, scalars)
+    return history

@@ -1,7 +1,21 @@
-"""One step of the fine-tuning loop, and the sampling of a set (paper sections 4.1.2 and 4.2)."""
+"""The fine-tuning loop's arithmetic (paper sections 4.1.2 and 4.2).
+
+In each of L iterations, some steps of Adam on Eq. 7 are followed by the decoding of M samples, the candidate set:
+
+    E(I_i)  = q(encoder(I_i))                                       Eq. 2, quantised latents
+    I_m^+   = decoder(z_m),  z_m ~ N(E_d, Sigma_d) at position d    Eq. 3, E_d and Sigma_d over the augmentations
+    L_mse   = 1/n * sum_m ||I^o - I_m^+||^2                         Eq. 6, n values in all
+    L       = L_mse + lambda * L_vq                                 Eq. 7, minimised by encoder, decoder and codebook
+
+    paper        here                                   paper     here
+    I^o          given [1, 3, height, width]            L         config.iterations
+    I_1 .. I_N   augmented [n, 3, height, width]        M         config.images
+    E(I_i)       quantised [n, c, h, w]                 lambda    config.vq_weight
+    Sigma        latents.latent_variance [c, h, w]      L_vq      generator.losses.VqLoss
+    I_m^+        generated [M, 3, height, width]        q, K      the quantiser, config.codebook_size
+"""
 
 import math
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,18 +23,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from components.compute import device, placed
-from components.generator.checkpoint import (
-    optimizer_tensors,
-    random_tensors,
-    restore_optimizer,
-    restore_random,
-    strip_prefix,
-)
-from components.generator.losses import LoopLoss, mse_loss
-from components.generator.model import build_generator, decode, encode, psnr, quantise, restart_codes, to_image_range
-from components.generator.vq_loss import ADAM_BETAS, VqLoss
+from components.generator.checkpoint import TrainingState
+from components.generator.losses import ADAM_BETAS, VqLoss
+from components.generator.model import build_generator, decode, encode, quantise, restart_codes, to_image_range
+from components.networks.perceptual import psnr
 from components.vqgan.config import Config
-from components.vqgan.latents import sample_latents
+from components.vqgan.latents import SamplingPlan, sample_latents
 
 if TYPE_CHECKING:
     from diffusers import VQModel
@@ -30,118 +38,109 @@ Groups = list[tuple[Tensor, Tensor]]
 
 
 class FineTuning:
-    """Models, optimisers and the data of the loop."""
+    """Generator, loss, optimisers and data of the loop."""
 
     def __init__(self, groups: Groups, config: Config) -> None:
-        """Build the generator and the loss.
+        """Build the generator and the loss, and move the codes that no given image uses to latents of the data.
 
         Args:
             groups: given images with their augmentations.
             config: settings.
         """
         self.config = config
-        self.model = placed(build_generator(config)).train()
+        self.model = placed(build_generator(config, config.commitment)).train()
         self.loss = VqLoss(self.model.decoder.conv_out.weight, config)
-        self.step_index = 0
         self._groups = groups
+        self._plan = SamplingPlan(len(groups), config)
         self._optimizer = torch.optim.Adam(self.model.parameters(), config.learning_rate, ADAM_BETAS)
         self._used = torch.zeros(config.codebook_size, dtype=torch.bool, device=device())
+        self.state = TrainingState(
+            modules={"generator": self.model, "discriminator": self.loss.discriminator},
+            optimizers={"generator": self._optimizer, "discriminator": self.loss.optimizer},
+            tensors={"used": self._used},
+        )
         self._start_codebook()
-        averaging = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
-        self._average = AveragedModel(self.model, multi_avg_fn=averaging) if config.ema else None
-
-    @property
-    def averaged(self) -> "VQModel":
+        self.averaged: VQModel = self.model
         """The generator that samples and is saved: the moving average of the weights, where there is one."""
-        return self._average.module if self._average else self.model
+        self._average: AveragedModel | None = None
+        if config.ema:
+            averaging = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+            self._average = AveragedModel(self.model, multi_avg_fn=averaging)
+            self.averaged = self._average.module
+            self.state.modules["average"] = self._average
 
-    def step(self) -> dict[str, float]:
-        """One update of encoder, decoder and codebook on Eq. 7, and of the discriminator; means of the scalars.
+    def update(self) -> dict[str, float]:
+        """One step of encoder, decoder and codebook on Eq. 7, and of the discriminator; means of the scalars.
 
         Raises:
-            RuntimeError: the loss is no longer finite.
+            RuntimeError: the loss is not finite.
         """
-        adversarial = self.step_index >= self.config.adversarial_start * self.config.total_steps
+        config, model, done = self.config, self.model, self.state.step
+        adversarial = done >= config.adversarial_start * config.total_steps
         self._optimizer.zero_grad(set_to_none=True)
         rows, pairs = [], []
-        for index in range(self.config.accumulate):
-            given, images = self._batch(self.step_index * self.config.accumulate + index)
-            loss, reconstructed = self._loop_loss(given, images, adversarial)
-            rows.append(loss.scalars())
-            self._require_finite(math.isfinite(rows[-1]["total"]), "the loss is")
-            (loss.total / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
-            pairs.append((images, reconstructed))
+        for batch in range(done * config.accumulate, (done + 1) * config.accumulate):
+            given, images = self._groups[self._plan.given_of(batch)]
+            augmented = images[torch.randperm(len(images))[: config.batch_size]].to(device())
+            quantised, codebook, codes = quantise(model, encode(model, augmented))
+            generated = decode(model, sample_latents(quantised, len(augmented), config))
+            reconstructed = decode(model, quantised)
+            mse = mse_loss(given.to(device()), generated)
+            vq = self.loss(augmented, reconstructed, codebook, adversarial=adversarial)
+            total = mse + config.vq_weight * vq.total
+            rows.append({"mse": float(mse.detach()), **vq.scalars(), "total": float(total.detach())})
+            self._require_finite(math.isfinite(rows[-1]["total"]), "loss is")
+            (total / config.accumulate).backward()
+            self._used[codes] = True
+            pairs.append((augmented, reconstructed.detach()))
         self._optimizer.step()
         if self._average:
-            self._average.update_parameters(self.model)
+            self._average.update_parameters(model)
         scalars = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
         scalars["discriminator"] = self.loss.update_discriminator(pairs) if adversarial else 0.0
-        self.step_index += 1
+        self.state.step += 1
         return scalars
-
-    @torch.no_grad()
-    def generate(self, count: int) -> Tensor:
-        """Decode `count` sampled latents, spread over the given images, to [count, 3, height, width] in [0, 1].
-
-        Where there are more given images than samples, the next iteration takes the next ones.
-
-        Raises:
-            RuntimeError: the images are no longer finite.
-        """
-        model = self.averaged
-        samples = []
-        for (_, images), own in zip(self._groups, self._shares(count), strict=True):
-            if own:
-                quantised = torch.cat([quantise(model, encode(model, batch))[0] for batch in self._split(images)])
-                samples.append(sample_latents(quantised, own, self.config))
-        decoded = torch.cat([decode(model, batch).cpu() for batch in self._split(torch.cat(samples))])
-        self._require_finite(bool(decoded.isfinite().all()), "generated images are")
-        return to_image_range(decoded)
 
     @torch.no_grad()
     def finish_iteration(self) -> dict[str, float]:
-        """Restart unused codes; codebook use since the last restart, and the first given image's PSNR in dB.
+        """Move the unused codes to latents of the data once every given image has had its turn.
 
-        A code counts as unused once every given image has had its turn.
+        Returns:
+            Number of codes used since they were moved last, and the PSNR in dB of the first given image.
         """
         scalars = {"codes_used": float(self._used.sum()), "psnr": self.psnr()}
-        if self._iteration % self._iterations_for_all == 0:
+        if self._plan.all_had_their_turn(self._iteration):
             if self.config.restart_codes:
-                self._restart()
+                restart_codes(self.model, encode(self.model, self._mixed_batch()), self._used)
+                # The average would else lag behind for long.
+                moved = self.model.quantize.embedding.weight[~self._used]
+                self.averaged.quantize.embedding.weight[~self._used] = moved
             self._used.zero_()
         return scalars
+
+    @torch.no_grad()
+    def sample(self, count: int) -> Tensor:
+        """Decode `count` sampled latents, spread over the given images, to [count, 3, height, width] in [0, 1].
+
+        Raises:
+            RuntimeError: the images are not finite.
+        """
+        model, size = self.averaged, self.config.batch_size
+        samples = []
+        for (_, images), own in zip(self._groups, self._plan.shares(count, self._iteration), strict=True):
+            if own:
+                quantised = [quantise(model, encode(model, batch))[0] for batch in torch.split(images, size)]
+                samples.append(sample_latents(torch.cat(quantised), own, self.config))
+        decoded = torch.cat([decode(model, batch).cpu() for batch in torch.split(torch.cat(samples), size)])
+        self._require_finite(bool(decoded.isfinite().all()), "generated images are")
+        return to_image_range(decoded)
 
     @torch.no_grad()
     def psnr(self) -> float:
         """PSNR in dB of the first given image's reconstruction."""
         given = self._groups[0][0].to(device())
         quantised, *_ = quantise(self.averaged, encode(self.averaged, given))
-        return float(psnr(decode(self.averaged, quantised), given))
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on."""
-        return {
-            **{f"model.{key}": value for key, value in self.model.state_dict().items()},
-            **{f"average.{key}": value for key, value in (self._average.state_dict() if self._average else {}).items()},
-            **{f"discriminator.{key}": value for key, value in self.loss.discriminator.state_dict().items()},
-            **optimizer_tensors(self._optimizer, "optimizer"),
-            **optimizer_tensors(self.loss.optimizer, "discriminator_optimizer"),
-            **random_tensors(),
-            "used": self._used,
-            "step": torch.tensor(self.step_index),
-        }
-
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Inverse of `state`."""
-        self.model.load_state_dict(strip_prefix(tensors, "model"))
-        if self._average:
-            self._average.load_state_dict(strip_prefix(tensors, "average"))
-        self.loss.discriminator.load_state_dict(strip_prefix(tensors, "discriminator"))
-        restore_optimizer(self._optimizer, tensors, "optimizer")
-        restore_optimizer(self.loss.optimizer, tensors, "discriminator_optimizer")
-        restore_random(tensors)
-        self._used.copy_(tensors["used"])
-        self.step_index = int(tensors["step"])
+        return float(psnr(to_image_range(decode(self.averaged, quantised)), to_image_range(given)))
 
     @torch.no_grad()
     def _start_codebook(self) -> None:
@@ -154,56 +153,29 @@ class FineTuning:
         if self.config.untrained or self.config.restart_codes:
             restart_codes(self.model, encode(self.model, self._mixed_batch()), used)
 
-    def _restart(self) -> None:
-        """Move the unused codes, of the average too, where they would else lag behind for long."""
-        restart_codes(self.model, encode(self.model, self._mixed_batch()), self._used)
-        if self._average:
-            moved = self.model.quantize.embedding.weight[~self._used]
-            self.averaged.quantize.embedding.weight[~self._used] = moved
-
     @property
     def _iteration(self) -> int:
-        return self.step_index // self.config.steps
-
-    @property
-    def _iterations_for_all(self) -> int:
-        """Iterations in which every given image has had its turn."""
-        return math.ceil(len(self._groups) / (self.config.steps * self.config.accumulate))
-
-    def _shares(self, count: int) -> list[int]:
-        """How many of `count` samples each given image gets; the first of those with one more moves on by iteration."""
-        groups = len(self._groups)
-        first = self._iteration * count % groups
-        return [count // groups + ((index - first) % groups < count % groups) for index in range(groups)]
+        return self.state.step // self.config.steps
 
     def _mixed_batch(self) -> Tensor:
-        """A batch of augmented images over the given images in turn, other ones in the next iteration."""
-        size, groups = self.config.batch_size, len(self._groups)
-        first = self._iteration * size % groups
-        chosen = (self._groups[(first + place) % groups][1][place // groups :][:1] for place in range(size))
-        return torch.cat(list(chosen))
+        """A batch of augmented images of all given ones in turn, of others in the next iteration."""
+        chosen = self._plan.mixed_batch(self._iteration)
+        return torch.cat([self._groups[group][1][place : place + 1] for group, place in chosen])
 
     def _require_finite(self, finite: bool, what: str) -> None:
         if not finite:
             rate = self.config.learning_rate
             raise RuntimeError(
-                f"the loop diverged: {what} after {self.step_index} steps not finite; "
-                f"try a generator.learning_rate below {rate:g}"
+                f"the loop diverged: the {what} not finite after {self.state.step} steps; "
+                f"try a vqgan.learning_rate below {rate:g}"
             )
 
-    def _batch(self, index: int) -> tuple[Tensor, Tensor]:
-        given, images = self._groups[index % len(self._groups)]
-        drawn = torch.randperm(len(images))[: self.config.batch_size]
-        return given.to(device()), images[drawn].to(device())
 
-    def _loop_loss(self, given: Tensor, images: Tensor, adversarial: bool) -> tuple[LoopLoss, Tensor]:
-        quantised, codebook, codes = quantise(self.model, encode(self.model, images))
-        self._used[codes] = True
-        generated = decode(self.model, sample_latents(quantised, len(images), self.config))
-        reconstructed = decode(self.model, quantised)
-        mse = mse_loss(given, generated)
-        vq = self.loss(images, reconstructed, codebook, adversarial=adversarial)
-        return LoopLoss(mse=mse, vq=vq, total=mse + self.config.vq_weight * vq.total), reconstructed.detach()
+def mse_loss(given: Tensor, generated: Tensor) -> Tensor:
+    """Eq. 6: (1/n) sum over m of ||I^o - I_m^+||^2, with n the number of values.
 
-    def _split(self, tensors: Tensor) -> Iterator[Tensor]:
-        return iter(torch.split(tensors, self.config.batch_size))
+    Args:
+        given: I^o [1, 3, height, width].
+        generated: I_1^+ ... I_M^+ [M, 3, height, width], in the same range.
+    """
+    return (given - generated).square().mean()

@@ -45,7 +45,7 @@ def generate_from_text(
         prompts: artifact of the prompts stage; read for the best and the worst prompt.
         selected: artifact to write, with the cosine of every step beside the images.
         config: settings.
-        on_step: told loss and cosine of every step.
+        on_step: called with loss and cosine of every step.
         embedder: that of the config, where it is loaded already.
 
     Returns:
@@ -55,17 +55,20 @@ def generate_from_text(
         InputError: the weights are missing or do not fit, or the generator cannot decode images of that size.
     """
     seed_everything(config.seed)
-    given = _given_images(reference)
+    images = ImageSet(reference)
+    ids = images.ids("train", "good")
+    if not ids:
+        raise InputError("reference: no good training image in it")
     prompt = prompt_text(prompts, config.prompt, config.object)
     painter = Painter(prompt, embedder or load_embedder(config.embedder, config.embedder_weights), config)
-    images, rows = _paint(painter, given, on_step)
+    painted, rows = painter.paint(to_model_range(images.tensor(ids)), on_step)
     with new_image_set(selected) as (writer, directory):
-        for index, image in enumerate(to_arrays(images)):
+        for index, image in enumerate(to_arrays(painted)):
             writer.add(image, id=f"painted-{index:03d}", source=f"text/{index:03d}")
         write_table(directory / STEPS, rows)
     return {
         "prompt": prompt,
-        "cosine": painter.cosine(images),
+        "cosine": painter.cosine(painted),
         "generator_start": "untrained: it paints noise" if config.untrained else config.origin,
         "embedder": painter.embedder.name,
         "selected_digest": ImageSet(selected).digest,
@@ -91,6 +94,26 @@ class Painter:
         self.model: VQModel = build_generator(config).to(device()).eval().requires_grad_(False)
         self._text = self.embedder.embed_texts([prompt])[0].clone().to(device())
         self._codebook: Tensor = self.model.quantize.embedding.weight
+
+    def paint(self, given: Tensor, on_step: OnStep) -> tuple[Tensor, list[Mapping[str, float]]]:
+        """All images [images, 3, height, width] in [0, 1], and a row for each step of each batch.
+
+        Args:
+            given: images [n, 3, height, width] in [-1, 1]; the painted ones take their sizes, or start from them.
+            on_step: called with loss and cosine of every step.
+        """
+        config = self.config
+        starts = torch.split(given[torch.arange(config.images) % len(given)], config.batch_size)
+        images, rows = [], list[Mapping[str, float]]()
+        for batch, start in enumerate(starts):
+            latents = self.initial_latents(start)
+            optimizer = self.optimizer(latents)
+            for step in range(config.steps):
+                scalars = self.step(latents, optimizer)
+                rows.append({"batch": float(batch), "step": float(step), **scalars})
+                on_step(len(rows), config.steps * len(starts), scalars)
+            images.append(self.decode(latents.detach()).cpu())
+        return torch.cat(images), rows
 
     def initial_latents(self, given: Tensor) -> Tensor:
         """Latents [n, c, h, w] to start from, for n images like the given ones [n, 3, height, width] in [-1, 1]."""
@@ -149,28 +172,3 @@ def spherical_distance(vectors: Tensor, target: Tensor) -> Tensor:
     """Half the squared angle [n] between unit vectors [n, dim] and a unit vector [dim], VQGAN-CLIP's loss."""
     angles: Tensor = 2 * ((vectors - target).norm(dim=1) / 2).arcsin()
     return angles.square() / 2
-
-
-def _paint(painter: Painter, given: Tensor, on_step: OnStep) -> tuple[Tensor, list[Mapping[str, float]]]:
-    """All images [images, 3, height, width] in [0, 1], and a row for each step of each batch."""
-    config = painter.config
-    starts = torch.split(given[torch.arange(config.images) % len(given)], config.batch_size)
-    images, rows = [], list[Mapping[str, float]]()
-    for batch, start in enumerate(starts):
-        latents = painter.initial_latents(start)
-        optimizer = painter.optimizer(latents)
-        for step in range(config.steps):
-            scalars = painter.step(latents, optimizer)
-            rows.append({"batch": float(batch), "step": float(step), **scalars})
-            on_step(len(rows), config.steps * len(starts), scalars)
-        images.append(painter.decode(latents.detach()).cpu())
-    return torch.cat(images), rows
-
-
-def _given_images(reference: str | Path) -> Tensor:
-    """Given images [m, 3, height, width] in [-1, 1]."""
-    images = ImageSet(reference)
-    ids = images.ids("train", "good")
-    if not ids:
-        raise InputError("reference: no good training image in it")
-    return to_model_range(images.tensor(ids))

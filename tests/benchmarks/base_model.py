@@ -36,13 +36,13 @@ def trend(groups: Groups, config: Config, at: Sequence[int]) -> tuple[dict[int, 
     loop = FineTuning(groups, config)
     found = {0: loop.psnr()} if 0 in at else {}
     started = time.perf_counter()
-    while loop.step_index < max(at):
-        loop.step()
-        if loop.step_index % config.steps == 0:
+    while loop.state.step < max(at):
+        loop.update()
+        if loop.state.step % config.steps == 0:
             loop.finish_iteration()
-        if loop.step_index in at:
-            found[loop.step_index] = loop.psnr()
-    return found, (time.perf_counter() - started) / max(loop.step_index, 1)
+        if loop.state.step in at:
+            found[loop.state.step] = loop.psnr()
+    return found, (time.perf_counter() - started) / max(loop.state.step, 1)
 
 
 def row(name: str, trends: Mapping[str, tuple[dict[int, float], float]]) -> str:

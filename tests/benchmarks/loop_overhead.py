@@ -23,13 +23,12 @@ from components.artifacts import new_image_set, to_arrays
 from components.compute import device, seed_everything
 from components.generator.checkpoint import CHECKPOINTS
 from components.generator.config import UNTRAINED
-from components.generator.losses import mse_loss
+from components.generator.losses import ADAM_BETAS
 from components.generator.model import decode, encode, quantise, to_image_range
-from components.generator.vq_loss import ADAM_BETAS
 from components.vqgan.config import Config
 from components.vqgan.fine_tune import fine_tune
 from components.vqgan.latents import sample_latents
-from components.vqgan.loop import FineTuning, Groups
+from components.vqgan.loop import FineTuning, Groups, mse_loss
 
 _MIB = 2**20
 
@@ -80,7 +79,7 @@ def ratio(call: Callable[[], object], other: Callable[[], object], rounds: int) 
 def overhead(config: Config, groups: Groups, rounds: int, adversarial: bool) -> float:
     """Median over rounds of the whole step's time over the bare step's."""
     loop = FineTuning(groups, config)
-    return ratio(loop.step, bare_step(loop, groups, adversarial), rounds)
+    return ratio(loop.update, bare_step(loop, groups, adversarial), rounds)
 
 
 def channels_last_gain(config: Config, groups: Groups, rounds: int) -> float:
@@ -88,7 +87,7 @@ def channels_last_gain(config: Config, groups: Groups, rounds: int) -> float:
     loop, other = FineTuning(groups, config), FineTuning(groups, config)
     for network in (other.model, other.loss.perceptual, other.loss.discriminator):
         network.to(memory_format=torch.contiguous_format)
-    return ratio(other.step, loop.step, rounds)
+    return ratio(other.update, loop.update, rounds)
 
 
 def bare_set(loop: FineTuning, groups: Groups) -> Callable[[], None]:
@@ -148,9 +147,9 @@ def memory_trend(config: Config, groups: Groups, iterations: int) -> tuple[float
     loop = FineTuning(groups, config)
     resident = []
     for _ in range(iterations):
-        loop.step()
+        loop.update()
         loop.finish_iteration()
-        loop.generate(config.images)
+        loop.sample(config.images)
         resident.append(psutil.Process().memory_info().rss / _MIB)
     return resident[iterations // 10], resident[-1]
 

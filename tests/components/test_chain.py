@@ -215,7 +215,7 @@ def test_report_is_self_contained_and_shows_what_was_used(chain: Chain) -> None:
         "min_champion_gain",
         "ConSE",
         "started untrained",
-        "stand-in for LPIPS",
+        "substitute for LPIPS",
         prompts["prompt"].iloc[0],
         "generator_steps",
     ):

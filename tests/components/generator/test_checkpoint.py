@@ -1,44 +1,41 @@
 """Checkpoints of loops: found again by what the loop depends on, in a folder and in an object store."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from components.compute import device
 from components.errors import InputError
-from components.generator.checkpoint import (
-    CHECKPOINTS,
-    Checkpoint,
-    optimizer_tensors,
-    random_tensors,
-    restore_optimizer,
-    restore_random,
-    strip_prefix,
-)
+from components.generator.checkpoint import CHECKPOINTS, Checkpoint, TrainingState
 
-STATE = {"a": torch.arange(3), "random": torch.get_rng_state()}
 PROGRESS = {"steps": [{"total": 0.1 + 0.2}]}
+
+
+def state_of(*values: int) -> TrainingState:
+    """A state without networks: a tensor and no step."""
+    return TrainingState(modules={}, optimizers={}, tensors={"a": torch.tensor(values)})
 
 
 def assert_kept(root: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CHECKPOINTS, root)
     checkpoint = Checkpoint({"seed": 0})
-    assert checkpoint.load() is None
+    state, other = state_of(1, 2, 3), state_of(0, 0, 0)
+    assert checkpoint.load(other) is None
     (folder / "set.tar").write_bytes(b"images")
-    checkpoint.save(STATE, PROGRESS, folder / "set.tar")
-    loaded = Checkpoint({"seed": 0}).load()
-    assert loaded is not None
-    tensors, progress = loaded
-    assert progress == PROGRESS
-    assert tensors.keys() == STATE.keys()
-    assert all(torch.equal(tensors[key], value) for key, value in STATE.items())
+    state.step = 7
+    checkpoint.save(state, PROGRESS, folder / "set.tar")
+    assert Checkpoint({"seed": 0}).load(other) == PROGRESS
+    assert (other.step, other.tensors["a"].tolist()) == (7, [1, 2, 3])
     (folder / "again").mkdir()
     checkpoint.fetch("set.tar", folder / "again")
     assert (folder / "again" / "set.tar").read_bytes() == b"images"
-    assert Checkpoint({"seed": 1}).load() is None
+    assert Checkpoint({"seed": 1}).load(other) is None
     checkpoint.remove()
-    assert checkpoint.load() is None
+    assert checkpoint.load(other) is None
 
 
 def test_folder_keeps_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,8 +51,8 @@ def test_without_a_place_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv(CHECKPOINTS, raising=False)
     monkeypatch.chdir(tmp_path)
     checkpoint = Checkpoint({})
-    checkpoint.save(STATE, PROGRESS)
-    assert checkpoint.load() is None
+    checkpoint.save(state_of(1), PROGRESS)
+    assert checkpoint.load(state_of(1)) is None
     checkpoint.remove()
     assert list(tmp_path.iterdir()) == []
 
@@ -63,56 +60,78 @@ def test_without_a_place_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
 def test_damaged_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CHECKPOINTS, str(tmp_path))
     checkpoint = Checkpoint({})
-    checkpoint.save(STATE, PROGRESS)
-    (state,) = tmp_path.rglob("*.safetensors")
-    state.write_bytes(state.read_bytes()[:40])
+    checkpoint.save(state_of(1), PROGRESS)
+    (path,) = tmp_path.rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(InputError, match=r"checkpoint .*: damaged .*; delete it to start again"):
-        checkpoint.load()
+        checkpoint.load(state_of(1))
 
 
-def test_optimizer_goes_on_as_if_nothing_had_happened() -> None:
-    ends = []
-    for interrupted in (False, True):
+@pytest.mark.parametrize("header", [{"progress": json.dumps(PROGRESS)}, {"format": "1"}, None])
+def test_checkpoint_of_an_older_format_is_ignored_with_a_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    header: dict[str, str] | None,
+) -> None:
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path))
+    checkpoint, state = Checkpoint({}), state_of(1)
+    checkpoint.save(state, PROGRESS)
+    (path,) = tmp_path.rglob("*.safetensors")
+    save_file({"a": torch.tensor([5]), "step": torch.tensor(3)}, path, header)
+    assert checkpoint.load(state) is None
+    assert (state.step, state.tensors["a"].tolist()) == (0, [1])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"checkpoint {path.parent} is of another format and is ignored"
+    ]
+
+
+class Quadratic:
+    """Adam on the squares of a weight and of its double's, which has another name that begins alike."""
+
+    def __init__(self) -> None:
         torch.manual_seed(0)
-        weight = torch.nn.Parameter(torch.randn(4))
-        optimizer = torch.optim.Adam([weight], 0.1, (0.5, 0.9))
-        for step in range(4):
-            if interrupted and step == 2:
-                kept = optimizer_tensors(optimizer, "adam")
-                optimizer = torch.optim.Adam([weight], 0.1, (0.5, 0.9))
-                restore_optimizer(optimizer, kept, "adam")
-            optimizer.zero_grad()
-            weight.square().sum().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        ends.append(weight.detach())
-    assert torch.equal(*ends)
+        self.networks = {"net": nn.Conv2d(3, 4, 5).to(memory_format=torch.channels_last), "nets": nn.Linear(4, 4)}  # type: ignore[call-overload]
+        self.optimizers = {
+            name: torch.optim.Adam(net.parameters(), 0.1, (0.5, 0.9)) for name, net in self.networks.items()
+        }
+        self.seen = torch.zeros(1)
+        self.state = TrainingState(modules=self.networks, optimizers={**self.optimizers}, tensors={"seen": self.seen})
+
+    def update(self) -> None:
+        for name, network in self.networks.items():
+            loss = sum((value * torch.rand(1)).square().sum() for value in network.parameters())
+            self.optimizers[name].zero_grad()
+            loss.backward()  # type: ignore[union-attr]
+            self.optimizers[name].step()
+        self.seen += torch.rand(1)
+        self.state.step += 1
 
 
-def test_moments_take_the_memory_format_of_their_parameters() -> None:
-    weight = torch.nn.Parameter(torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last))
-    optimizer = torch.optim.Adam([weight])
-    weight.grad = torch.randn_like(weight)
-    optimizer.step()
-    kept = {name: value.contiguous() for name, value in optimizer_tensors(optimizer, "adam").items()}
-    restore_optimizer(optimizer, kept, "adam")
-    moment = optimizer.state[weight]["exp_avg"]
-    assert moment.stride() == weight.stride()
-    assert torch.equal(moment, kept["adam.0.exp_avg"])
-
-
-def test_prefix_is_a_whole_word() -> None:
-    tensors = {"model.a": torch.ones(1), "models.b": torch.ones(1), "model": torch.ones(1)}
-    assert list(strip_prefix(tensors, "model")) == ["a"]
+def test_loop_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path))
+    whole = Quadratic()
+    for step in range(4):
+        whole.update()
+        if step == 1:
+            Checkpoint({}).save(whole.state, {})
+    resumed = Quadratic()
+    assert Checkpoint({}).load(resumed.state) == {}
+    while resumed.state.step < 4:
+        resumed.update()
+    ends = [loop.state.state() for loop in (whole, resumed)]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+    moments = [loop.optimizers["net"].state[loop.networks["net"].weight]["exp_avg"] for loop in (whole, resumed)]
+    assert moments[0].stride() == moments[1].stride() == whole.networks["net"].weight.stride()
 
 
 def test_random_generators_of_all_devices_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CHECKPOINTS, str(tmp_path))
-    states = random_tensors()
-    assert len(states) == 1 + torch.cuda.device_count()
-    Checkpoint({}).save(states, {})
+    state = state_of(1)
+    assert sum(name.startswith("random.") for name in state.state()) == 1 + torch.cuda.device_count()
+    Checkpoint({}).save(state, {})
     drawn = torch.rand(3), torch.rand(3, device=device())
-    loaded = Checkpoint({}).load()
-    assert loaded is not None
-    restore_random(loaded[0])
+    assert Checkpoint({}).load(state) is not None
     assert torch.equal(torch.rand(3), drawn[0])
     assert torch.equal(torch.rand(3, device=device()), drawn[1])

@@ -1,16 +1,12 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from components.generator.discriminator import PatchDiscriminator, hinge_loss
-from components.generator.losses import adaptive_weight, mse_loss
+from components.errors import InputError
+from components.generator.losses import PatchDiscriminator, adaptive_weight, hinge_loss, load_perceptual
 from components.networks.perceptual import PerceptualDistance
-
-
-def test_mse_is_the_mean_over_images_and_values() -> None:
-    given = torch.zeros(1, 3, 2, 2)
-    generated = torch.stack([torch.full((3, 2, 2), 1.0), torch.full((3, 2, 2), 3.0)])
-    assert mse_loss(given, generated).item() == 5.0
 
 
 def test_adaptive_weight_is_the_ratio_of_gradient_norms() -> None:
@@ -56,3 +52,14 @@ def test_perceptual_distance_has_gradients_for_the_image_and_none_for_the_backbo
     assert image.grad is not None
     assert image.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in distance.parameters())
+
+
+def test_substitute_is_used_by_its_own_name_only() -> None:
+    assert isinstance(load_perceptual("efficientnet", "vgg16"), PerceptualDistance)
+    with pytest.raises(InputError, match="perceptual: got 'vgg', expected one of"):
+        load_perceptual("vgg", "vgg16")
+
+
+def test_missing_backbone_is_no_reason_to_fall_back(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file at"):
+        load_perceptual("lpips", f"{tmp_path / 'vgg16.pth'}#sha256={'0' * 64}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.errors import InputError
-from components.networks.perceptual import Lpips, PerceptualDistance
+from components.networks.perceptual import Lpips, PerceptualDistance, psnr
 from tests.components.vgg16 import WIDTHS, random_vgg16, save_vgg16
 
 COMPARED = (1, 3, 6, 9, 12)
@@ -69,10 +69,17 @@ def test_lpips_has_gradients_for_the_images_only(reference: str) -> None:
 
 def test_each_distance_tells_its_name(reference: str) -> None:
     assert Lpips(reference).name == "LPIPS (VGG16)"
-    assert "stand-in" in PerceptualDistance().name
+    assert "substitute" in PerceptualDistance().name
 
 
 def test_backbone_of_another_network_is_refused(backbone: dict[str, Tensor], tmp_path: Path) -> None:
     cut = {key: value for key, value in backbone.items() if key != "features.28.bias"}
     with pytest.raises(InputError, match=r"no tensor 'slice5\.28\.bias'"):
         Lpips(save_vgg16(cut, tmp_path / "cut.safetensors"))
+
+
+def test_psnr_of_known_errors() -> None:
+    targets = torch.full((2, 3, 4, 4), 0.5)
+    images = targets + torch.tensor([0.1, 0.5])[:, None, None, None]
+    torch.testing.assert_close(psnr(images, targets), torch.tensor([20.0, 6.0206]), atol=1e-3, rtol=0)
+    assert psnr(targets, targets).isinf().all()

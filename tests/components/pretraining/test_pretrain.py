@@ -49,14 +49,14 @@ def settings(folders: tuple[str, ...]) -> PretrainConfig:
 
 
 def run(root: Path, config: PretrainConfig) -> list[tuple[int, Mapping[str, float]]]:
-    told: list[tuple[int, Mapping[str, float]]] = []
-    pretrain(root / "base", config, lambda step, total, scalars: told.append((step, scalars)))
-    return told
+    reported: list[tuple[int, Mapping[str, float]]] = []
+    pretrain(root / "base", config, lambda step, total, scalars: reported.append((step, scalars)))
+    return reported
 
 
 def test_base_is_published_with_its_figures_and_loads_into_the_loop(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    told = run(tmp_path, settings(folders))
-    assert [step for step, _ in told] == [1, 2, 3, 4, 5, 6]
+    reported = run(tmp_path, settings(folders))
+    assert [step for step, _ in reported] == [1, 2, 3, 4, 5, 6]
     weights = tmp_path / "base" / WEIGHTS
     assert {value.dtype for value in load_file(weights).values()} == {torch.float16}
     content = read_json(tmp_path / "base" / CONFIG)
@@ -70,10 +70,10 @@ def test_base_is_published_with_its_figures_and_loads_into_the_loop(tmp_path: Pa
 
 
 def test_terms_start_one_after_the_other(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    told = [scalars for _, scalars in run(tmp_path, settings(folders))]
-    assert ["codebook" in scalars for scalars in told] == [False, False, True, True, True, True]
-    assert ["discriminator" in scalars for scalars in told] == [False, False, False, True, True, True]
-    assert ["codes_used" in scalars for scalars in told] == [False, False, False, True, False, True]
+    reported = [scalars for _, scalars in run(tmp_path, settings(folders))]
+    assert ["codebook" in scalars for scalars in reported] == [False, False, True, True, True, True]
+    assert ["discriminator" in scalars for scalars in reported] == [False, False, False, True, True, True]
+    assert ["codes_used" in scalars for scalars in reported] == [False, False, False, True, False, True]
 
 
 def test_killed_run_goes_on_to_the_same_digits(

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.quality.scores import fid, inception_score, kid, mean_over_pairs, pixel_std, psnr, ssim
+from components.networks.perceptual import psnr
+from components.quality.scores import fid, inception_score, kid, mean_over_pairs, pixel_std, ssim
 
 
 class CertainNetwork:

@@ -35,7 +35,7 @@ CONFIG = Config(
 )
 
 
-Told = list[tuple[int, int, Mapping[str, float]]]
+Reported = list[tuple[int, int, Mapping[str, float]]]
 """Step, number of steps and scalars of each call."""
 
 
@@ -45,14 +45,14 @@ class Sets:
         sources = [f"train-good-{index}" for index in range(given)]
         self.augmented = write_added(root / "augmented", 4, sources)
 
-    def run(self, root: Path, config: Config) -> Told:
-        told: Told = []
+    def run(self, root: Path, config: Config) -> Reported:
+        reported: Reported = []
 
         def on_step(step: int, total: int, scalars: Mapping[str, float]) -> None:
-            told.append((step, total, scalars))
+            reported.append((step, total, scalars))
 
         fine_tune(self.reference, self.augmented, root / "candidates", root / "generator", config, on_step)
-        return told
+        return reported
 
 
 class Finished(NamedTuple):
@@ -60,7 +60,7 @@ class Finished(NamedTuple):
 
     root: Path
     sets: Sets
-    told: Told
+    reported: Reported
 
 
 @pytest.fixture(scope="module")
@@ -70,24 +70,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return Finished(root, sets, sets.run(root, CONFIG))
 
 
-def test_loop_writes_every_candidate_set_and_tells_every_step(finished: Finished) -> None:
-    root, told = finished.root, finished.told
-    assert [(step, total) for step, total, _ in told] == [(step, 6) for step in range(1, 7)]
+def test_loop_writes_every_candidate_set_and_reports_every_step(finished: Finished) -> None:
+    root, reported = finished.root, finished.reported
+    assert [(step, total) for step, total, _ in reported] == [(step, 6) for step in range(1, 7)]
     assert candidate_iterations(root / "candidates") == [0, 1]
     images = read_candidates(root / "candidates", 1)
     assert [image.shape for image in images] == [(64, 64, 3)] * 3
-    assert all(scalars["images_per_second"] > 0 for *_, scalars in told)
-    assert ["codes_used" in scalars for *_, scalars in told] == [False, False, True, False, False, True]
-    assert read_table(root / "candidates" / STEPS)["total"].tolist() == [scalars["total"] for *_, scalars in told]
+    assert all(scalars["images_per_second"] > 0 for *_, scalars in reported)
+    assert ["codes_used" in scalars for *_, scalars in reported] == [False, False, True, False, False, True]
+    assert read_table(root / "candidates" / STEPS)["total"].tolist() == [scalars["total"] for *_, scalars in reported]
     rows = read_table(root / "candidates" / ITERATIONS)
     assert rows["iteration"].tolist() == [0, 1]
     assert rows["codes_used"].between(1, 32).all()
 
 
 def test_adversarial_term_starts_after_its_share_of_the_steps(finished: Finished) -> None:
-    told = finished.told
-    assert [scalars["discriminator"] > 0 for *_, scalars in told] == [False, False, True, True, True, True]
-    assert all(scalars["adaptive_weight"] > 0 for *_, scalars in told[2:])
+    reported = finished.reported
+    assert [scalars["discriminator"] > 0 for *_, scalars in reported] == [False, False, True, True, True, True]
+    assert all(scalars["adaptive_weight"] > 0 for *_, scalars in reported[2:])
 
 
 def test_total_is_equation_7(tmp_path: Path) -> None:
@@ -98,18 +98,22 @@ def test_total_is_equation_7(tmp_path: Path) -> None:
         assert terms["total"] == pytest.approx(terms["mse"] + 0.5 * vq, rel=1e-4)
 
 
-def figures(told: Told) -> list[dict[str, float]]:
-    """What was told, without the speed."""
-    return [{key: value for key, value in scalars.items() if key != "images_per_second"} for *_, scalars in told]
+def figures(reported: Reported) -> list[dict[str, float]]:
+    """What was reported, without the speed."""
+    return [{key: value for key, value in scalars.items() if key != "images_per_second"} for *_, scalars in reported]
 
 
 def test_same_seed_gives_the_same_digits_and_another_seed_others(finished: Finished, tmp_path: Path) -> None:
     again = finished.sets.run(tmp_path / "again", CONFIG)
     other = finished.sets.run(tmp_path / "other", Config(**{**vars(CONFIG), "seed": 1}))
-    assert figures(finished.told) == figures(again)
-    assert figures(finished.told) != figures(other)
+    assert figures(finished.reported) == figures(again)
+    assert figures(finished.reported) != figures(other)
     digests = {file_sha256(root / "generator" / WEIGHTS) for root in (finished.root, tmp_path / "again")}
     assert len(digests) == 1
+
+
+def test_configured_commitment_reaches_the_quantiser() -> None:
+    assert FineTuning(two_far_shots(), CONFIG.replace(commitment=0.5)).model.quantize.beta == 0.5
 
 
 def test_every_part_of_the_generator_is_updated(tmp_path: Path) -> None:
@@ -118,7 +122,7 @@ def test_every_part_of_the_generator_is_updated(tmp_path: Path) -> None:
     loop = FineTuning(load_groups(sets.reference, sets.augmented), CONFIG)
     before = {name: value.detach().clone() for name, value in loop.model.named_parameters()}
     for _ in range(3):
-        loop.step()
+        loop.update()
     changed = {
         name.split(".")[0] for name, value in loop.model.named_parameters() if not torch.equal(value, before[name])
     }
@@ -127,8 +131,8 @@ def test_every_part_of_the_generator_is_updated(tmp_path: Path) -> None:
 
 def test_loop_learns_the_given_image(tmp_path: Path) -> None:
     config = CONFIG.replace(iterations=1, steps=20, adversarial_start=1.0, learning_rate=2e-3)
-    told = Sets(tmp_path).run(tmp_path, config)
-    first, last = told[0][2], told[-1][2]
+    reported = Sets(tmp_path).run(tmp_path, config)
+    first, last = reported[0][2], reported[-1][2]
     assert last["mse"] < first["mse"] / 2
     assert last["reconstruction"] < first["reconstruction"] / 1.5
 
@@ -137,7 +141,7 @@ def test_generated_images_are_spread_over_the_given_images(tmp_path: Path) -> No
     sets = Sets(tmp_path, given=2)
     groups = load_groups(sets.reference, sets.augmented)
     assert [len(images) for _, images in groups] == [2, 2]
-    assert FineTuning(groups, CONFIG).generate(5).shape == (5, 3, 64, 64)
+    assert FineTuning(groups, CONFIG).sample(5).shape == (5, 3, 64, 64)
 
 
 @torch.no_grad()
@@ -145,7 +149,7 @@ def test_several_shots_are_each_sampled_around_their_own_mean(tmp_path: Path) ->
     sets = Sets(tmp_path, given=2)
     groups = load_groups(sets.reference, sets.augmented)
     loop = FineTuning(groups, CONFIG.replace(variance="none"))
-    samples = loop.generate(5)
+    samples = loop.sample(5)
     for (_, images), own in zip(groups, (samples[:3], samples[3:]), strict=True):
         mean = quantise(loop.model, encode(loop.model, images))[0].mean(dim=0, keepdim=True)
         expected = to_image_range(decode(loop.model, mean).cpu())
@@ -173,7 +177,7 @@ def test_codes_of_every_shot_survive_start_and_restart(tmp_path: Path) -> None:
     expected = model.quantize.embedding.weight[:2].detach()
     torch.testing.assert_close(loop.model.quantize.embedding.weight[:2], expected)
     for _ in range(2):
-        loop.step()
+        loop.update()
         loop.finish_iteration()
         torch.testing.assert_close(loop.model.quantize.embedding.weight[:2], expected)
 
@@ -181,17 +185,19 @@ def test_codes_of_every_shot_survive_start_and_restart(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_more_shots_than_samples_take_turns(tmp_path: Path) -> None:
     loop = FineTuning(two_far_shots(), CONFIG.replace(variance="none", steps=1, adversarial_start=1.0))
-    first = loop.generate(1)
-    loop.step_index = 1
-    second = loop.generate(1)
-    both = loop.generate(2)
+    first = loop.sample(1)
+    loop.state.step = 1
+    second = loop.sample(1)
+    both = loop.sample(2)
     torch.testing.assert_close(torch.cat([first, second]), both, atol=1e-5, rtol=0)
     assert (first - second).abs().max() > 1e-3
 
 
 def test_diverged_loop_says_so_and_leaves_no_artifact(tmp_path: Path) -> None:
     sets = Sets(tmp_path)
-    with pytest.raises(RuntimeError, match=r"the loop diverged: .+ after \d+ steps not finite; try a generator"):
+    with pytest.raises(
+        RuntimeError, match=r"the loop diverged: the .+ not finite after \d+ steps; try a vqgan\.learning_rate"
+    ):
         sets.run(tmp_path, CONFIG.replace(learning_rate=0.999, vq_weight=100.0, iterations=200, variance="unit"))
     assert {path.name for path in tmp_path.iterdir()} == {"reference", "augmented"}
 
@@ -240,11 +246,11 @@ def test_killed_loop_goes_on_to_the_same_digits(
     arguments = (sets.reference, sets.augmented, tmp_path / "candidates", tmp_path / "generator", config)
     with pytest.raises(Killed):
         fine_tune(*arguments, killed_in_second_iteration)
-    told: Told = []
-    fine_tune(*arguments, lambda step, total, scalars: told.append((step, total, scalars)))
-    assert [(step, total) for step, total, _ in told] == [(step, total) for step, total, _ in whole.told]
-    assert figures(told) == figures(whole.told)
-    assert ["images_per_second" in scalars for *_, scalars in told] == [False] * 3 + [True] * 3
+    reported: Reported = []
+    fine_tune(*arguments, lambda step, total, scalars: reported.append((step, total, scalars)))
+    assert [(step, total) for step, total, _ in reported] == [(step, total) for step, total, _ in whole.reported]
+    assert figures(reported) == figures(whole.reported)
+    assert ["images_per_second" in scalars for *_, scalars in reported] == [False] * 3 + [True] * 3
     assert digests(tmp_path) == digests(whole.root)
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
@@ -261,8 +267,8 @@ def test_other_settings_do_not_take_up_a_checkpoint(tmp_path: Path, monkeypatch:
     arguments = (sets.reference, sets.augmented, tmp_path / "candidates", tmp_path / "generator")
     with pytest.raises(Killed):
         fine_tune(*arguments, CONFIG, killed_in_second_iteration)
-    told = sets.run(tmp_path, CONFIG.replace(seed=1))
-    assert [step for step, *_ in told] == [1, 2, 3, 4, 5, 6]
+    reported = sets.run(tmp_path, CONFIG.replace(seed=1))
+    assert [step for step, *_ in reported] == [1, 2, 3, 4, 5, 6]
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
 
 
@@ -275,7 +281,7 @@ def test_accumulated_step_is_the_step_of_the_joint_batch(tmp_path: Path) -> None
         groups = [(given, images[:1])] * 3
         config = CONFIG.replace(accumulate=accumulate, batch_size=1, variance="none", adversarial_start=1.0)
         loop = FineTuning(groups, config)
-        loop.step()
+        loop.update()
         weights.append(loop.model.encoder.conv_in.weight.detach().clone())
     torch.testing.assert_close(weights[0], weights[1])
 
@@ -285,9 +291,9 @@ def test_average_lags_behind_the_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     loop = FineTuning(load_groups(sets.reference, sets.augmented), CONFIG.replace(ema=0.75))
     start = loop.model.decoder.conv_out.bias.detach().clone()
-    loop.step()
+    loop.update()
     first = loop.model.decoder.conv_out.bias.detach().clone()
-    loop.step()
+    loop.update()
     second = loop.model.decoder.conv_out.bias.detach()
     assert not torch.equal(start, first)
     torch.testing.assert_close(loop.averaged.decoder.conv_out.bias.detach(), 0.75 * first + 0.25 * second)
@@ -296,8 +302,8 @@ def test_average_lags_behind_the_weights(tmp_path: Path) -> None:
 def test_restarted_codes_are_the_averages_too(tmp_path: Path) -> None:
     sets = Sets(tmp_path)
     loop = FineTuning(load_groups(sets.reference, sets.augmented), CONFIG.replace(ema=0.99))
-    loop.step()
-    loop.step()
+    loop.update()
+    loop.update()
     used = loop._used.clone()
     before = loop.averaged.quantize.embedding.weight.detach().clone()
     assert loop.finish_iteration()["codes_used"] == used.sum() < 32

@@ -3,7 +3,7 @@ import torch
 from scipy.stats import kstest
 
 from components.vqgan.config import Config
-from components.vqgan.latents import latent_variance, sample_latents
+from components.vqgan.latents import SamplingPlan, latent_variance, sample_latents
 
 SAMPLES = 4000
 
@@ -92,3 +92,26 @@ def test_mean_and_variance_of_many_augmentations_are_those_they_were_drawn_from(
     error = 5 * deviation * (1 / 1500 + 1 / SAMPLES) ** 0.5
     assert ((samples.mean(dim=0) - mean).abs() < error).all()
     torch.testing.assert_close(samples.std(dim=0), deviation.expand(2, 2, 2), atol=0, rtol=0.1)
+
+
+def test_batches_take_the_given_images_in_turn() -> None:
+    assert [SamplingPlan(3, Config()).given_of(batch) for batch in range(7)] == [0, 1, 2, 0, 1, 2, 0]
+
+
+@pytest.mark.parametrize(("given", "ends"), [(1, [1, 2, 3, 4, 5, 6]), (6, [1, 2, 3, 4, 5, 6]), (7, [2, 4, 6])])
+def test_a_round_ends_when_every_given_image_had_a_batch(given: int, ends: list[int]) -> None:
+    plan = SamplingPlan(given, Config(steps=3, accumulate=2))
+    assert [iteration for iteration in range(1, 7) if plan.all_had_their_turn(iteration)] == ends
+
+
+def test_shares_of_a_set_differ_by_one_at_most_and_even_out_over_the_iterations() -> None:
+    plan = SamplingPlan(3, Config())
+    shares = [plan.shares(4, iteration) for iteration in range(3)]
+    assert shares == [[2, 1, 1], [1, 2, 1], [1, 1, 2]]
+    assert [plan.shares(1, iteration) for iteration in range(3)] == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_mixed_batch_takes_other_images_in_the_next_iteration() -> None:
+    plan = SamplingPlan(3, Config(batch_size=4))
+    assert plan.mixed_batch(0) == [(0, 0), (1, 0), (2, 0), (0, 1)]
+    assert plan.mixed_batch(1) == [(1, 0), (2, 0), (0, 0), (1, 1)]

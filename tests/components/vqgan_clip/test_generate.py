@@ -52,7 +52,7 @@ def prompts(tmp_path: Path) -> Path:
 
 
 class Painting:
-    """Some steps of a painter from its seed: cosine of the images before and after, and what the steps told."""
+    """Some steps of a painter from its seed: cosine of the images before and after, and what the steps reported."""
 
     def __init__(self, text: str, config: Config) -> None:
         torch.manual_seed(config.seed)
@@ -60,7 +60,7 @@ class Painting:
         latents = painter.initial_latents(torch.zeros(2, 3, SIZE, SIZE))
         self.before = painter.cosine(painter.decode(latents))
         optimizer = painter.optimizer(latents)
-        self.told = [painter.step(latents, optimizer) for _ in range(config.steps)]
+        self.reported = [painter.step(latents, optimizer) for _ in range(config.steps)]
         self.images = painter.decode(latents).detach()
         self.after = painter.cosine(self.images)
 
@@ -74,9 +74,9 @@ def test_steps_bring_the_images_nearer_to_the_text(text: str) -> None:
 
 def test_seed_decides_the_images() -> None:
     first, again, other = (Painting("red", CONFIG.replace(seed=seed, steps=3)) for seed in (0, 0, 1))
-    assert first.told == again.told
+    assert first.reported == again.reported
     assert torch.equal(first.images, again.images)
-    assert first.told != other.told
+    assert first.reported != other.reported
 
 
 def test_generator_and_codebook_stay_as_they_are() -> None:
@@ -117,10 +117,10 @@ def test_distance_of_known_angles() -> None:
 def test_painted_images_are_a_set_for_the_detector(
     tmp_path: Path, reference: Path, prompts: Path, conse: ConseEmbedder
 ) -> None:
-    told: list[tuple[int, int, Mapping[str, float]]] = []
+    reported: list[tuple[int, int, Mapping[str, float]]] = []
     config = CONFIG.replace(images=2, batch_size=1, steps=2, cutouts=1)
     result = generate_from_text(
-        reference, prompts, tmp_path / "selected", config, lambda *step: told.append(step), conse
+        reference, prompts, tmp_path / "selected", config, lambda *step: reported.append(step), conse
     )
     selected = ImageSet(tmp_path / "selected")
     assert selected.ids("train", "good") == ["painted-000", "painted-001"]
@@ -129,7 +129,7 @@ def test_painted_images_are_a_set_for_the_detector(
     assert result["generator_start"] == "untrained: it paints noise"
     assert result["embedder"].startswith("ConSE")
     assert -1 <= result["cosine"] <= 1
-    assert [step[:2] for step in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [step[:2] for step in reported] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert read_table(tmp_path / "selected" / STEPS)["batch"].tolist() == [0, 0, 1, 1]
 
 

@@ -134,7 +134,7 @@ def test_base_that_could_not_be_published_is_published_by_the_next_run(
     assert (failed.code, failed.err.count("\n")) == (1, 1)
     assert not storage.object_exists(f"{prefix}/bases/{FILE}")
     monkeypatch.setattr("components.pretraining.publication.publish_directory", kept)
-    monkeypatch.setattr("components.pretraining.pretrain.Pretraining.step", None)  # all steps are in the checkpoint
+    monkeypatch.setattr("components.pretraining.pretrain.Pretraining.update", None)  # all steps are in the checkpoint
     assert vigil(*command, *SMALL).code == 0
     assert list(load_manifest(f"{prefix}/bases/{FILE}")) == ["ours"]
 
