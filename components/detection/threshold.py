@@ -5,7 +5,7 @@ the given images, each scored by a detector trained without it, else augmented c
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import NormalDist, mean, stdev
 
 from torch import Tensor, nn
@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from components.artifacts import ImageSet
 from components.detection.training_sets import Sources, load_training_set
 from components.detectors.config import Config, Threshold
-from components.detectors.table import predict
-
-Fit = Callable[[Tensor, Config], nn.Module]
+from components.detectors.detector import fit, predict
 
 CALIBRATION = "calibration"
 LEAVE_ONE_OUT = "leave-one-out"
@@ -27,16 +25,9 @@ MAXIMUM = "maximum"
 _ROUNDING = 1e-9
 
 
-def find_threshold(model: nn.Module, sources: Sources, config: Config, fit: Fit) -> Threshold:
-    """Threshold of a trained detector.
-
-    Args:
-        model: the detector.
-        sources: image sets that it was trained on, and the calibration images.
-        config: its settings.
-        fit: trains a detector of the config on images [n, 3, height, width] in [0, 1].
-    """
-    source, scores = held_out_scores(model, sources, config, fit)
+def find_threshold(model: nn.Module, sources: Sources, config: Config) -> Threshold:
+    """Threshold of a trained detector, by the image sets that it was trained on and the calibration images."""
+    source, scores = held_out_scores(model, sources, config)
     value, rule = estimate(scores, config.false_alarm_rate)
     return Threshold(
         value=value,
@@ -49,7 +40,7 @@ def find_threshold(model: nn.Module, sources: Sources, config: Config, fit: Fit)
     )
 
 
-def held_out_scores(model: nn.Module, sources: Sources, config: Config, fit: Fit) -> tuple[str, Sequence[float]]:
+def held_out_scores(model: nn.Module, sources: Sources, config: Config) -> tuple[str, Sequence[float]]:
     """The source of the threshold, and the scores of its good images."""
     reference, copies = ImageSet(sources.reference), ImageSet(sources.augmented)
     held_out, given, copied = reference.ids("calibration", "good"), reference.ids("train"), copies.ids("train")
@@ -57,9 +48,9 @@ def held_out_scores(model: nn.Module, sources: Sources, config: Config, fit: Fit
         return CALIBRATION, _scores(model, reference.tensor(held_out))
     if len(given) > 1:
         source = LEAVE_ONE_OUT if len(given) <= config.threshold_folds else CROSS_VALIDATION
-        return source, _cross_validate(reference, given, sources, config, fit)
+        return source, _cross_validate(reference, given, sources, config)
     if config.training_set == "augmented":
-        return AUGMENTED_COPIES, _cross_validate(copies, copied, sources, config, fit)
+        return AUGMENTED_COPIES, _cross_validate(copies, copied, sources, config)
     return AUGMENTED_COPIES, _scores(model, copies.tensor(copied))
 
 
@@ -69,8 +60,8 @@ def estimate(scores: Sequence[float], rate: float) -> tuple[float, str]:
     `conformal`: the ceil((n + 1) (1 - rate))-th smallest score, above which a new exchangeable score falls with
     probability at most `rate` (split conformal prediction; Vovk et al., 2005). It needs n >= 1 / rate - 1 images.
     `normal`: with fewer, mean + z(1 - rate) s sqrt(1 + 1/n), or the highest score where that is higher. Student's t
-    in z's place would hold the rate for normal scores, but lies 30 standard deviations up for two images; what the
-    rule does hold is said by `expected_rate`.
+    in z's place would hold the rate for normal scores, but lies 30 standard deviations up for two images;
+    `expected_rate` is the rate that this rule does hold.
     `maximum`: the one score there is.
     """
     ordered = sorted(scores)
@@ -108,7 +99,7 @@ def _conformal_rank(count: int, rate: float) -> int:
     return count + 1 - math.floor((count + 1) * rate + _ROUNDING)
 
 
-def _cross_validate(images: ImageSet, ids: Sequence[str], sources: Sources, config: Config, fit: Fit) -> list[float]:
+def _cross_validate(images: ImageSet, ids: Sequence[str], sources: Sources, config: Config) -> list[float]:
     """Score of each image by a detector trained without its fold; the folds take the images in turn."""
     folds = [ids[start :: config.threshold_folds] for start in range(min(config.threshold_folds, len(ids)))]
     scores: list[float] = []

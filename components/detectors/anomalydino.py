@@ -3,6 +3,8 @@
 Without the paper's masks of the background. Its rotations of the references are the training set `rotations`.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import DynamicBufferMixin
@@ -11,10 +13,25 @@ from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.detectors.batches import encoded
 from components.detectors.dino import DinoEncoder
 
-BLOCKS = (-1,)
-"""The last block, normalised, as in the paper."""
+if TYPE_CHECKING:
+    from components.detectors.config import Config
+
+_BLOCKS = (-1,)
+
+
+def build(config: "Config", image_size: int, pretrained: bool) -> "AnomalyDino":
+    """An empty memory bank on the transformer's last block, normalised, as in the paper."""
+    encoder = DinoEncoder(config.vit, config.vit_reference, image_size, _BLOCKS, norm=True, pretrained=pretrained)
+    return AnomalyDino(encoder)
+
+
+def train(model: "AnomalyDino", images: Tensor, config: "Config") -> None:
+    """Keep the patches of the images."""
+    (embeddings,) = encoded(lambda batch: [model.embed(batch)], images)
+    model.bank = embeddings.flatten(0, 1).contiguous()
 
 
 class AnomalyDino(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
@@ -23,7 +40,6 @@ class AnomalyDino(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
     bank: Tensor
 
     def __init__(self, encoder: DinoEncoder) -> None:
-        """Start with an empty bank."""
         super().__init__()
         self.encoder = encoder
         self.register_buffer("bank", torch.empty(0))
@@ -33,10 +49,6 @@ class AnomalyDino(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
         """Unit vectors [n, patches, dim] of images [n, 3, side, side] in [0, 1]."""
         (tokens,) = self.encoder(images)
         return functional.normalize(tokens[:, self.encoder.prefix :], dim=-1)
-
-    def fit(self, embeddings: Tensor) -> None:
-        """Keep the embeddings [n, patches, dim] of the training images."""
-        self.bank = embeddings.flatten(0, 1).contiguous()
 
     def forward(self, images: Tensor) -> InferenceBatch:
         """Scores and maps: cosine distance to the nearest kept patch (Eq. 1), and the mean of its highest 1 %."""

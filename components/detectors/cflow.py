@@ -5,19 +5,47 @@ in anomalib, would make an image's score depend on the others. Far from the trai
 keeps the flow that extrapolates worst from deciding alone: trained on one image, log-likelihoods fall below -100,000.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.image.cflow.utils import cflow_head, get_logp, positional_encoding_2d
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.detectors.batches import encoded_batches, optimise
 from components.detectors.encoder import Encoder
 
-LEVELS = (2, 3, 4)
-"""Feature maps of stride 8, 16 and 32, as in the paper."""
+if TYPE_CHECKING:
+    from components.detectors.config import Config
+
+_LEVELS = (2, 3, 4)
+_FIBERS = 256
 _CONDITION = 128
 _COUPLING_BLOCKS = 8
 _CLAMP = 1.9
+
+
+def build(config: "Config", image_size: int, pretrained: bool) -> "Cflow":
+    """Untrained flows on the feature maps of stride 8, 16 and 32, as in the paper."""
+    return Cflow(Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained))
+
+
+def train(model: "Cflow", images: Tensor, config: "Config") -> None:
+    """Maximise the likelihood of features (Adam, 2e-4, and the log-sigmoid of the paper's code).
+
+    A step takes 256 features of each scale at random out of a batch of images.
+    """
+    optimiser = torch.optim.Adam(model.flows.parameters(), lr=2e-4)
+    for maps in encoded_batches(model.encoder, images, config.cflow_steps, config.seed):
+        losses = []
+        for level, map in enumerate(maps):
+            features, positions = fibers(map), encoded_positions(map)
+            chosen = torch.randperm(len(features))[:_FIBERS].to(features.device)
+            logp = model.log_likelihoods(level, features[chosen], positions[chosen])
+            losses.append(-functional.logsigmoid(logp).mean())
+        optimise(optimiser, torch.stack(losses).sum())
+    model.calibrate(images)
 
 
 class Cflow(nn.Module):

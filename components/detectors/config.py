@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from components.detectors.table import DETECTORS
 from components.errors import check
 from components.networks.backbones import BACKBONES, RESNETS, VITS
 from components.settings import Expected, OneOf, Seed, Settings
@@ -76,16 +77,11 @@ class Config(Settings):
     @property
     def references(self) -> tuple[str, ...]:
         """See `Settings.references`."""
-        from components.detectors.table import VIT_DETECTORS
-
-        vit = self.vit_reference if self.detector in VIT_DETECTORS else self.vit_weights
-        return (self.backbone_reference, *(reference for reference in (vit, self.teacher_weights) if reference))
+        return tuple(dict.fromkeys([self.backbone_reference, DETECTORS[self.detector].network(self).reference]))
 
     @field_validator("detector")
     @classmethod
     def _check_detector(cls, detector: str) -> str:
-        from components.detectors.table import DETECTORS
-
         check(detector in DETECTORS, cls.key("detector"), detector, f"one of {', '.join(DETECTORS)}")
         return detector
 

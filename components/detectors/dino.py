@@ -25,12 +25,19 @@ class DinoEncoder(nn.Module):
     std: Tensor
 
     def __init__(
-        self, name: str, reference: str, image_size: int, blocks: Sequence[int], *, norm: bool, pretrained: bool = True
+        self,
+        vit: str,
+        reference: str,
+        image_size: int,
+        blocks: Sequence[int],
+        *,
+        norm: bool,
+        pretrained: bool = True,
     ) -> None:
         """Build the transformer.
 
         Args:
-            name: key of `VITS`.
+            vit: key of `VITS`.
             reference: its weights, under the names of the authors' files or timm's.
             image_size: side of the images in pixels.
             blocks: indices of the blocks whose tokens are returned; negative ones count from the last.
@@ -43,9 +50,13 @@ class DinoEncoder(nn.Module):
         super().__init__()
         self.grid = round(image_size / _PATCH)
         self.side = self.grid * _PATCH
-        self.body = timm.create_model(VITS[name], pretrained=False, img_size=self.side, num_classes=0)
+        self.body = timm.create_model(VITS[vit], pretrained=False, img_size=self.side, num_classes=0)
         if pretrained:
-            _load(self.body, reference)
+            name = reference.partition("#")[0]
+            tensors = weights.load_tensors(weights.fetch(reference))
+            known = {"pos_embed", "patch_embed.proj.weight"} <= tensors.keys()
+            check(known, "detection.vit_weights", name, "tensors of DINOv2 under the names of its authors or of timm")
+            weights.load_into(self.body, checkpoint_filter_fn(tensors, self.body), name)
         depth = len(self.body.blocks)
         self.blocks = [block % depth for block in blocks]
         self.norm = norm
@@ -71,11 +82,3 @@ class DinoEncoder(nn.Module):
                 intermediates_only=True,
             )
         return [torch.cat([prefix, patches], dim=1) for patches, prefix in found]
-
-
-def _load(body: nn.Module, reference: str) -> None:
-    name = reference.partition("#")[0]
-    tensors = weights.load_tensors(weights.fetch(reference))
-    known = {"pos_embed", "patch_embed.proj.weight"} <= tensors.keys()
-    check(known, "detection.vit_weights", name, "tensors of DINOv2 under the names of its authors or of timm")
-    weights.load_into(body, checkpoint_filter_fn(tensors, body), name)

@@ -1,19 +1,31 @@
-"""Dinomaly (Guo et al., 2025): a decoder with linear attention that gives DINOv2's features again, loosely.
+"""Dinomaly (Guo et al., 2025): a decoder with linear attention that reconstructs DINOv2's features, loosely.
 
 The parts are anomalib's; its own model cannot be built without a download.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import GaussianBlur2d
-from anomalib.models.image.dinomaly.components import DinomalyMLP, LinearAttention
+from anomalib.models.image.dinomaly.components import (
+    CosineHardMiningLoss,
+    DinomalyMLP,
+    LinearAttention,
+    StableAdamW,
+    WarmCosineScheduler,
+)
 from anomalib.models.image.dinomaly.torch_model import DecoderViTBlock, DinomalyModel
 from torch import Tensor, nn
 
+from components.detectors.batches import encoded_batches, optimise
 from components.detectors.dino import DinoEncoder
 
-BLOCKS = (2, 3, 4, 5, 6, 7, 8, 9)
-"""Blocks of a transformer of twelve whose tokens are given again."""
+if TYPE_CHECKING:
+    from components.detectors.config import Config
+
+_BLOCKS = (2, 3, 4, 5, 6, 7, 8, 9)
+"""Blocks of a transformer of twelve whose tokens are reconstructed."""
 _GROUPS = (slice(0, 4), slice(4, 8))
 _DEPTH = 8
 _DROPOUT = 0.2
@@ -21,11 +33,32 @@ _KERNEL, _SIGMA = 5, 4
 _TOP = 0.01
 
 
+def build(config: "Config", image_size: int, pretrained: bool) -> "Dinomaly":
+    """An untrained bottleneck and decoder on the transformer's middle blocks."""
+    encoder = DinoEncoder(config.vit, config.vit_reference, image_size, _BLOCKS, norm=False, pretrained=pretrained)
+    return Dinomaly(encoder)
+
+
+def train(model: "Dinomaly", images: Tensor, config: "Config") -> None:
+    """Maximise the cosine of encoder and decoder, the hardest points first (StableAdamW, as in the paper's code).
+
+    Warm-up and the share of easy points take the part of the steps that they have of the paper's ten thousand.
+    """
+    steps = config.dinomaly_steps
+    trained = [*model.bottleneck.parameters(), *model.decoder.parameters()]
+    optimiser = StableAdamW(trained, lr=2e-3, weight_decay=1e-4, amsgrad=True)
+    warm = min(steps // 2, max(1, steps // 100))
+    schedule = WarmCosineScheduler(optimiser, 2e-3, 2e-4, steps, warmup_iters=warm, start_warmup_value=2e-5)
+    measure = CosineHardMiningLoss(p_schedule_steps=max(1, steps // 10))
+    for step, layers in enumerate(encoded_batches(model.encoder, images, steps, config.seed)):
+        optimise(optimiser, measure(*model.reconstruct(layers), global_step=step), clip=0.1)
+        schedule.step()
+
+
 class Dinomaly(nn.Module):
     """Frozen encoder, noisy bottleneck and decoder; two groups of four layers are compared (section 3 of the paper)."""
 
     def __init__(self, encoder: DinoEncoder) -> None:
-        """Build bottleneck and decoder in the encoder's width."""
         super().__init__()
         self.encoder = encoder
         dim, heads = encoder.body.embed_dim, encoder.body.blocks[0].attn.num_heads

@@ -6,20 +6,26 @@ autoencoder are small networks on the same grid. Losses and scores are the paper
 """
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.image.efficient_ad.torch_model import AutoEncoder, SmallPatchDescriptionNetwork
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.transforms.v2 import functional as change
 
+from components.detectors.batches import drawn, optimise
 from components.detectors.encoder import Encoder, stacked
+from components.detectors.penalty import penalty_images
+from components.errors import check
 from components.weights import fetch as weights
 
-LEVELS = (2, 3)
-"""Feature maps of stride 8 and 16, which the variant's teacher stacks."""
-PDN_IMAGE_SIZE = 256
-"""Least side of an image for the paper's networks."""
+if TYPE_CHECKING:
+    from components.detectors.config import Config
+
+_LEVELS = (2, 3)
+_PDN_IMAGE_SIZE = 256
 _PDN_CHANNELS = 384
 _PDN_BORDER = 4
 _HARD_QUANTILE = 0.999
@@ -27,13 +33,52 @@ _QUANTILES = (0.9, 0.995)
 _MOST_QUANTILE_VALUES = 2**24
 _CODE = 64
 _CODE_SIDE = 8
+_CALIBRATION_COPIES = 4
+_CALIBRATION_IMAGES = 64
+
+
+def build(config: "Config", image_size: int, pretrained: bool) -> "EfficientAd":
+    """EfficientAD-S with the paper's teacher, or the variant on feature maps of stride 8 and 16.
+
+    Raises:
+        InputError: the images are too small for the paper's networks.
+    """
+    if not config.teacher_weights:
+        teacher = PatchFeatures(
+            Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained)
+        )
+        channels = teacher.channels
+        return EfficientAd(teacher, Student(channels), Autoencoder(channels), channels, border=0)
+    expected = f"{_PDN_IMAGE_SIZE} or more for EfficientAD's own networks"
+    check(image_size >= _PDN_IMAGE_SIZE, "dataset.image_size", image_size, expected)
+    return build_paper(config.teacher_weights, pretrained)
+
+
+def train(model: "EfficientAd", images: Tensor, config: "Config") -> None:
+    """Train student and autoencoder (Adam, 1e-5 of weight decay, a tenth of the rate in the last 5 %, as in the paper).
+
+    The paper's rate, 1e-4, goes with 70,000 steps; below 10,000 it is 1e-3.
+    """
+    steps = config.efficientad_steps
+    model.normalise_teacher(images)
+    trained = [*model.student.parameters(), *model.autoencoder.parameters()]
+    optimiser = torch.optim.Adam(trained, lr=1e-4 if steps >= 10_000 else 1e-3, weight_decay=1e-5)
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, step_size=max(1, int(0.95 * steps)), gamma=0.1)
+    penalty = penalty_images(config.imagenet_dir, images.shape[-1])
+    for batch in drawn(len(images), 1, steps, config.seed):
+        chosen = images[batch]
+        optimise(optimiser, model.loss(chosen, _changed(chosen), next(penalty).to(images.device)))
+        schedule.step()
+    model.eval()
+    few = images[:_CALIBRATION_IMAGES]
+    copies = [_changed(image.unsqueeze(0)) for image in few for _ in range(_CALIBRATION_COPIES)]
+    model.calibrate(torch.cat([few, *copies]))
 
 
 class PatchFeatures(nn.Module):
     """Teacher of the variant: locally averaged backbone features, stacked at stride 8, as PatchCore has them."""
 
     def __init__(self, encoder: Encoder) -> None:
-        """Take a backbone."""
         super().__init__()
         self.encoder = encoder
         self.channels = sum(encoder.channels)
@@ -44,10 +89,9 @@ class PatchFeatures(nn.Module):
 
 
 class Student(nn.Module):
-    """Student of the variant: images in [0, 1] to 2 C features of stride 8, each of which sees 54 pixels."""
+    """Student of the variant: twice the teacher's C features at stride 8, each of which sees 54 pixels."""
 
     def __init__(self, channels: int) -> None:
-        """Build it for C = `channels` features of the teacher."""
         super().__init__()
         self.layers = nn.Sequential(
             *_rectified(nn.Conv2d(3, 32, 4, 2, 1)),
@@ -68,7 +112,6 @@ class Autoencoder(nn.Module):
     """Autoencoder of the variant: images through 64 numbers, which see all of them, to C features of stride 8."""
 
     def __init__(self, channels: int) -> None:
-        """Build it for C = `channels` features of the teacher."""
         super().__init__()
         widths = (3, 32, 32, 64, 64, 64)
         layers = (layer for pair in pairwise(widths) for layer in _rectified(nn.Conv2d(*pair, 4, 2, 1)))
@@ -93,7 +136,6 @@ class PaperAutoencoder(nn.Module):
     """The paper's autoencoder, by anomalib."""
 
     def __init__(self, channels: int) -> None:
-        """Build it for the channels of the teacher."""
         super().__init__()
         self.network = AutoEncoder(out_channels=channels, padding=False)
 
@@ -143,15 +185,15 @@ class EfficientAd(nn.Module):
         return found
 
     def loss(self, images: Tensor, changed: Tensor, penalty: Tensor) -> Tensor:
-        """Sum of the losses of student and autoencoder (Algorithm 1 of the paper).
+        """Sum of the losses of student and autoencoder (Algorithm 1 of the paper), of images [n, 3, h, w] in [0, 1].
 
-        Args:
-            images: training images [n, 3, height, width] in [0, 1].
-            changed: the same with another brightness, contrast or saturation, for the autoencoder.
-            penalty: images of other things, on which the student must not follow the teacher.
+        The autoencoder sees `changed`, the images with another brightness, contrast or saturation; `penalty` are images
+        of other things, on which the student must not follow the teacher.
         """
         taught, taught_changed = self.teach(torch.cat([images, changed])).chunk(2)
-        local, local_penalty, whole = self._student_parts(images, penalty, changed)
+        sizes = [len(images), len(penalty), len(changed)]
+        first, second, third = self.student(torch.cat([images, penalty, changed])).split(sizes)
+        local, local_penalty, whole = first[:, : self.channels], second[:, : self.channels], third[:, self.channels :]
         squares = (taught - local) ** 2
         hard = squares[squares >= _quantiles(squares, (_HARD_QUANTILE,))[0]].mean()
         away = (local_penalty**2).mean()
@@ -160,12 +202,6 @@ class EfficientAd(nn.Module):
         agreement = ((rebuilt - whole) ** 2).mean()
         total: Tensor = hard + away + autoencoder + agreement
         return total
-
-    def _student_parts(self, images: Tensor, penalty: Tensor, changed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of one pass: the part that follows the teacher for images and penalty, and the autoencoder's for changed."""
-        sizes = [len(images), len(penalty), len(changed)]
-        first, second, third = self.student(torch.cat([images, penalty, changed])).split(sizes)
-        return first[:, : self.channels], second[:, : self.channels], third[:, self.channels :]
 
     def errors(self, images: Tensor) -> Tensor:
         """Squared errors [n, 2, h, w], averaged over channels: student against teacher, and against autoencoder."""
@@ -189,19 +225,8 @@ class EfficientAd(nn.Module):
         return InferenceBatch(pred_score=found.amax(dim=(1, 2, 3)), anomaly_map=found)
 
 
-def build_variant(encoder: Encoder) -> EfficientAd:
-    """EfficientAD with backbone features for a teacher."""
-    teacher = PatchFeatures(encoder)
-    channels = teacher.channels
-    return EfficientAd(teacher, Student(channels), Autoencoder(channels), channels, border=0)
-
-
 def build_paper(reference: str, pretrained: bool) -> EfficientAd:
-    """EfficientAD-S with the paper's teacher.
-
-    Args:
-        reference: weights of the teacher, `pretrained_teacher_small.pth` of anomalib's release.
-        pretrained: whether they are loaded.
+    """EfficientAD-S with the paper's teacher, by a reference to `pretrained_teacher_small.pth` of anomalib's release.
 
     Raises:
         InputError: the weights are missing or do not fit.
@@ -211,6 +236,14 @@ def build_paper(reference: str, pretrained: bool) -> EfficientAd:
         weights.load_into(teacher, weights.load_tensors(weights.fetch(reference)), reference.partition("#")[0])
     student = SmallPatchDescriptionNetwork(2 * _PDN_CHANNELS)
     return EfficientAd(teacher, student, PaperAutoencoder(_PDN_CHANNELS), _PDN_CHANNELS, _PDN_BORDER)
+
+
+def _changed(image: Tensor) -> Tensor:
+    """An image with another brightness, contrast or saturation, by a factor of 0.8 to 1.2 (the paper's section 3.3)."""
+    functions = (change.adjust_brightness, change.adjust_contrast, change.adjust_saturation)
+    chosen = functions[int(torch.randint(3, ()))]
+    changed: Tensor = chosen(image, float(torch.empty(()).uniform_(0.8, 1.2)))
+    return changed
 
 
 def _quantiles(values: Tensor, shares: tuple[float, ...]) -> Tensor:

@@ -5,6 +5,8 @@ image there is none at all. It is shrunk to the covariance of all positions, tak
 the weight of a conjugate prior that counts as many images as there are features; with many images it is the paper's.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import DynamicBufferMixin
@@ -12,13 +14,26 @@ from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.detectors.batches import encoded
 from components.detectors.encoder import Encoder, stacked
 
-LEVELS = (1, 2, 3)
-"""Feature maps of stride 4, 8 and 16, as in the paper."""
+if TYPE_CHECKING:
+    from components.detectors.config import Config
+
+_LEVELS = (1, 2, 3)
 _FEATURES = 100
 _REGULARISATION = 0.01
 _REACH = 1
+
+
+def build(config: "Config", image_size: int, pretrained: bool) -> "Padim":
+    """Gaussians without parameters, on the feature maps of stride 4, 8 and 16, as in the paper."""
+    return Padim(Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained))
+
+
+def train(model: "Padim", images: Tensor, config: "Config") -> None:
+    """Fit the Gaussians."""
+    model.mean, model.precision = fit_gaussians(*encoded(lambda batch: [model.embed(batch)], images))
 
 
 class Padim(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
@@ -43,10 +58,6 @@ class Padim(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
         fine, *coarse = self.encoder(images)
         return stacked([functional.avg_pool2d(fine, 2), *coarse])[:, self.chosen]
 
-    def fit(self, embeddings: Tensor) -> None:
-        """Set the Gaussians by the embeddings [n, d, h, w] of the training images."""
-        self.mean, self.precision = fit_gaussians(embeddings)
-
     def forward(self, images: Tensor) -> InferenceBatch:
         """Scores and maps: the Mahalanobis distance (Eq. 2), smoothed, and its maximum."""
         found = self.distances(
@@ -64,24 +75,19 @@ def fit_gaussians(embeddings: Tensor) -> tuple[Tensor, Tensor]:
     The covariance is ((n - 1) S + d P) / (n - 1 + d) + 0.01 I: S is that of the position (Eq. 1; none for one image), P
     the mean square residual, over all positions, of a position's and its eight neighbours' features from its mean.
     """
-    count, features = embeddings.shape[:2]
+    count, features, height, width = embeddings.shape
     mean = embeddings.mean(dim=0)
     own = (embeddings - mean).flatten(2)
     scatter = torch.einsum("ndp,nep->pde", own, own)
-    covariance = (scatter + features * _pooled_covariance(embeddings, mean)) / (count - 1 + features)
-    identity = torch.eye(features, device=embeddings.device)
-    return mean.flatten(1), torch.linalg.inv(covariance + _REGULARISATION * identity)
-
-
-def _pooled_covariance(embeddings: Tensor, mean: Tensor) -> Tensor:
-    """Mean square residual [d, d] of the neighbouring features of all positions from the means [d, h, w]."""
-    height, width = mean.shape[-2:]
     padded = functional.pad(embeddings, [_REACH] * 4, mode="replicate")
-    total = torch.zeros(len(mean), len(mean), device=mean.device)
+    pooled = torch.zeros(features, features, device=mean.device)
     side = 2 * _REACH + 1
     for index in range(side**2):
         row, column = divmod(index, side)
         residual = padded[:, :, row : row + height, column : column + width] - mean
         flat = residual.transpose(0, 1).flatten(1)
-        total += flat @ flat.T
-    return total / (side**2 * len(embeddings) * height * width)
+        pooled += flat @ flat.T
+    pooled /= side**2 * count * height * width
+    covariance = (scatter + features * pooled) / (count - 1 + features)
+    identity = torch.eye(features, device=embeddings.device)
+    return mean.flatten(1), torch.linalg.inv(covariance + _REGULARISATION * identity)

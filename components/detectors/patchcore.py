@@ -1,43 +1,81 @@
 """PatchCore (Roth et al., 2022), as anomalib has it."""
 
-from typing import TYPE_CHECKING
+import ctypes
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from components.networks.backbones import architecture_of, input_statistics, load_feature_weights
 
 if TYPE_CHECKING:
     from anomalib.models import Patchcore
 
+    from components.detectors.config import Config
+
 _LEVELS = (2, 3)
+_BATCH = 8
+_PATCHES_PER_PIXEL = 1 / 64
+_M_MMAP_THRESHOLD = -3
+_LARGE_BLOCK_BYTES = 1_000_000
 
 
-def build_patchcore(
-    backbone: str, reference: str, *, coreset_ratio: float, num_neighbors: int, pretrained: bool
-) -> "Patchcore":
-    """PatchCore on the feature maps of stride 8 and 16; it takes images in [0, 1].
-
-    Args:
-        backbone: key of `BACKBONES`.
-        reference: weights of the backbone; empty for those of the manifest.
-        coreset_ratio: share of the patches that are kept.
-        num_neighbors: neighbours that reweight the image's score.
-        pretrained: whether the backbone's weights are loaded.
-    """
+def build(config: "Config", image_size: int, pretrained: bool) -> "Patchcore":
+    """PatchCore on the feature maps of stride 8 and 16; it takes images in [0, 1]."""
     from anomalib.models import Patchcore
     from anomalib.pre_processing import PreProcessor
     from torchvision.transforms.v2 import Normalize
 
-    mean, std = input_statistics(backbone)
+    mean, std = input_statistics(config.backbone)
     model = Patchcore(
-        backbone=architecture_of(backbone),
+        backbone=architecture_of(config.backbone),
         layers=_LEVELS,
         pre_trained=False,
-        coreset_sampling_ratio=coreset_ratio,
-        num_neighbors=num_neighbors,
+        coreset_sampling_ratio=config.coreset_ratio,
+        num_neighbors=config.num_neighbors,
         pre_processor=PreProcessor(transform=Normalize(list(mean), list(std))),
         post_processor=False,
         evaluator=False,
         visualizer=False,
     )
     if pretrained:
-        load_feature_weights(model.model.feature_extractor.feature_extractor, backbone, reference)
+        extractor = model.model.feature_extractor.feature_extractor
+        load_feature_weights(extractor, config.backbone, config.backbone_reference)
     return model
+
+
+def train(model: "Patchcore", images: Tensor, config: "Config") -> None:
+    """Fill the memory bank by anomalib's engine; the ratio falls where the coreset would be larger than its limit."""
+    from anomalib.data import ImageBatch
+    from anomalib.engine import Engine
+    from torch.utils.data import DataLoader
+
+    def collate(rows: list[Tensor]) -> Any:
+        return ImageBatch(image=torch.stack(rows))
+
+    return_large_blocks()
+    patches = len(images) * images.shape[-1] * images.shape[-2] * _PATCHES_PER_PIXEL
+    model.coreset_sampling_ratio = min(config.coreset_ratio, config.coreset_limit / patches)
+    loader: Any = DataLoader(images, batch_size=_BATCH, collate_fn=collate)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as directory:
+        engine = Engine(
+            default_root_dir=directory,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            accelerator="auto",
+            devices=1,
+        )
+        engine.fit(model, train_dataloaders=loader)
+
+
+def return_large_blocks() -> None:
+    """Have glibc give freed blocks of over a megabyte back to the system.
+
+    The coreset selection frees two temporaries of tens of megabytes in each of its steps; glibc's growing threshold
+    keeps them in a heap that fragments to more than 20 GB at 17,000 patches. Other C libraries give them back.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)

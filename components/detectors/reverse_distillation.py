@@ -1,4 +1,4 @@
-"""Reverse Distillation (Deng and Li, 2022): a student that gives the teacher's features again, from a narrow code.
+"""Reverse Distillation (Deng and Li, 2022): a student that reconstructs the teacher's features from a narrow code.
 
 anomalib ships the paper's bottleneck and decoder for ResNets. Other backbones get ones of the same form in the widths
 of their own features: multi-scale fusion, a one-class embedding at half the coarsest resolution, and a decoder that
@@ -6,6 +6,7 @@ mirrors the teacher.
 """
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from anomalib.data import InferenceBatch
@@ -16,19 +17,38 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
+from components.detectors.batches import encoded_batches, optimise
 from components.detectors.encoder import Encoder
 from components.networks.backbones import RESNETS
 
-LEVELS = (1, 2, 3)
-"""Feature maps of stride 4, 8 and 16, as in the paper."""
+if TYPE_CHECKING:
+    from components.detectors.config import Config
+
+_LEVELS = (1, 2, 3)
 _EXPANSION = 2
+
+
+def build(config: "Config", image_size: int, pretrained: bool) -> "ReverseDistillation":
+    """An untrained student of the feature maps of stride 4, 8 and 16, as in the paper."""
+    encoder = Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained)
+    return ReverseDistillation(encoder, config.backbone, image_size)
+
+
+def train(model: "ReverseDistillation", images: Tensor, config: "Config") -> None:
+    """Maximise the cosine of teacher and student at every position (Eq. 2; Adam, 0.005, betas 0.5 and 0.999).
+
+    A batch has no image twice: copies would only repeat themselves in the statistics of batch normalisation.
+    """
+    student = nn.ModuleList([model.bottleneck, model.decoder])
+    optimiser = torch.optim.Adam(student.parameters(), lr=0.005, betas=(0.5, 0.999))
+    for maps in encoded_batches(model.encoder, images, config.distillation_steps, config.seed):
+        optimise(optimiser, model.loss(maps))
 
 
 class Bottleneck(nn.Module):
     """Three feature maps to one code at half the resolution of the coarsest (section 3.3, MFF and OCE)."""
 
     def __init__(self, channels: list[int]) -> None:
-        """Build it for the channels of the maps, fine to coarse."""
         super().__init__()
         fine, middle, coarse = channels
         self.from_fine = nn.Sequential(_halving(fine, middle), _halving(middle, coarse))
@@ -52,7 +72,6 @@ class Decoder(nn.Module):
     """
 
     def __init__(self, channels: list[int]) -> None:
-        """Build it for the channels of the maps, fine to coarse."""
         super().__init__()
         widths = [_EXPANSION * channels[-1], *reversed(channels)]
         self.stages = nn.ModuleList(_doubling(*pair) for pair in pairwise(widths))
@@ -71,13 +90,7 @@ class ReverseDistillation(nn.Module):
     """Teacher, bottleneck and decoder."""
 
     def __init__(self, encoder: Encoder, backbone: str, image_size: int) -> None:
-        """Build the student of a teacher.
-
-        Args:
-            encoder: the teacher.
-            backbone: its name; those of `RESNETS` get the paper's student.
-            image_size: side of the images in pixels.
-        """
+        """Build the student of a teacher; the backbones of `RESNETS` get the paper's."""
         super().__init__()
         self.encoder = encoder
         paper = backbone in RESNETS

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from components.artifacts import CONFIG, ONNX_MODEL, OPENVINO_MODEL, SUMMARY, read_json
+from components.artifacts import CONFIG, ONNX_MODEL, OPENVINO_MODEL, SUMMARY, read_json, to_tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +26,6 @@ EXPORT_OUTPUTS = ("score", "anomaly_map")
 
 Runner: TypeAlias = "Callable[[Floats], Sequence[Floats]]"
 """From an export's input to its outputs."""
-Scores: TypeAlias = "tuple[Floats, Floats]"
-"""Raw anomaly scores [n] and anomaly maps [n, size, size]."""
 
 
 class ServedDetector:
@@ -42,11 +40,22 @@ class ServedDetector:
         self.threshold: float = content["threshold"]["value"]
         """Raw score above which an image is anomalous."""
         self.runtime = runtime_of(directory)
-        self._score = _by_torch(directory) if self.runtime == TORCH else _by_export(directory, self.runtime)
+        if self.runtime == TORCH:
+            from components.detectors.detector import Detector
 
-    def score(self, images: "Sequence[UInt8Image]") -> Scores:
+            self._detector = Detector(directory)
+        else:
+            self._run = export_runner(directory, self.runtime)
+
+    def score(self, images: "Sequence[UInt8Image]") -> "tuple[Floats, Floats]":
         """Raw anomaly scores [n] and anomaly maps [n, size, size] of RGB images [size, size, 3]."""
-        return self._score(images)
+        import numpy as np
+
+        if self.runtime == TORCH:
+            scores, maps = self._detector.predict(to_tensor(images))
+            return scores.numpy(), maps.numpy()
+        rows = [self._run((image.transpose(2, 0, 1)[None] / 255).astype(np.float32)) for image in images]
+        return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
 
 
 def runtime_of(directory: Path) -> str:
@@ -63,44 +72,13 @@ def export_runner(directory: Path, kind: str, *, threads: int = 0) -> Runner:
         kind: `onnx` or `openvino`.
         threads: that compute an image; 0 leaves it to the runtime.
     """
-    return _openvino_runner(directory, threads) if kind == OPENVINO else _onnx_runner(directory, threads)
+    if kind == ONNX:
+        from onnxruntime import InferenceSession, SessionOptions
 
-
-def _by_torch(directory: Path) -> "Callable[[Sequence[UInt8Image]], Scores]":
-    from components.artifacts import to_tensor
-    from components.detectors.table import Detector
-
-    detector = Detector(directory)
-
-    def score(images: "Sequence[UInt8Image]") -> Scores:
-        scores, maps = detector.predict(to_tensor(images))
-        return scores.numpy(), maps.numpy()
-
-    return score
-
-
-def _by_export(directory: Path, kind: str) -> "Callable[[Sequence[UInt8Image]], Scores]":
-    import numpy as np
-
-    run = export_runner(directory, kind)
-
-    def score(images: "Sequence[UInt8Image]") -> Scores:
-        rows = [run((image.transpose(2, 0, 1)[None] / 255).astype(np.float32)) for image in images]
-        return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
-
-    return score
-
-
-def _onnx_runner(directory: Path, threads: int) -> Runner:
-    from onnxruntime import InferenceSession, SessionOptions
-
-    options = SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    session = InferenceSession(directory / ONNX_MODEL, options, providers=["CPUExecutionProvider"])
-    return lambda image: session.run(list(EXPORT_OUTPUTS), {EXPORT_INPUT: image})
-
-
-def _openvino_runner(directory: Path, threads: int) -> Runner:
+        options = SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        session = InferenceSession(directory / ONNX_MODEL, options, providers=["CPUExecutionProvider"])
+        return lambda image: session.run(list(EXPORT_OUTPUTS), {EXPORT_INPUT: image})
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}

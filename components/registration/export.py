@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import ONNX_MODEL, OPENVINO_MODEL, ImageSet
+from components.detectors.detector import Detector
 from components.detectors.serving import EXPORT_INPUT, EXPORT_OUTPUTS, export_runner
-from components.detectors.table import Detector
 from components.errors import check
 from components.registration.config import Config
 

@@ -20,7 +20,7 @@ from components.artifacts import (
     write_json,
 )
 from components.change.good_images import good_images
-from components.detectors.table import Detector
+from components.detectors.detector import Detector
 from components.metrics.records import Record, best_record, read_records
 from components.metrics.scoring import TestSplit
 from components.registration.config import Config

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import CONFIG, NOMINATION, SUMMARY, WEIGHTS, ImageSet, encode_png, read_json, write_json
+from components.detectors.detector import Detector
 from components.detectors.serving import ONNX, OPENVINO, TORCH, runtime_of
-from components.detectors.table import Detector
 from components.metrics.records import Record
 from components.metrics.scoring import TestSplit
 from components.registry.gate import Decision, GateLimits, Measurement, decide

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.dataset.config import FolderConfig
 from components.detectors.config import TRAINING_SETS
+from components.detectors.table import DETECTORS
 from components.quality.config import Config as QualityConfig
 from components.vqgan_clip.config import Config as TextGuidedConfig
 from pipelines.experiments.nodes import Cell, Node
@@ -153,7 +154,7 @@ class Group:
         """A detector; training sets without generated images do not read what is given as `selected`."""
         config = self.config("detection", detector=detector, training_set=training_set)
         inputs = {"reference": self.reference, "augmented": self.augmented, "selected": selected}
-        outside = config.imagenet_dir if detector == "efficientad" else ""
+        outside = config.imagenet_dir if "imagenet_dir" in DETECTORS[detector].reads else ""
         data = self.study.digest(outside) if outside else ""
         return Node(stage="detection", config=config, inputs=inputs, data=data)
 

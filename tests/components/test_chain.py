@@ -29,7 +29,7 @@ from components.artifacts import (
 from components.augmentation.component import augment
 from components.dataset.component import fingerprint, ingest
 from components.detection.component import train
-from components.detectors.table import Detector
+from components.detectors.detector import Detector
 from components.evaluation.component import evaluate
 from components.metrics.records import KIND_METRICS, SPRO_METRICS
 from components.prompts.component import find_prompts

@@ -13,7 +13,7 @@ import pytest
 from components.artifacts import ImageSet
 from components.detection.train import train_detector
 from components.detectors.config import Config as DetectorConfig
-from components.detectors.table import Detector
+from components.detectors.detector import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
 from tests.components.image_sets import write_added, write_reference

@@ -9,7 +9,7 @@ from components.artifacts import CONFIG, new_image_set, read_json
 from components.detection.threshold import estimate, expected_rate, guaranteed_rate
 from components.detection.train import train_detector
 from components.detectors.config import Config
-from components.detectors.table import Detector
+from components.detectors.detector import Detector
 from components.errors import InputError
 from tests.components.image_sets import part, write_added, write_reference
 
@@ -88,16 +88,15 @@ def test_given_image_is_scored_by_a_detector_without_it(tmp_path: Path) -> None:
     """The scores are those of a detector trained on the other image alone, as training it by hand gives."""
     from components.artifacts import ImageSet
     from components.detection.threshold import held_out_scores
-    from components.detection.train import fit
     from components.detection.training_sets import Sources
-    from components.detectors.table import predict
+    from components.detectors.detector import fit, predict
 
     reference = write_reference(tmp_path / "reference")
     images = ImageSet(reference)
     first, second = (images.tensor([id]) for id in images.ids("train"))
     config = Config()
     sources = Sources(reference=reference, augmented=reference, selected=reference)
-    source, scores = held_out_scores(fit(first, config), sources, config, fit)
+    source, scores = held_out_scores(fit(first, config), sources, config)
     assert source == "leave-one-out"
     by_hand = [predict(fit(second, config), first)[0], predict(fit(first, config), second)[0]]
     assert scores == pytest.approx([float(score) for score in by_hand])

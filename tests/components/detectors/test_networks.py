@@ -12,11 +12,11 @@ from torch import Tensor
 
 from components.artifacts import file_sha256
 from components.detectors.config import Config
+from components.detectors.detector import build_detector
 from components.detectors.dino import DinoEncoder
 from components.detectors.efficientad import build_paper
 from components.detectors.encoder import Encoder
 from components.detectors.padim import fit_gaussians
-from components.detectors.table import build_detector
 from components.errors import InputError
 from components.networks.backbones import RESNETS
 
@@ -152,8 +152,7 @@ def test_papers_teacher_by_reference(tmp_path: Path) -> None:
 def test_papers_efficientad_learns_and_scores(tmp_path: Path) -> None:
     from anomalib.models.image.efficient_ad.torch_model import SmallPatchDescriptionNetwork
 
-    from components.detection.train import fit
-    from components.detectors.table import predict
+    from components.detectors.detector import fit, predict
 
     torch.manual_seed(0)
     reference = written(SmallPatchDescriptionNetwork(384).state_dict(), tmp_path / "teacher.safetensors")

@@ -20,8 +20,8 @@ from components.artifacts import (
 )
 from components.detection.train import train_detector
 from components.detectors.config import Config as DetectorConfig
+from components.detectors.detector import Detector
 from components.detectors.serving import ServedDetector, runtime_of
-from components.detectors.table import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
 from components.registration.config import Config

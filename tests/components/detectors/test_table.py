@@ -1,12 +1,13 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from components.artifacts import CONFIG, WEIGHTS, read_json
-from components.detection.train import bounded, fit, train_detector
+from components.detection.train import train_detector
 from components.detectors.config import Config
-from components.detectors.table import Detector
+from components.detectors.detector import Detector, fit
 from components.errors import InputError
 from tests.components.image_sets import DEFECT, write_added, write_reference
 
@@ -54,10 +55,11 @@ def test_loaded_detector_equals_the_trained_module(tmp_path: Path) -> None:
     torch.testing.assert_close(Detector(tmp_path / "detector").predict(test)[0], expected)
 
 
-def test_coreset_limit_lowers_the_ratio_only_where_it_must() -> None:
-    images = torch.empty(10, 3, 256, 256)
-    assert bounded(Config(), images).coreset_ratio == 0.1
-    assert bounded(Config(coreset_limit=512), images).coreset_ratio == pytest.approx(0.05)
+@pytest.mark.parametrize(("limit", "kept"), [(2500, 12), (10, 10)])
+def test_coreset_limit_lowers_the_ratio_only_where_it_must(limit: int, kept: int) -> None:
+    """Two images of 64 pixels have 128 patches, of which a tenth is kept."""
+    model: Any = fit(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), Config(coreset_limit=limit))
+    assert len(model.model.memory_bank) == kept
 
 
 def test_config_names_field_value_and_expectation() -> None:

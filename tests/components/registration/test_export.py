@@ -11,7 +11,7 @@ import pytest
 from components.artifacts import ONNX_MODEL, OPENVINO_MODEL, ImageSet
 from components.detection.train import train_detector
 from components.detectors.config import Config as DetectorConfig
-from components.detectors.table import Detector
+from components.detectors.detector import Detector
 from components.errors import InputError
 from components.registration.config import Config
 from components.registration.export import compare, export_detector, load_export, write_export

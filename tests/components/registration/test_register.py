@@ -29,7 +29,7 @@ from components.artifacts import (
 )
 from components.detection.train import train_detector
 from components.detectors.config import Config as DetectorConfig
-from components.detectors.table import Detector
+from components.detectors.detector import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
 from components.metrics.records import read_records

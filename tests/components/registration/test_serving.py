@@ -26,7 +26,7 @@ from components.dataset.config import Config as IngestionConfig
 from components.dataset.ingest import ingest_dataset
 from components.detection.train import train_detector
 from components.detectors.config import Config as DetectorConfig
-from components.detectors.table import Detector
+from components.detectors.detector import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
 from components.registration.config import Config

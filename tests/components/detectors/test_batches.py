@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from components.detection.batches import drawn, encoded_batches
-from components.detection.penalty import penalty_images
+from components.detectors.batches import drawn, encoded_batches
+from components.detectors.penalty import penalty_images
 from components.errors import InputError
 
 
@@ -31,12 +31,12 @@ def test_seed_decides_the_order() -> None:
 def test_batches_hold_the_features_of_their_images(count: int) -> None:
     """Whether they are kept or computed at each step."""
     images = torch.arange(float(count)).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
-    batches = list(encoded_batches(lambda batch: [2 * batch[:, :1]], images, 2, 5, seed=3))
+    batches = list(encoded_batches(lambda batch: [2 * batch[:, :1]], images, 5, seed=3))
     indices = list(drawn(count, 2, 5, seed=3))
     assert all(torch.equal(maps[0][:, 0, 0, 0], 2.0 * index) for maps, index in zip(batches, indices, strict=True))
 
 
-def test_photographs_stand_in_for_imagenet() -> None:
+def test_photographs_replace_imagenet() -> None:
     torch.manual_seed(0)
     images = penalty_images("", 64)
     drawn_images = [next(images) for _ in range(8)]
@@ -44,13 +44,16 @@ def test_photographs_stand_in_for_imagenet() -> None:
     assert any(not torch.equal(image[:, 0], image[:, 2]) for image in drawn_images)
 
 
-def test_folder_of_images_at_any_depth(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF"])
+def test_folder_of_images_at_any_depth(tmp_path: Path, name: str) -> None:
     (tmp_path / "n01440764").mkdir()
-    Image.fromarray(np.full((20, 30, 3), 51, dtype=np.uint8)).save(tmp_path / "n01440764" / "a.png")
+    Image.fromarray(np.full((20, 30, 3), 51, dtype=np.uint8)).save(tmp_path / "n01440764" / name)
     torch.testing.assert_close(next(penalty_images(str(tmp_path), 64)), torch.full((1, 3, 64, 64), 0.2))
 
 
-@pytest.mark.parametrize("name", ["", "missing"])
-def test_folder_without_images_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"detection\.imagenet_dir: got '.*', expected a folder with"):
+@pytest.mark.parametrize(
+    ("name", "expected"), [("", "got '.*', expected a folder with"), ("missing", ".*missing is not")]
+)
+def test_folder_without_images_is_named(tmp_path: Path, name: str, expected: str) -> None:
+    with pytest.raises(InputError, match=rf"detection\.imagenet_dir: {expected}"):
         next(penalty_images(str(tmp_path / name), 64))

@@ -10,7 +10,7 @@ SCRIPT = f"""
 import resource
 import torch
 from anomalib.models.components import KCenterGreedy
-from components.detection.memory import return_large_blocks
+from components.detectors.patchcore import return_large_blocks
 
 return_large_blocks()
 torch.manual_seed(0)

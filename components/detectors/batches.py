@@ -1,0 +1,52 @@
+"""Random batches of few images, by steps: an image comes back as often as the steps need it.
+
+Detectors that are optimised take a number of steps, not of epochs, so that one image and a hundred cost the same.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+BATCH = 2
+"""Images of a step of the detectors that learn from batches."""
+_KEPT_IMAGES = 64
+
+Encode = Callable[[Tensor], list[Tensor]]
+
+
+def drawn(count: int, size: int, steps: int, seed: int) -> Iterator[Tensor]:
+    """Indices of `steps` batches of at most `size` different images, every image once before any comes again."""
+    generator = torch.Generator().manual_seed(seed)
+    size = min(size, count)
+    rest = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        if len(rest) < size:
+            rest = torch.randperm(count, generator=generator)
+        batch, rest = rest[:size], rest[size:]
+        yield batch
+
+
+def encoded_batches(encode: Encode, images: Tensor, steps: int, seed: int) -> Iterator[list[Tensor]]:
+    """Feature maps of batches of at most two images, drawn as `drawn` does; those of up to 64 images are computed once.
+
+    The images are [n, 3, height, width] in [0, 1], on the device of the frozen encoder.
+    """
+    kept = encoded(encode, images) if len(images) <= _KEPT_IMAGES else None
+    for batch in drawn(len(images), BATCH, steps, seed):
+        yield encode(images[batch]) if kept is None else [maps[batch] for maps in kept]
+
+
+def encoded(encode: Encode, images: Tensor) -> list[Tensor]:
+    """Feature maps of all images, computed one image at a time."""
+    rows = [encode(image.unsqueeze(0)) for image in images]
+    return [torch.cat(maps) for maps in zip(*rows, strict=True)]
+
+
+def optimise(optimiser: torch.optim.Optimizer, loss: Tensor, *, clip: float = 0.0) -> None:
+    """One step down the gradient of a loss; `clip` bounds the gradient's norm, 0 leaves it."""
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip:
+        nn.utils.clip_grad_norm_([value for group in optimiser.param_groups for value in group["params"]], clip)
+    optimiser.step()
