@@ -1,8 +1,9 @@
 """Scores the test split with every detector of a run, one after the other in one process."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from components.artifacts import (
     ANOMALY_MAPS,
@@ -14,10 +15,13 @@ from components.artifacts import (
     write_json,
     write_table,
 )
-from components.detectors.table import Detector
+from components.detectors.detector import Detector
 from components.evaluation.config import Config
 from components.metrics.records import Record
-from components.metrics.scoring import Measured, TestSplit
+from components.metrics.scoring import TestSplit
+
+if TYPE_CHECKING:
+    from components.metrics.image import Labels, Scores
 
 
 def evaluate_detectors(
@@ -43,36 +47,46 @@ def evaluate_detectors(
         latency_images=config.latency_images,
         spro_limit=config.spro_limit,
     )
-    measured = [split.measure(Detector(path)) for path in detectors]
-    records = [found.record for found in measured]
-    evaluation = {
-        "digest": split.digest,
-        "aupro_limit": config.aupro_limit,
-        "latency_images": config.latency_images,
-        "defect_auroc": {found.record.trial: found.defect_auroc for found in measured},
-    }
+    records, rows, recall_rows, maps, by_defect = [], [], [], {}, {}
+    for path in detectors:
+        detector = Detector(path)
+        measured = split.measure(detector)
+        record = measured.record
+        identity = {"detector": record.detector, "training_set": record.training_set, "seed": record.seed}
+        scores = measured.scores.numpy()
+        recalls = defect_recall(scores, split.labels, split.defects, detector.threshold.value)
+        rows += [identity | {"id": id, "score": float(score)} for id, score in zip(split.ids, scores, strict=True)]
+        recall_rows += [identity | {"defect": name, **asdict(found)} for name, found in recalls.items()]
+        maps[record.trial] = measured.maps.half()
+        by_defect[record.trial] = measured.defect_auroc
+        records.append(record)
+    evaluation = {"digest": split.digest, "aupro_limit": config.aupro_limit, "latency_images": config.latency_images}
     with new_directory(predictions) as directory:
-        write_table(directory / PREDICTIONS, [row for found in measured for row in _rows(found, split.ids)])
-        write_table(directory / RECALL, [row for found in measured for row in _recall_rows(found)])
-        save_file({found.record.trial: found.maps.half() for found in measured}, directory / ANOMALY_MAPS)
+        write_table(directory / PREDICTIONS, rows)
+        write_table(directory / RECALL, recall_rows)
+        save_file(maps, directory / ANOMALY_MAPS)
         write_json(directory / RECORDS, [record.to_json() for record in records])
-        write_json(directory / EVALUATION, evaluation)
+        write_json(directory / EVALUATION, {**evaluation, "defect_auroc": by_defect})
     return records
 
 
-def _rows(measured: Measured, ids: Sequence[str]) -> list[dict[str, Any]]:
-    identity = _identity(measured)
-    return [identity | {"id": id, "score": float(score)} for id, score in zip(ids, measured.scores, strict=True)]
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """What a detector finds of one defect type."""
+
+    images: int
+    """Number of bad images of the type."""
+    recall: float
+    """Share of them over the detector's threshold."""
 
 
-def _recall_rows(measured: Measured) -> list[dict[str, Any]]:
-    identity = _identity(measured)
-    return [
-        identity | {"defect": defect, "images": count, "recall": recall}
-        for defect, (count, recall) in measured.defect_recall.items()
-    ]
+def defect_recall(scores: "Scores", labels: "Labels", defects: Sequence[str], threshold: float) -> dict[str, Recall]:
+    """Recall by defect type, in alphabetical order; the arguments are those of `components.metrics.image`."""
+    import numpy as np
 
-
-def _identity(measured: Measured) -> dict[str, Any]:
-    record = measured.record
-    return {"detector": record.detector, "training_set": record.training_set, "seed": record.seed}
+    types = np.array(defects)
+    found = {}
+    for defect in sorted(set(types[labels])):
+        called = scores[labels & (types == defect)] > threshold
+        found[str(defect)] = Recall(images=len(called), recall=float(called.mean()))
+    return found

@@ -37,7 +37,7 @@ class Gain:
 
     @property
     def statement(self) -> str:
-        """What may be said of it."""
+        """The interval and whether it shows a difference, as a sentence."""
         n = len(self.differences)
         if self.interval is None:
             return f"n = {n}: too small for an interval, {MIN_PAIRS} seeds are needed"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Scores = npt.NDArray[np.float32]
-    Labels = npt.NDArray[np.bool_]
+    from components.metrics.image import Labels, Scores
+
     Values = npt.NDArray[np.float64]
 
 

@@ -10,16 +10,11 @@ import torch
 from components.artifacts import ImageSet, new_image_set
 from components.detection.train import train_detector
 from components.detectors.config import Config
-from components.detectors.table import Detector
-from components.metrics.scoring import (
-    TestSplit,
-    defect_auroc,
-    defect_recall,
-    image_metrics,
-    one_core,
-    pixel_metrics,
-    threshold_metrics,
-)
+from components.detectors.detector import Detector
+from components.metrics.image import defect_auroc, image_metrics, threshold_metrics
+from components.metrics.pixel import pixel_metrics
+from components.metrics.scoring import MEASUREMENT_VERSION, TestSplit
+from components.metrics.speed import one_core
 from tests.components.image_sets import write_reference
 
 
@@ -130,11 +125,20 @@ def test_rates_at_a_threshold() -> None:
     assert threshold_metrics(scores, labels, 2.0) == pytest.approx({"false_alarm_rate": 1 / 3, "recall": 0.5})
 
 
-def test_recall_counts_each_defect_type_alone() -> None:
-    scores = np.array([9.0, 2.0, 3.0, 2.0], dtype=np.float32)
-    labels = np.array([False, True, True, True])
-    found = defect_recall(scores, labels, ["", "hole", "hole", "stain"], 2.0)
-    assert found == {"hole": (2, 0.5), "stain": (1, 0.0)}
+def test_changed_metrics_need_another_measurement_version() -> None:
+    """What MEASUREMENT_VERSION 1 gives for fixed scores and maps: raise the version where these values change."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(40) % 2 == 1
+    scores = (generator.normal(size=40) + labels).astype(np.float32)
+    masks = np.zeros((4, 16, 16), dtype=bool)
+    masks[:2, 4:9, 4:9], masks[1, 12:14, 2:4] = True, True
+    maps = (generator.normal(size=masks.shape) + 2 * masks).astype(np.float32)
+    found = {**image_metrics(scores, labels), **pixel_metrics(maps, masks, 0.3)}
+    found |= defect_auroc(scores, labels, ["", "hole", "", "scratch"] * 10)
+    assert MEASUREMENT_VERSION == 1
+    expected = {"image_auroc": 0.9075, "image_ap": 0.90839962, "image_f1_max": 0.85}
+    expected |= {"pixel_auroc": 0.90271096, "aupro": 0.78334475, "hole": 0.895, "scratch": 0.92}
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_one_core_computes_in_one_thread_and_restores() -> None:
