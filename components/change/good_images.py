@@ -17,7 +17,7 @@ from components.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from components.detectors.table import Detector
+    from components.detectors.detector import Detector
 
 BACKBONE = "efficientnet-lite0"
 MAX_IMAGES = 300
@@ -72,14 +72,9 @@ def good_images(
     max_images: int = MAX_IMAGES,
     seed: int = 0,
 ) -> GoodImages:
-    """Look at, and score, the good images of a set.
+    """Look at the good images of a set, and score those that the detector, if any, was not trained on.
 
-    Args:
-        reference: image set.
-        detector: that scores those which it was not trained on; None leaves the scores out.
-        backbone: a key of `BACKBONES`.
-        max_images: most images that are looked at, and most that are scored.
-        seed: draws them where there are more.
+    At most `max_images` are looked at, and as many are scored; the seed draws them where there are more.
     """
     known, held_out = (
         drawn([id for split in splits for id in reference.ids(split, "good")], max_images, seed)

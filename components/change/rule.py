@@ -1,10 +1,9 @@
-"""The rule that says whether a line should be trained again, from what has changed in the look of its good images."""
+"""The rule whether a line should be trained again, from what has changed in the look of its good images."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from components.change.shift import (
@@ -76,7 +75,7 @@ class Hint:
     """Whether to train again, and why."""
 
     retrain: str
-    """`yes`, `no`, or `unknown` where there are too few images to tell."""
+    """`yes`, `no`, or `unknown` where there are too few images for a test."""
     reasons: tuple[str, ...]
     """One sentence each; what was seen for `yes`, what is missing for `unknown`, else that nothing was found."""
     reference_images: int
@@ -86,22 +85,11 @@ class Hint:
     scores: ScoreShift | None
     """None without a detector."""
     statistics: dict[str, MeanShift]
-    """By the names of `STATISTICS`: what tells a person what has changed; no reason by itself."""
-
-    def to_content(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
+    """By the names of `STATISTICS`: what has changed, for a person; no reason by itself."""
 
 
 def retrain_hint(reference: Looks, new: Looks, limits: ChangeLimits, scores: Scores | None = None) -> Hint:
-    """Compare new good images with those of the reference.
-
-    Args:
-        reference: good images of the data set.
-        new: good images of the line as it is now.
-        limits: what counts as a change.
-        scores: of a detector, where there is one.
-    """
+    """Compare new good images of a line with those of a reference, and the scores of both by a detector, if any."""
     draw = (limits.permutations, limits.seed)
     enough = len(reference) > 1 and len(new) > 0
     embedding = embedding_shift(reference.embeddings, new.embeddings, *draw) if enough else None
@@ -109,12 +97,18 @@ def retrain_hint(reference: Looks, new: Looks, limits: ChangeLimits, scores: Sco
         name: mean_shift(reference.statistics[name], new.statistics[name], *draw) for name in STATISTICS if enough
     }
     scored = _score_shift(scores, limits) if scores is not None else None
-    level = limits.alpha / _tests(scored)
-    seen = [*_embedding_reasons(embedding, statistics, limits, level), *_score_reasons(scored, limits, level)]
-    missing = _missing(len(reference), len(new), limits, level)
+    tests = 1 if scored is None else 2 if scored.threshold is None else 3
+    level = limits.alpha / tests
+    reasons = [*_embedding_reasons(embedding, statistics, limits, level), *_score_reasons(scored, limits, level)]
+    retrain = YES
+    if not reasons:
+        least = least_p_value(len(reference), len(new), limits.permutations) if enough else 1.0
+        retrain = UNKNOWN if least > level else NO
+        too_few = f"too few images for a test: {len(new)} new and {len(reference)} of the reference"
+        reasons = [too_few if least > level else f"no change found at a false alarm rate of {limits.alpha:g}"]
     return Hint(
-        retrain=YES if seen else UNKNOWN if missing else NO,
-        reasons=tuple(seen or missing or [f"no change found at a false alarm rate of {limits.alpha:g}"]),
+        retrain=retrain,
+        reasons=tuple(reasons),
         reference_images=len(reference),
         new_images=len(new),
         embedding=embedding,
@@ -123,19 +117,16 @@ def retrain_hint(reference: Looks, new: Looks, limits: ChangeLimits, scores: Sco
     )
 
 
-def _tests(scored: ScoreShift | None) -> int:
-    """Number of tests that can give a reason."""
-    if scored is None:
-        return 1
-    return 2 if scored.threshold is None else 3
-
-
 def _score_shift(scores: Scores, limits: ChangeLimits) -> ScoreShift:
-    shift = mean_shift(scores.reference, scores.new, limits.permutations, limits.seed, greater=True)
+    from scipy.stats import fisher_exact
+
     alarms, rate, before = None, None, None
     if scores.threshold is not None:
-        rate, before = (float((values > scores.threshold).mean()) for values in (scores.new, scores.reference))
-        alarms = _fisher(scores.new > scores.threshold, scores.reference > scores.threshold)
+        over = [values > scores.threshold for values in (scores.new, scores.reference)]
+        rate, before = (float(called.mean()) for called in over)
+        table = [[int(called.sum()), int((~called).sum())] for called in over]
+        alarms = float(fisher_exact(table, alternative="greater").pvalue)
+    shift = mean_shift(scores.reference, scores.new, limits.permutations, limits.seed, greater=True)
     return ScoreShift(
         superiority=superiority(scores.reference, scores.new),
         p_value=shift.p_value,
@@ -144,13 +135,6 @@ def _score_shift(scores: Scores, limits: ChangeLimits) -> ScoreShift:
         reference_false_alarm_rate=before,
         false_alarm_p_value=alarms,
     )
-
-
-def _fisher(new: "np.ndarray[Any, np.dtype[np.bool_]]", reference: "np.ndarray[Any, np.dtype[np.bool_]]") -> float:
-    from scipy.stats import fisher_exact
-
-    table = [[int(new.sum()), int((~new).sum())], [int(reference.sum()), int((~reference).sum())]]
-    return float(fisher_exact(table, alternative="greater").pvalue)
 
 
 def _embedding_reasons(
@@ -177,15 +161,5 @@ def _score_reasons(shift: ScoreShift | None, limits: ChangeLimits, level: float)
         )
     alarms, rate, before = shift.false_alarm_p_value, shift.false_alarm_rate, shift.reference_false_alarm_rate
     if alarms is not None and rate is not None and alarms <= level and rate > limits.max_false_alarm_rate:
-        yield f"{rate:.0%} of the good images are over the threshold, earlier {before:.0%} ({_p_text(alarms)})"
-
-
-def _p_text(value: float) -> str:
-    return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
-
-
-def _missing(reference: int, new: int, limits: ChangeLimits, level: float) -> list[str]:
-    least = least_p_value(reference, new, limits.permutations) if reference > 1 and new else 1.0
-    if least <= level:
-        return []
-    return [f"too few images to tell: {new} new and {reference} of the reference"]
+        p_value = f"p = {alarms:.4f}" if alarms >= 0.0001 else "p < 0.0001"
+        yield f"{rate:.0%} of the good images are over the threshold, earlier {before:.0%} ({p_value})"

@@ -2,7 +2,7 @@
 
 Every test permutes which image is in which set. Its p-value is right for any number of images and any distribution,
 as long as the images of both sets are exchangeable when nothing has changed (Phipson and Smyth, 2010); with few images
-it cannot become small, which `least_p_value` tells.
+it cannot become small, as `least_p_value` shows.
 """
 
 import math
@@ -55,24 +55,27 @@ class EmbeddingShift:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanShift:
-    """How a number differs between a reference and a set."""
+    """Means of a number over a reference and a set."""
 
     reference: float
-    """Mean."""
     new: float
-    """Mean."""
     p_value: float
     """Of the difference, by permutation."""
 
 
 def looks_of(images: "Tensor", backbone: str) -> Looks:
-    """Features and statistics of images [n, 3, height, width] in [0, 1].
+    """Features and statistics of images [n, 3, h, w] in [0, 1]; features are means of maps of stride 8 to 32."""
+    import torch
 
-    Args:
-        images: one or more images.
-        backbone: a key of `BACKBONES`, whose feature maps of stride 8, 16 and 32 are averaged.
-    """
-    return Looks(embeddings=_embed(images, backbone), statistics=image_statistics(images))
+    assert backbone in BACKBONES, backbone
+    module = load_features(backbone, _LEVELS).to(device())
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
+    found = []
+    with torch.inference_mode():
+        for batch in torch.split(images, _BATCH):
+            maps = module(((batch - mean) / std).to(device()))
+            found.append(torch.cat([level.mean((2, 3)) for level in maps], dim=1).cpu())
+    return Looks(embeddings=torch.cat(found).double().numpy(), statistics=image_statistics(images))
 
 
 def image_statistics(images: "Tensor") -> dict[str, Floats]:
@@ -93,17 +96,13 @@ def image_statistics(images: "Tensor") -> dict[str, Floats]:
 def embedding_shift(reference: Floats, new: Floats, permutations: int, seed: int) -> EmbeddingShift:
     """Maximum mean discrepancy (Gretton et al., 2012, Eq. 5) with a Gaussian kernel, and the distance of the means.
 
-    The kernel's width is the median distance of the pooled images, so that it does not depend on who is where.
-
-    Args:
-        reference: [n, d], n >= 2.
-        new: [m, d], m >= 1.
-        permutations: random ones, beside the observed.
-        seed: draws them.
+    The kernel's width is the median distance of the pooled images, so that it does not depend on which image is in
+    which set. The sets are [n, d] and [m, d], with n >= 2 and m >= 1.
     """
     pooled = np.concatenate([reference, new])
     pooled = (pooled - pooled.mean(0)) / np.maximum(pooled.std(0), 1e-12)
-    squares = _squared_distances(pooled)
+    lengths = (pooled**2).sum(1)
+    squares = np.maximum(lengths[:, None] + lengths[None, :] - 2 * pooled @ pooled.T, 0.0)
     kernel = np.exp(-squares / max(float(np.median(squares[np.triu_indices(len(pooled), 1)])), 1e-12))
     weights = _weights(len(reference), len(new), permutations, seed)
     discrepancies = np.einsum("bi,ij,bj->b", weights, kernel, weights, optimize=True)
@@ -139,27 +138,6 @@ def superiority(reference: Sequence[float] | Floats, new: Sequence[float] | Floa
 
     ranks = rankdata(np.concatenate([reference, new]))[len(reference) :]
     return float((ranks.mean() - (len(new) + 1) / 2) / len(reference))
-
-
-def _embed(images: "Tensor", backbone: str) -> Floats:
-    import torch
-
-    assert backbone in BACKBONES, backbone
-    module = load_features(backbone, _LEVELS).to(device())
-    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
-    found = []
-    with torch.inference_mode():
-        for batch in torch.split(images, _BATCH):
-            maps = module(((batch - mean) / std).to(device()))
-            found.append(torch.cat([level.mean((2, 3)) for level in maps], dim=1).cpu())
-    embeddings: Floats = torch.cat(found).double().numpy()
-    return embeddings
-
-
-def _squared_distances(points: Floats) -> Floats:
-    squares = (points**2).sum(1)
-    distances: Floats = np.maximum(squares[:, None] + squares[None, :] - 2 * points @ points.T, 0.0)
-    return distances
 
 
 def _weights(reference: int, new: int, permutations: int, seed: int) -> Floats:

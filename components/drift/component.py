@@ -1,7 +1,7 @@
 """KFP component of the drift stage."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Dataset, Metrics, Output
 
 from components.drift.config import Config
 from components.settings import documented_by
@@ -12,9 +12,8 @@ from components.stage.images import image
 @documented_by(Config)
 def measure_drift(
     line: str,
-    reference: Input[Dataset],
-    images: Input[Dataset],
-    detector: Input[Model],
+    images: str,
+    detector: str,
     drift: Output[Dataset],
     html: Output[HTML],
     metrics: Output[Metrics],
@@ -27,23 +26,24 @@ def measure_drift(
     backbone: str = "efficientnet-lite0",
     max_images: int = 300,
 ) -> None:
-    """Compare new good images of a line with those of its reference, and say whether to train again.
+    """Compare new good images of a line with those of its detector's training, and report whether to train again.
 
     Args:
         line: name of the production line.
-        reference: image set that the detector was trained and evaluated on.
-        images: image set, whose good training images are the new ones.
-        detector: trained detector.
+        images: folder or s3://BUCKET/PREFIX of the new good images.
+        detector: champion of the line in MLflow, or the folder or s3://BUCKET/PREFIX of a detector artifact.
         drift: what was measured, as JSON.
         html: page.
         metrics: distances, p-values and statistics.
     """
     from components.drift.config import Config
-    from components.drift.measure import measure, write_drift
+    from components.drift.measure import measure_since_training, write_drift
     from components.stage.run import stage
 
     with stage("drift", line) as run:
         config = run.configure(Config.from_arguments(locals()))
-        measured = measure(reference.path, images.path, detector.path, line, config)
+        run.tracker.log_params({"images": images, "detector": detector})
+        measured = measure_since_training(line, images, detector, config)
         write_drift(measured, drift.path, html.path)
+        run.tracker.log_file(measured.html.encode(), "drift.html")
         run.finish(drift.path, measured.summary(), metrics)

@@ -1,19 +1,25 @@
 """Compares new good images with the good images of a reference, by looks and by a detector's scores."""
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import DRIFT, ImageSet, new_directory, write_json
+from components.artifacts import CONFIG, DRIFT, ImageSet, file_sha256, new_directory, new_image_set, write_json
 from components.change.good_images import GoodImages, drawn, good_images, scores_of
 from components.change.rule import Hint, Scores, retrain_hint
 from components.change.shift import looks_of
-from components.detectors.table import Detector
+from components.decode import IMAGE_SUFFIXES, decode_image
+from components.detectors.detector import Detector
 from components.drift.config import Config
 from components.drift.page import drift_html
-from components.errors import InputError
+from components.errors import InputError, check
+from components.registry import history
+from components.registry.promotion import CHAMPION
+from components.storage.s3 import fetch_prefix, is_s3, local_folder
 
 DATA_SET = "the data set"
+TRAINING = "the run that trained the detector"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,7 @@ class Measured:
     def to_content(self) -> dict[str, Any]:
         """As JSON."""
         scores = [{"image": name, "score": score} for name, score in self.new_scores]
-        return {**self.hint.to_content(), "reference": self.of, "new_scores": scores}
+        return {**asdict(self.hint), "reference": self.of, "new_scores": scores}
 
     def summary(self) -> dict[str, Any]:
         """Numbers for metrics, and the hint as texts."""
@@ -48,21 +54,73 @@ class Measured:
         return {**numbers, "retrain": hint.retrain, "retrain_reasons": "; ".join(hint.reasons)}
 
 
-def measure(
-    reference: str | Path, images: str | Path, detector: str | Path | None, line: str, config: Config
-) -> Measured:
-    """Compare new good images with those of a reference.
+def measure_since_training(line: str, images: str, detector: str, config: Config) -> Measured:
+    """Compare new good images with those that a detector keeps from its training.
 
     Args:
-        reference: image set. Its good images of every split are compared by looks; the scores of those that no
-            detector is trained on, of the splits `calibration` and `test`, are compared with the new ones'.
-        images: image set, whose good training images are the new ones; of the size of the reference.
-        detector: artifact; None compares looks only.
         line: name of the production line.
+        images: folder or `s3://BUCKET/PREFIX` of the new images.
+        detector: see `fetch_detector`.
         config: settings.
 
     Raises:
-        InputError: there are no new images, or the sizes differ.
+        InputError: images or detector are missing or damaged, or the detector keeps no good images of the backbone.
+        OSError: MLflow or the object store cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = fetch_detector(line, detector, Path(folder))
+        known = GoodImages.read(path)
+        if known is None or known.backbone != config.backbone:
+            kept = "no good images" if known is None else f"those of {known.backbone}"
+            raise InputError(f"detector: {detector} keeps {kept}, expected those of {config.backbone} of its training")
+        write_images(images, Path(folder) / "images", known.image_size)
+        return measure_against(known, Path(folder) / "images", Detector(path), line, config, of=TRAINING)
+
+
+def fetch_detector(line: str, detector: str, directory: Path) -> Path:
+    """Path of a trained detector's artifact.
+
+    Args:
+        line: name of the production line.
+        detector: `champion` of the line in MLflow, or the folder or `s3://BUCKET/PREFIX` of a detector artifact.
+        directory: where the artifact is downloaded to.
+
+    Raises:
+        InputError: there is no such detector.
+        OSError: MLflow or the object store cannot be reached.
+    """
+    if detector == CHAMPION:
+        return history.fetch_detector(line, CHAMPION, directory)
+    path = Path(detector)
+    if is_s3(detector):
+        path = directory / "detector"
+        fetch_prefix(detector, path)
+    check((path / CONFIG).is_file(), "detector", detector, "champion, none, or the folder of a trained detector")
+    return path
+
+
+def write_images(uri: str, target: Path, size: int) -> None:
+    """Write the images of a folder or prefix, without its subfolders, as an image set of good images.
+
+    Raises:
+        InputError: there are none, or one is damaged.
+    """
+    with local_folder(uri, "images") as folder, new_image_set(target) as (writer, _):
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        if not files:
+            raise InputError(f"images: none in {uri}, expected {' '.join(sorted(IMAGE_SUFFIXES))}")
+        for index, path in enumerate(files):
+            pixels, _ = decode_image(path, size, f"image {path.name}")
+            writer.add(pixels, id=f"new-{index:05d}", source=path.name, sha256=file_sha256(path))
+
+
+def measure(
+    reference: str | Path, images: str | Path, detector: str | Path | None, line: str, config: Config
+) -> Measured:
+    """Compare new good images with those of a reference; arguments and errors are those of `measure_against`.
+
+    The reference is an image set. Its good images of every split are compared by looks; the scores of those that no
+    detector is trained on, of the splits `calibration` and `test`, are compared with the new ones'.
     """
     loaded = None if detector is None else Detector(detector)
     old = ImageSet(reference)
@@ -76,11 +134,11 @@ def measure_against(
     """Compare new good images with what is known of earlier ones.
 
     Args:
-        known: earlier ones.
+        known: earlier ones, by the backbone of the config.
         images: image set, whose good training images are the new ones; of the size of the earlier ones.
         detector: the one that has scored the earlier ones; None compares looks only.
         line: name of the production line.
-        config: settings; its backbone is that of `known`.
+        config: settings.
         of: what the earlier ones are the good images of.
 
     Raises:
@@ -90,7 +148,9 @@ def measure_against(
     new_ids = drawn(fresh.ids("train", "good"), config.max_images, config.seed)
     if not new_ids:
         raise InputError("images: there is none, expected good images of the line")
-    _check_size(known, fresh)
+    size = int(fresh.manifest["width"].iloc[0])
+    if size != known.image_size:
+        raise InputError(f"images: got {size} pixels, expected {known.image_size} as in the reference")
     new = fresh.tensor(new_ids)
     scores = None
     if detector is not None and known.scores is not None:
@@ -107,9 +167,3 @@ def write_drift(measured: Measured, drift: str | Path, html: str | Path) -> None
     with new_directory(drift) as directory:
         write_json(directory / DRIFT, measured.to_content())
     Path(html).write_text(measured.html, encoding="utf-8")
-
-
-def _check_size(known: GoodImages, fresh: ImageSet) -> None:
-    got = int(fresh.manifest["width"].iloc[0])
-    if got != known.image_size:
-        raise InputError(f"images: got {got} pixels, expected {known.image_size} as in the reference")

@@ -14,15 +14,7 @@ _SHOWN = 10
 
 
 def drift_html(line: str, hint: Hint, of: str, scores: Scores | None, ranked: Sequence[tuple[str, float]]) -> str:
-    """Self-contained page.
-
-    Args:
-        line: name of the production line.
-        hint: what was found.
-        of: what the reference's images are the good images of.
-        scores: of a detector, where there is one.
-        ranked: source and score of each new image, the highest first.
-    """
+    """Self-contained page of a `Measured`; `ranked` are its new scores."""
     figure = "" if scores is None else figure_html(_score_figure(scores), first=True)
     template = page_template("components.drift", "drift.html.j2")
     return template.render(line=line, hint=hint, of=of, figure=figure, highest=ranked[:_SHOWN])

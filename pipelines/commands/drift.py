@@ -26,7 +26,9 @@ Images = Annotated[str, typer.Option("--images", help="Folder or s3://BUCKET/PRE
 def drift(
     line: LineFile,
     images: Images,
-    detector: Annotated[str, typer.Option(help="champion, the folder of a trained detector, or none.")] = "champion",
+    detector: Annotated[
+        str, typer.Option(help="champion, folder or s3://BUCKET/PREFIX of a trained detector, or none.")
+    ] = "champion",
     tracking_uri: Annotated[str, typer.Option(envvar=_URI, help="MLflow, for the champion and for the record.")] = "",
     alpha: Annotated[float, typer.Option(help="Probability of a hint where nothing has changed.")] = 0.05,
     min_shift: Annotated[float, typer.Option(help="Least shift of the features, in standard deviations.")] = 0.25,
@@ -35,14 +37,28 @@ def drift(
     ),
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Page to write, .html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    package: Annotated[
+        Path | None,
+        typer.Option("--compile", metavar="PACKAGE.yaml", help="Write a pipeline for a schedule, measure nothing."),
+    ] = None,
 ) -> None:
-    """Compare new good images with those that the champion knew, and say whether the line should be trained again."""
+    """Compare new good images with those of the champion's training, and report whether to train again."""
     from components.drift.config import Config
     from pipelines.lines.line import load_line
-    from pipelines.local.drift import CHAMPION, measure_line
 
     config = Config(alpha=alpha, min_shift=min_shift, max_false_alarm_rate=max_false_alarm_rate)
-    _check_output(output)
+    if package is not None:
+        from pipelines.dags.drift import write_package
+
+        write_package(package, load_line(line), images, detector, config)
+        console.print(f"package: {package}", soft_wrap=True)
+        return
+    from components.registry.promotion import CHAMPION
+    from pipelines.local.drift import measure_line
+
+    if output is not None:
+        check(output.suffix == ".html", "output", str(output), "a .html file")
+        check(output.resolve().parent.is_dir(), "output", str(output), "a file in an existing folder")
     check(detector != CHAMPION or bool(tracking_uri), "tracking-uri", "", "MLflow's address, where the champion is")
     loaded = load_line(line)
     if tracking_uri:
@@ -54,7 +70,12 @@ def drift(
     if as_json:
         typer.echo(json.dumps(measured.to_content(), indent=2, allow_nan=False))
         return
-    _print(loaded.name, measured.hint, measured.of)
+    hint = measured.hint
+    console.print(_table(loaded.name, hint, measured.of))
+    colour = {"yes": "red", "no": "green"}.get(hint.retrain, "yellow")
+    console.print(f"train again: [bold {colour}]{hint.retrain}[/]")
+    for reason in hint.reasons:
+        console.print(f"  {escape(reason)}", soft_wrap=True)
     if output is not None:
         console.print(f"page: {output}", soft_wrap=True)
 
@@ -69,14 +90,6 @@ def _record(line: str, measured: "Measured", images: str, detector: str) -> None
         run.log_metrics({name: value for name, value in summary.items() if not isinstance(value, str)})
         run.log_tags({name: value for name, value in summary.items() if isinstance(value, str)})
         run.log_file(measured.html.encode(), "drift.html")
-
-
-def _print(line: str, hint: "Hint", of: str) -> None:
-    console.print(_table(line, hint, of))
-    colour = {"yes": "red", "no": "green"}.get(hint.retrain, "yellow")
-    console.print(f"train again: [bold {colour}]{hint.retrain}[/]")
-    for reason in hint.reasons:
-        console.print(f"  {escape(reason)}", soft_wrap=True)
 
 
 def _table(line: str, hint: "Hint", of: str) -> "Table":
@@ -95,9 +108,3 @@ def _table(line: str, hint: "Hint", of: str) -> "Table":
         values = (f"{shift.reference:.4f}", f"{shift.new:.4f}", f"{shift.new - shift.reference:+.4f}")
         table.add_row(name, *values, f"{shift.p_value:.4f}")
     return table
-
-
-def _check_output(output: Path | None) -> None:
-    if output is not None:
-        check(output.suffix == ".html", "output", str(output), "a .html file")
-        check(output.resolve().parent.is_dir(), "output", str(output), "a file in an existing folder")

@@ -11,7 +11,7 @@ from components.errors import InputError, check, check_keys
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
 
-LOOP, DETECTION = "generator", "detection"
+LOOP, DETECTION, DRIFT = "generator", "detection", "drift"
 """Tasks with resources of their own: the fine-tuning loop, and the training of a detector."""
 
 CONFIG_MAP_KEYS = (*task_environment.ADDRESSES, *task_environment.NETWORK)
@@ -166,7 +166,8 @@ def apply_settings(task: "PipelineTask", stage: str, cluster: Cluster, line: str
         kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
     if cluster.run_as_user:
         kubernetes.set_security_context(task, run_as_user=cluster.run_as_user, run_as_non_root=True)
-    kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
+    if stage != DRIFT:  # a measurement of drift is a run by itself in MLflow, and no part of a training run
+        kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
     _add_environment(task, cluster)
     own = {STAGE_LABEL: stage, **({LINE_LABEL: line.rstrip("._-")} if line else {})}
     labels = {**cluster.labels, **own}

@@ -57,7 +57,7 @@ CONFIGS = [
     pytest.param(train, DetectionConfig, set(), id="train"),
     pytest.param(evaluate, EvaluationConfig, set(), id="evaluate"),
     pytest.param(register, RegistrationConfig, set(), id="register"),
-    pytest.param(measure_drift, DriftConfig, set(), id="measure_drift"),
+    pytest.param(measure_drift, DriftConfig, {"images", "detector"}, id="measure_drift"),
     pytest.param(measure_images, QualityConfig, set(), id="measure_images"),
 ]
 FAMILIES: dict[Any, Family] = {

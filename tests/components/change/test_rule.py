@@ -78,10 +78,10 @@ def test_detector_without_a_threshold() -> None:
 
 
 @pytest.mark.parametrize(("reference", "new"), [(3, 2), (1, 5), (10, 1), (0, 5), (5, 0)])
-def test_too_few_images_to_tell(reference: int, new: int) -> None:
+def test_too_few_images_for_a_test(reference: int, new: int) -> None:
     hint = retrain_hint(looks(0, reference), looks(1, new, shift=9.0), LIMITS)
     assert hint.retrain == "unknown"
-    assert hint.reasons == (f"too few images to tell: {new} new and {reference} of the reference",)
+    assert hint.reasons == (f"too few images for a test: {new} new and {reference} of the reference",)
 
 
 def test_one_image_against_many_can_be_told() -> None:

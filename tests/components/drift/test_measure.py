@@ -1,10 +1,12 @@
 """Tests of drift on tiny images, with a trained detector."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 import pytest
 
 from components.artifacts import DRIFT, ImageSet, new_image_set, read_json, to_tensor
@@ -13,9 +15,9 @@ from components.change.rule import ChangeLimits, retrain_hint
 from components.change.shift import Looks, looks_of
 from components.detection.train import train_detector
 from components.detectors.config import Config as DetectorConfig
-from components.detectors.table import Detector
+from components.detectors.detector import Detector
 from components.drift.config import Config
-from components.drift.measure import measure, measure_against, write_drift
+from components.drift.measure import measure, measure_against, measure_since_training, write_drift
 from components.errors import InputError
 from tests.components.image_sets import part, write_added, write_reference
 
@@ -154,6 +156,23 @@ def test_what_was_kept_with_the_detector_gives_what_its_images_give(
     assert read.hint.embedding is not None
     assert kept.hint.embedding.distance == pytest.approx(read.hint.embedding.distance, rel=1e-4)
     assert kept.hint.embedding.p_value == pytest.approx(read.hint.embedding.p_value, abs=0.01)
+
+
+def test_folder_of_new_images_is_compared_with_what_the_detector_keeps(
+    reference: Path, detector: Path, tmp_path: Path
+) -> None:
+    kept = Path(shutil.copytree(detector, tmp_path / "detector"))
+    new = ImageSet(write_new(tmp_path / "new", brighter))
+    (tmp_path / "folder").mkdir()
+    for id in new.ids("train"):
+        PIL.Image.fromarray(new.image(id)).save(tmp_path / "folder" / f"{id}.png")
+    with pytest.raises(InputError, match=r"detector: .* keeps no good images, expected those of efficientnet-lite0"):
+        measure_since_training("bolts", str(tmp_path / "folder"), str(kept), CONFIG)
+    good_images(ImageSet(reference), Detector(detector)).write(kept)
+    found = measure_since_training("bolts", str(tmp_path / "folder"), str(kept), CONFIG)
+    assert (found.hint.retrain, found.hint.new_images, found.of) == ("yes", 12, "the run that trained the detector")
+    with pytest.raises(InputError, match="keeps those of efficientnet-lite0, expected those of efficientnet-lite2"):
+        measure_since_training("bolts", str(tmp_path / "folder"), str(kept), Config(backbone="efficientnet-lite2"))
 
 
 def test_detector_without_kept_images_has_none(detector: Path) -> None:

@@ -142,6 +142,16 @@ def grown_line(line: Path, added: Path, root: Path) -> Path:
     return grown
 
 
+def test_package_for_a_schedule(vigil: Vigil, line: Path, tmp_path: Path) -> None:
+    package = tmp_path / "drift.yaml"
+    done = vigil("drift", line, "--images", "s3://lines/stripes/new", "--alpha", "0.01", "--compile", package)
+    assert done.code == 0
+    (pipeline, _) = yaml.safe_load_all(package.read_text(encoding="utf-8"))
+    parameters = pipeline["root"]["inputDefinitions"]["parameters"]
+    found = {name: parameters[name]["defaultValue"] for name in ("line", "images", "alpha")}
+    assert found == {"line": "stripes", "images": "s3://lines/stripes/new", "alpha": 0.01}
+
+
 def test_missing_champion(vigil: Vigil, line: Path, uri: str, tmp_path: Path) -> None:
     images = darkened(line, tmp_path / "new", 1.0)
     done = vigil("drift", line, "--images", images, "--tracking-uri", uri)
@@ -157,6 +167,7 @@ def test_missing_champion(vigil: Vigil, line: Path, uri: str, tmp_path: Path) ->
         (["--images", "{line}", "--detector", "nowhere"], "detector: got 'nowhere'"),
         (["--images", "{tmp}", "--detector", "none", "--alpha", "2"], "drift.alpha: got 2.0"),
         (["--images", "{tmp}", "--detector", "none", "-o", "a.txt"], "output: got 'a.txt'"),
+        (["--images", "{tmp}", "--compile", "{tmp}/drift.yaml"], "images: got '{tmp}', expected s3://"),
     ],
 )
 def test_bad_input(vigil: Vigil, line: Path, tmp_path: Path, arguments: list[str], expected: str) -> None:

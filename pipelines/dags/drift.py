@@ -1,0 +1,90 @@
+"""The drift pipeline: one task, for a schedule, that compares a line's new good images with what its champion knew."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kfp import dsl
+from kfp.dsl import HTML, Dataset
+
+from components.drift.component import measure_drift
+from components.drift.config import Config
+from components.errors import check
+from components.registry.promotion import CHAMPION
+from components.storage.s3 import is_s3
+from pipelines.dags.package import check_package
+from pipelines.dags.training import Settle, leave
+from pipelines.lines.line import Line
+from pipelines.lines.task_settings import apply_settings
+
+PIPELINE_NAME = "vigil-drift"
+
+
+class Outputs(NamedTuple):
+    """What a run leaves."""
+
+    drift: Dataset
+    html: HTML
+
+
+def drift_pipeline(line: str, images: str, detector: str, config: Config, settle: Settle = leave) -> Any:
+    """The drift pipeline as a KFP graph component; its parameters have the arguments as defaults.
+
+    Args:
+        line: name of the production line.
+        images: where the new good images are.
+        detector: `champion`, or where the artifact of a detector is.
+        config: settings, of which a run may change the limits.
+        settle: called with the task and the name of its stage; writes task settings.
+    """
+    fixed = config.model_dump(exclude={"alpha", "min_shift", "max_false_alarm_rate"})
+
+    def drift(
+        line: str = line,
+        images: str = images,
+        detector: str = detector,
+        alpha: float = config.alpha,
+        min_shift: float = config.min_shift,
+        max_false_alarm_rate: float = config.max_false_alarm_rate,
+    ) -> Outputs:
+        """Compare new good images of a line with those that its detector was trained and tested with."""
+        measured = measure_drift(
+            line=line,
+            images=images,
+            detector=detector,
+            alpha=alpha,
+            min_shift=min_shift,
+            max_false_alarm_rate=max_false_alarm_rate,
+            **fixed,
+        )
+        # New images arrive behind the same address, and champions change.
+        settle(measured.set_caching_options(False), "drift")
+        return Outputs(drift=measured.outputs["drift"], html=measured.outputs["html"])
+
+    return dsl.pipeline(name=PIPELINE_NAME)(drift)
+
+
+def write_package(path: Path, line: Line, images: str, detector: str, config: Config) -> None:
+    """Compile the drift pipeline of a line with its task settings.
+
+    Args:
+        path: package to write, .yaml.
+        line: the production line, whose name and task settings it gets.
+        images: `s3://BUCKET/PREFIX` of the new good images.
+        detector: `champion`, or `s3://BUCKET/PREFIX` of a detector artifact.
+        config: settings.
+
+    Raises:
+        InputError: the path is no .yaml file in an existing folder, or the tasks of a cluster cannot read the images
+            or the detector.
+    """
+    from kfp import compiler
+
+    check_package(path)
+    check(is_s3(images), "images", images, "s3://BUCKET/PREFIX, which the tasks of a cluster can read")
+    known = detector == CHAMPION or is_s3(detector)
+    check(known, "detector", detector, "champion or s3://BUCKET/PREFIX, which the tasks of a cluster can read")
+
+    def settle(task: dsl.PipelineTask, stage: str) -> None:
+        apply_settings(task, stage, line.cluster, line.name)
+
+    compiler.Compiler().compile(drift_pipeline(line.name, images, detector, config, settle), str(path))
