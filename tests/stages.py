@@ -2,7 +2,7 @@
 
 STAGES = {
     "fingerprint",
-    "ingestion",
+    "dataset",
     "prompts",
     "augmentation",
     "vqgan",

@@ -1,4 +1,4 @@
-"""KFP components of the ingestion stage."""
+"""KFP components of the dataset stage."""
 
 from kfp import dsl
 from kfp.dsl import Dataset, Metrics, Output
@@ -29,7 +29,7 @@ def fingerprint(line: str, uri: str, settings: str) -> str:
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
 @documented_by(Config)
-def ingest(
+def dataset(
     line: str,
     dataset_digest: str,
     uri: str,
@@ -54,7 +54,7 @@ def ingest(
     from components.dataset.ingest import ingest_dataset
     from components.stage.run import stage
 
-    with stage("ingestion", line) as run:
+    with stage("dataset", line) as run:
         config = run.configure(Config.from_arguments(locals()))
         counts = ingest_dataset(reference.path, config, dataset_digest)
         run.finish(reference.path, {"dataset_digest": dataset_digest, **counts}, metrics)
@@ -62,7 +62,7 @@ def ingest(
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
 @documented_by(FolderConfig)
-def import_images(
+def image_folder(
     line: str, dataset_digest: str, uri: str, images: Output[Dataset], metrics: Output[Metrics], image_size: int = 256
 ) -> None:
     """Write the images of a plain folder as an image set.
@@ -77,7 +77,7 @@ def import_images(
     from components.dataset.folder import import_images
     from components.stage.run import stage
 
-    with stage("import", line) as run:
+    with stage("image_folder", line) as run:
         config = run.configure(FolderConfig.from_arguments(locals()))
         counts = import_images(images.path, config, dataset_digest)
         run.finish(images.path, {"dataset_digest": dataset_digest, **counts}, metrics)

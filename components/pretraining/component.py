@@ -10,7 +10,7 @@ from components.stage.images import image
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
 @documented_by(PretrainConfig)
-def pretrain(
+def pretraining(
     line: str,
     generator: Output[Model],
     metrics: Output[Metrics],

@@ -10,7 +10,7 @@ from components.stage.images import image
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
 @documented_by(Config)
-def find_prompts(
+def prompts(
     line: str,
     object: str,
     reference: Input[Dataset],

@@ -10,7 +10,7 @@ from components.stage.images import image
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
 @documented_by(Config)
-def register(
+def registration(
     line: str,
     reference: Input[Dataset],
     detectors: Input[list[Model]],

@@ -7,7 +7,7 @@ from components.stage.images import image
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
-def report(
+def reporting(
     line: str,
     settings: str,
     reference: Input[Dataset],
@@ -47,7 +47,7 @@ def report(
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)
-def conclude(
+def conclusion(
     line: str,
     settings: str,
     dataset_uri: str,

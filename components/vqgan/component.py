@@ -10,7 +10,7 @@ from components.vqgan.config import Config
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
 @documented_by(Config)
-def generate(
+def vqgan(
     line: str,
     reference: Input[Dataset],
     augmented: Input[Dataset],

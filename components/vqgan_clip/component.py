@@ -1,4 +1,4 @@
-"""KFP component of the VQGAN-CLIP stage."""
+"""KFP component of the vqgan_clip stage."""
 
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Output
@@ -10,7 +10,7 @@ from components.vqgan_clip.config import Config
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
 @documented_by(Config)
-def generate_from_text(
+def vqgan_clip(
     line: str,
     object: str,
     reference: Input[Dataset],
@@ -45,7 +45,7 @@ def generate_from_text(
     from components.vqgan_clip.config import Config
     from components.vqgan_clip.generate import generate_from_text
 
-    with stage("text_guided", line) as run:
+    with stage("vqgan_clip", line) as run:
         config = run.configure(Config.from_arguments(locals()))
         result = generate_from_text(reference.path, prompts.path, selected.path, config, run.progress)
         run.finish(selected.path, result, metrics)

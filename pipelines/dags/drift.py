@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Dataset
 
-from components.drift.component import measure_drift
+from components.drift.component import drift as measure_drift
 from components.drift.config import Config
 from components.errors import check
 from components.registry.promotion import CHAMPION

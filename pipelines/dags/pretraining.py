@@ -9,7 +9,7 @@ from kfp import dsl
 from kfp.dsl import Model
 
 from components.errors import check
-from components.pretraining.component import pretrain
+from components.pretraining.component import pretraining as pretrain
 from components.pretraining.config import PretrainConfig
 from components.pretraining.publication import check_base_name
 from components.storage.s3 import is_s3

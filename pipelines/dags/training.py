@@ -6,15 +6,17 @@ from typing import Any, NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Model
 
-from components.augmentation.component import augment
-from components.dataset.component import fingerprint, ingest
-from components.detection.component import train
-from components.evaluation.component import evaluate
-from components.prompts.component import find_prompts
-from components.registration.component import register
-from components.reporting.component import conclude, report
-from components.selection.component import select
-from components.vqgan.component import generate
+from components.augmentation.component import augmentation as augment
+from components.dataset.component import dataset as ingest
+from components.dataset.component import fingerprint
+from components.detection.component import detection as train
+from components.evaluation.component import evaluation as evaluate
+from components.prompts.component import prompts as find_prompts
+from components.registration.component import registration as register
+from components.reporting.component import conclusion as conclude
+from components.reporting.component import reporting as report
+from components.selection.component import selection as select
+from components.vqgan.component import vqgan as generate
 from pipelines.lines.parameters import pipeline_signature, stage_arguments
 
 PIPELINE_NAME = "vigil-training"

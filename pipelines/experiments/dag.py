@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Dataset
 
-from components.augmentation.component import augment
-from components.dataset.component import fingerprint, import_images, ingest
-from components.detection.component import train
-from components.evaluation.component import evaluate
-from components.prompts.component import find_prompts
-from components.quality.component import measure_images
-from components.selection.component import select
+from components.augmentation.component import augmentation as augment
+from components.dataset.component import dataset as ingest
+from components.dataset.component import fingerprint
+from components.dataset.component import image_folder as import_images
+from components.detection.component import detection as train
+from components.evaluation.component import evaluation as evaluate
+from components.prompts.component import prompts as find_prompts
+from components.quality.component import quality as measure_images
+from components.selection.component import selection as select
 from components.tabulation.component import draw_page, gather_cells, merge_results
-from components.vqgan.component import generate
-from components.vqgan_clip.component import generate_from_text
+from components.vqgan.component import vqgan as generate
+from components.vqgan_clip.component import vqgan_clip as generate_from_text
 from pipelines.dags.package import check_package
 from pipelines.dags.training import Settle, leave
 from pipelines.experiments.nodes import Cell, Node, in_order

@@ -26,18 +26,20 @@ from components.artifacts import (
     read_json,
     read_table,
 )
-from components.augmentation.component import augment
-from components.dataset.component import fingerprint, ingest
-from components.detection.component import train
+from components.augmentation.component import augmentation as augment
+from components.dataset.component import dataset as ingest
+from components.dataset.component import fingerprint
+from components.detection.component import detection as train
 from components.detectors.detector import Detector
-from components.evaluation.component import evaluate
+from components.evaluation.component import evaluation as evaluate
 from components.metrics.records import KIND_METRICS, SPRO_METRICS
-from components.prompts.component import find_prompts
-from components.registration.component import register
-from components.reporting.component import conclude, report
-from components.selection.component import select
+from components.prompts.component import prompts as find_prompts
+from components.registration.component import registration as register
+from components.reporting.component import conclusion as conclude
+from components.reporting.component import reporting as report
+from components.selection.component import selection as select
 from components.tracking.events import Event, Task, write_events
-from components.vqgan.component import generate
+from components.vqgan.component import vqgan as generate
 from pipelines.lines.line import parse_line
 from tests.components.image_sets import write_reference
 from tests.components.runs import line_runs, only_stage_run, pipeline_run, stage_runs
@@ -234,7 +236,7 @@ def test_every_stage_has_its_run_below_the_pipeline_run(chain: Chain) -> None:
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in nested)
     stages = {run.data.tags["vigil.stage"]: run.info.status for run in nested}
     detections = {f"detection patchcore/{trial}": "FINISHED" for trial in TRIALS}
-    others = ("fingerprint", "ingestion", "prompts", "augmentation", "vqgan", "selection", "evaluation", "registration")
+    others = ("fingerprint", "dataset", "prompts", "augmentation", "vqgan", "selection", "evaluation", "registration")
     assert len(stages) == len(nested)
     assert stages == detections | dict.fromkeys((*others, "reporting", "conclusion"), "FINISHED")
 

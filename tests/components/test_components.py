@@ -11,33 +11,33 @@ import pytest
 from pydantic.fields import FieldInfo
 
 import components
-from components.augmentation.component import augment
+from components.augmentation.component import augmentation
 from components.augmentation.config import Config as AugmentationConfig
-from components.dataset.component import fingerprint, import_images, ingest
+from components.dataset.component import dataset, fingerprint, image_folder
 from components.dataset.config import Config as IngestionConfig
 from components.dataset.config import FolderConfig
-from components.detection.component import train
+from components.detection.component import detection
 from components.detectors.config import Config as DetectionConfig
-from components.drift.component import measure_drift
+from components.drift.component import drift
 from components.drift.config import Config as DriftConfig
-from components.evaluation.component import evaluate
+from components.evaluation.component import evaluation
 from components.evaluation.config import Config as EvaluationConfig
-from components.pretraining.component import pretrain
+from components.pretraining.component import pretraining
 from components.pretraining.config import PretrainConfig
-from components.prompts.component import find_prompts
+from components.prompts.component import prompts
 from components.prompts.config import Config as PromptsConfig
-from components.quality.component import measure_images
+from components.quality.component import quality
 from components.quality.config import Config as QualityConfig
-from components.registration.component import register
+from components.registration.component import registration
 from components.registration.config import Config as RegistrationConfig
-from components.reporting.component import conclude, report
-from components.selection.component import select
+from components.reporting.component import conclusion, reporting
+from components.selection.component import selection
 from components.selection.config import Config as SelectionConfig
 from components.stage.images import Family, image
 from components.tabulation.component import draw_page, gather_cells, merge_results
-from components.vqgan.component import generate
+from components.vqgan.component import vqgan
 from components.vqgan.config import Config as GeneratorConfig
-from components.vqgan_clip.component import generate_from_text
+from components.vqgan_clip.component import vqgan_clip
 from components.vqgan_clip.config import Config as TextGuidedConfig
 
 ROOT = Path(components.__file__).parent
@@ -46,40 +46,40 @@ PLAIN = {str, int, float, bool, list[str], list[int], list[dict[str, str]]}
 MAX_STATEMENTS = 10
 
 CONFIGS = [
-    pytest.param(ingest, IngestionConfig, {"dataset_digest"}, id="ingest"),
-    pytest.param(import_images, FolderConfig, {"dataset_digest"}, id="import_images"),
-    pytest.param(find_prompts, PromptsConfig, set(), id="find_prompts"),
-    pytest.param(augment, AugmentationConfig, set(), id="augment"),
-    pytest.param(generate, GeneratorConfig, set(), id="generate"),
-    pytest.param(pretrain, PretrainConfig, set(), id="pretrain"),
-    pytest.param(generate_from_text, TextGuidedConfig, set(), id="generate_from_text"),
-    pytest.param(select, SelectionConfig, set(), id="select"),
-    pytest.param(train, DetectionConfig, set(), id="train"),
-    pytest.param(evaluate, EvaluationConfig, set(), id="evaluate"),
-    pytest.param(register, RegistrationConfig, set(), id="register"),
-    pytest.param(measure_drift, DriftConfig, {"images", "detector"}, id="measure_drift"),
-    pytest.param(measure_images, QualityConfig, set(), id="measure_images"),
+    pytest.param(dataset, IngestionConfig, {"dataset_digest"}, id="dataset"),
+    pytest.param(image_folder, FolderConfig, {"dataset_digest"}, id="image_folder"),
+    pytest.param(prompts, PromptsConfig, set(), id="prompts"),
+    pytest.param(augmentation, AugmentationConfig, set(), id="augmentation"),
+    pytest.param(vqgan, GeneratorConfig, set(), id="vqgan"),
+    pytest.param(pretraining, PretrainConfig, set(), id="pretraining"),
+    pytest.param(vqgan_clip, TextGuidedConfig, set(), id="vqgan_clip"),
+    pytest.param(selection, SelectionConfig, set(), id="selection"),
+    pytest.param(detection, DetectionConfig, set(), id="detection"),
+    pytest.param(evaluation, EvaluationConfig, set(), id="evaluation"),
+    pytest.param(registration, RegistrationConfig, set(), id="registration"),
+    pytest.param(drift, DriftConfig, {"images", "detector"}, id="drift"),
+    pytest.param(quality, QualityConfig, set(), id="quality"),
 ]
 FAMILIES: dict[Any, Family] = {
     fingerprint: "generation",
-    ingest: "generation",
-    import_images: "generation",
-    find_prompts: "generation",
-    augment: "generation",
-    generate: "generation",
-    pretrain: "generation",
-    generate_from_text: "generation",
-    select: "generation",
-    train: "detection",
-    evaluate: "detection",
-    register: "detection",
-    report: "detection",
-    conclude: "detection",
-    measure_drift: "detection",
+    dataset: "generation",
+    image_folder: "generation",
+    prompts: "generation",
+    augmentation: "generation",
+    vqgan: "generation",
+    pretraining: "generation",
+    vqgan_clip: "generation",
+    selection: "generation",
+    detection: "detection",
+    evaluation: "detection",
+    registration: "detection",
+    reporting: "detection",
+    conclusion: "detection",
+    drift: "detection",
     gather_cells: "detection",
     merge_results: "detection",
     draw_page: "detection",
-    measure_images: "generation",
+    quality: "generation",
 }
 
 
@@ -140,8 +140,8 @@ def test_default_has_the_annotated_type(component: Any) -> None:
     ("component", "expected"),
     [
         (fingerprint, {"uri", "settings"}),
-        (report, {"settings"}),
-        (conclude, {"settings", "dataset_uri", "dataset_digest"}),
+        (reporting, {"settings"}),
+        (conclusion, {"settings", "dataset_uri", "dataset_digest"}),
     ],
 )
 def test_components_without_a_config(component: Any, expected: set[str]) -> None:

@@ -89,14 +89,14 @@ def test_golden_images_carry_the_version() -> None:
 
 def test_only_what_opens_and_ends_the_run_is_never_cached(package: dict[str, Any]) -> None:
     caching = {name: task["cachingOptions"] for name, task in tasks(package).items() if name != "for-loop-1"}
-    assert (caching.pop("fingerprint"), caching.pop("conclude")) == ({}, {})
+    assert (caching.pop("fingerprint"), caching.pop("conclusion")) == ({}, {})
     assert all(options == {"enableCache": True} for options in caching.values())
 
 
 def test_detectors_are_trained_in_a_loop_over_trials(package: dict[str, Any]) -> None:
     loop = package["root"]["dag"]["tasks"]["for-loop-1"]
     assert loop["parameterIterator"]["items"] == {"inputParameter": "pipelinechannel--trials"}
-    assert set(package["components"][loop["componentRef"]["name"]]["dag"]["tasks"]) == {"train"}
+    assert set(package["components"][loop["componentRef"]["name"]]["dag"]["tasks"]) == {"detection"}
 
 
 def test_package_has_the_parameters_of_the_signature(package: dict[str, Any]) -> None:

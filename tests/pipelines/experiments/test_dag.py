@@ -38,10 +38,10 @@ def count(package: dict[str, Any], start: str) -> int:
 def test_package_has_the_plans_tasks_each_once(ask: Ask, tmp_path: Path) -> None:
     package = package_of(ask("table3", seeds="0,1"), tmp_path / "package.yaml")
     # One loop with and one without variance for each seed, and the digest of the data once.
-    assert [count(package, name) for name in ("fingerprint", "ingest", "generate", "draw-page")] == [1, 2, 4, 1]
+    assert [count(package, name) for name in ("fingerprint", "dataset", "vqgan", "draw-page")] == [1, 2, 4, 1]
     # Of each seed: the baselines, and the sets with and without text, of 1 copy (2 are all), and without variance.
-    assert count(package, "evaluate") == 2 * 5
-    assert count(package, "for-loop") == count(package, "evaluate")
+    assert count(package, "evaluation") == 2 * 5
+    assert count(package, "for-loop") == count(package, "evaluation")
 
 
 @pytest.mark.slow

@@ -78,31 +78,31 @@ def test_run_id_comes_from_the_pod_and_not_from_an_input(platform: dict[str, Any
 def test_every_pod_carries_line_and_stage(platform: dict[str, Any]) -> None:
     labels = {name: settings["podMetadata"]["labels"] for name, settings in platform.items()}
     assert all(found["vigil/line"] == "transistor_A" and found["team"] == "vision" for found in labels.values())
-    assert labels["exec-generate"]["vigil/stage"] == "generator"
-    assert labels["exec-train"]["vigil/stage"] == "detection"
+    assert labels["exec-vqgan"]["vigil/stage"] == "generator"
+    assert labels["exec-detection"]["vigil/stage"] == "detection"
 
 
 def test_only_the_loop_asks_for_the_accelerator(resources: dict[str, Any], platform: dict[str, Any]) -> None:
     with_gpu = [name for name, found in resources.items() if "accelerator" in found]
-    assert with_gpu == ["exec-generate"]
-    assert resources["exec-generate"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
-    loop = platform["exec-generate"]
+    assert with_gpu == ["exec-vqgan"]
+    assert resources["exec-vqgan"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    loop = platform["exec-vqgan"]
     assert loop["nodeSelector"] == {"labels": {"gpu": "a100"}}
     assert loop["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     mount = loop["emptyDirMounts"]
     assert [(m["mountPath"], m["medium"], m["sizeLimit"]) for m in mount] == [("/dev/shm", "Memory", "2Gi")]
-    assert "emptyDirMounts" not in platform["exec-train"]
+    assert "emptyDirMounts" not in platform["exec-detection"]
 
 
 def test_a_stage_takes_from_the_task_what_it_leaves_out(resources: dict[str, Any]) -> None:
     limits = {name: (found["resourceCpuLimit"], found["resourceMemoryLimit"]) for name, found in resources.items()}
-    assert limits["exec-train"] == ("2", "12Gi")
-    assert limits["exec-generate"] == ("2", "8Gi")
-    assert limits["exec-ingest"] == ("2", "8Gi")
+    assert limits["exec-detection"] == ("2", "12Gi")
+    assert limits["exec-vqgan"] == ("2", "8Gi")
+    assert limits["exec-dataset"] == ("2", "8Gi")
 
 
 def test_retries_and_timeout(package: list[dict[str, Any]], platform: dict[str, Any]) -> None:
-    policy = package[0]["root"]["dag"]["tasks"]["generate"]["retryPolicy"]
+    policy = package[0]["root"]["dag"]["tasks"]["vqgan"]["retryPolicy"]
     assert (policy["maxRetryCount"], policy["backoffDuration"], policy["backoffFactor"]) == (3, "30s", 2.0)
     assert policy["backoffMaxDuration"] == f"{4 * 7 * 86400 + 30 + 60 + 120}s"
     assert {settings["activeDeadlineSeconds"] for settings in platform.values()} == {"3600"}
@@ -119,7 +119,7 @@ def test_retries_and_timeout(package: list[dict[str, Any]], platform: dict[str, 
 def test_every_retry_fits_into_the_window_that_argo_counts_from_the_first_attempt(
     tmp_path: Path, settings: dict[str, int], window: int
 ) -> None:
-    task = compiled(tmp_path, settings)[0]["root"]["dag"]["tasks"]["ingest"]
+    task = compiled(tmp_path, settings)[0]["root"]["dag"]["tasks"]["dataset"]
     assert task["retryPolicy"]["backoffMaxDuration"] == f"{window}s"
 
 
@@ -138,23 +138,23 @@ def test_tasks_know_what_they_are_to_get(package: list[dict[str, Any]], platform
 
 def test_tasks_without_config_map_and_secrets_miss_none(tmp_path: Path) -> None:
     spec, platform = compiled(tmp_path, {"config_map": "", "s3_secret": ""})
-    assert "env" not in spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]
-    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-ingest"]
+    assert "env" not in spec["deploymentSpec"]["executors"]["exec-dataset"]["container"]
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-dataset"]
     assert not {"secretAsEnv", "configMapAsEnv", "configMapAsVolume", "secretAsVolume"} & set(settings)
 
 
 def test_secret_of_the_object_store_is_mounted_when_asked_for(tmp_path: Path) -> None:
     spec, platform = compiled(tmp_path, {"s3_secret": "mlpipeline-minio-artifact", "s3_secret_mount": True})
-    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-ingest"]
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-dataset"]
     (mount,) = settings["secretAsVolume"]
     assert (mount["secretName"], mount["mountPath"]) == ("mlpipeline-minio-artifact", "/etc/vigil/s3")
     assert "secretAsEnv" not in settings
-    env = spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]["env"]
+    env = spec["deploymentSpec"]["executors"]["exec-dataset"]["container"]["env"]
     assert {"name": "S3_CREDENTIALS_DIR", "value": "/etc/vigil/s3"} in env
 
 
 def test_documented_settings_of_the_network_reach_the_tasks(platform: dict[str, Any]) -> None:
-    (config_map,) = platform["exec-ingest"]["configMapAsEnv"]
+    (config_map,) = platform["exec-dataset"]["configMapAsEnv"]
     keys = {item["configMapKey"]: item["envVar"] for item in config_map["keyToEnv"]}
     assert all(key == name for key, name in keys.items())
     limits = ("VIGIL_NET_ATTEMPTS", "VIGIL_NET_TIMEOUT", "VIGIL_NET_DEADLINE")
@@ -189,7 +189,7 @@ def test_every_line_has_its_package(tmp_path: Path) -> None:
         executors = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))[1]["platforms"]["kubernetes"][
             "deploymentSpec"
         ]["executors"]
-        assert executors["exec-train"]["podMetadata"]["labels"]["vigil/line"] == path.stem
+        assert executors["exec-detection"]["podMetadata"]["labels"]["vigil/line"] == path.stem
 
 
 def test_packages_are_not_written_into_a_file(tmp_path: Path) -> None:

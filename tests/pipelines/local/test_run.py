@@ -239,11 +239,11 @@ def test_mlflow_has_the_metrics_and_the_report(client: MlflowClient, finished: L
 @pytest.mark.slow
 def test_registered_model_scores_as_the_run_did(client: MlflowClient, finished: LocalRun) -> None:
     model = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
-    images = ImageSet(artifact(finished.workdir, "ingest", "reference"))
+    images = ImageSet(artifact(finished.workdir, "dataset", "reference"))
     ids = images.ids("test")
     scores = model.predict(np.stack([images.image(id) for id in ids]))["score"]
     best = pipeline_runs(client)[0].data.tags["vigil.best"]
-    table = pd.read_parquet(artifact(finished.workdir, "evaluate", "predictions") / "predictions.parquet")
+    table = pd.read_parquet(artifact(finished.workdir, "evaluation", "predictions") / "predictions.parquet")
     own = table[table["detector"] + "/" + table["training_set"] == best].set_index("id")["score"]
     np.testing.assert_allclose(scores, own.loc[ids], atol=1e-4)
 
@@ -361,7 +361,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, mvtec_tree: MvtecTree)
 
 @pytest.mark.slow
 def test_interrupt_ends_the_run_and_its_processes(interrupted: Interrupted) -> None:
-    assert sorted({"prompts", *interrupted.started}) == ["augmentation", "fingerprint", "ingestion", "prompts", "vqgan"]
+    assert sorted({"prompts", *interrupted.started}) == ["augmentation", "dataset", "fingerprint", "prompts", "vqgan"]
     assert len(set(interrupted.started)) == len(interrupted.started)
     assert interrupted.code == 130
     assert interrupted.left == []
