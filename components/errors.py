@@ -10,9 +10,13 @@ _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 class InputError(ValueError):
     """Something the user gave is wrong: a file, a key or a value.
 
-    The message is one line that names what is wrong, the value received and what was expected.
-    The command line prints it and exits with 2.
+    Each argument is a message that names what is wrong, the value received and what was expected.
+    The command line prints them in one line and exits with 2.
     """
+
+    def __str__(self) -> str:
+        """All messages in one line."""
+        return "; ".join(map(str, self.args))
 
 
 def check(holds: bool, name: str, value: object, expected: str) -> None:

@@ -78,8 +78,8 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            messages = [self._message(dict(found)) for found in error.errors(include_url=False)]
-            raise InputError("; ".join(dict.fromkeys(messages))) from None
+            found = [message for item in error.errors(include_url=False) for message in self._messages(dict(item))]
+            raise InputError(*dict.fromkeys(found)) from None
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
@@ -101,20 +101,29 @@ class Settings(BaseModel):
         return f"{cls.section}.{name}" if cls.section and name not in SHARED else name
 
     @classmethod
-    def _message(cls, found: Mapping[str, Any]) -> str:
+    def _messages(cls, found: Mapping[str, Any]) -> list[str]:
+        """What is wrong with one field; with several of its own, where it holds settings itself."""
         cause = found.get("ctx", {}).get("error")
         if isinstance(cause, InputError):
-            return str(cause)
-        name, kind, value = str(found["loc"][0]), found["type"], found["input"]
-        if kind == "extra_forbidden":
-            return unknown_key(cls.key(""), name, list(cls.model_fields))
-        if kind == "missing":
-            return f"{cls.key(name)}: got None, expected a value; the key is missing"
+            return list(cause.args)
+        kind, value = found["type"], found["input"]
+        path = [part for part in found["loc"] if isinstance(part, str) and part != "[key]"]
+        key, field = cls.key(".".join(path)), cls.model_fields.get(path[0])
+        if field is None:
+            return [unknown_key(cls.key(""), path[0], list(cls.model_fields))]
+        if kind == "missing" and len(path) == 1:
+            return [f"{key}: got None, expected a value; the key is missing"]
+        if kind == "model_type":
+            return [f"{key}: got {value!r} ({type(value).__name__}), expected {_keys(field)}"]
         if kind.endswith("_type"):
             wanted = kind.removesuffix("_type")
             wanted = {"string": "str", "tuple": "list", "mapping": "dict"}.get(wanted, wanted)
-            return f"{cls.key(name)}: got {value!r} ({type(value).__name__}), expected {wanted}"
-        return f"{cls.key(name)}: got {value!r}, expected {expected(cls.model_fields[name])}"
+            return [f"{key}: got {value!r} ({type(value).__name__}), expected {wanted}"]
+        return [f"{key}: got {value!r}, expected {expected(field)}"]
+
+
+def _keys(field: FieldInfo) -> str:
+    return f"keys such as {', '.join([*getattr(field.annotation, 'model_fields', ())][:3])}"
 
 
 def expected(field: FieldInfo) -> str:

@@ -17,6 +17,7 @@ from pipelines.commands.drift import drift
 from pipelines.commands.experiment import experiment
 from pipelines.commands.options import ClusterDefaults
 from pipelines.commands.pretrain import pretrain
+from pipelines.commands.schema import schema
 from pipelines.terminal import console, fail, resumable
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ app.command()(submit.submit)
 app.command()(pretrain)
 app.command()(compare)
 app.command()(drift)
+app.command()(schema)
 app.command()(experiment)
 
 

@@ -15,7 +15,6 @@ from components.weights.fetch import resolve
 from pipelines.cluster.kubeflow import Kubeflow, VersionReference
 from pipelines.dags.package import write_package
 from pipelines.lines.line import Line
-from pipelines.lines.weights import named_line_weights
 
 _DIGEST_LETTERS = 12
 
@@ -69,7 +68,7 @@ def check_for_cluster(line: Line, *, mounted: bool) -> None:
     uri, images = line.configs["dataset"].uri, line.configs["detection"].imagenet_dir
     check(is_s3(uri), "dataset.uri", uri, f"s3://BUCKET/PREFIX on a cluster, or {mount}")
     check(not images, "detection.imagenet_dir", images, f"none on a cluster, or {mount}")
-    for name, reference in named_line_weights(line):
+    for name, reference in line.named_weights():
         expected = f"s3://BUCKET/KEY#sha256=HEX on a cluster, or {mount}"
         check("://" in resolve(reference).uri, name, reference, expected)
 

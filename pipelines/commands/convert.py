@@ -1,4 +1,4 @@
-"""`vigil weights convert`: public VQGAN weights as one safetensors file for `generator.weights`."""
+"""`vigil weights convert`: public VQGAN weights as one safetensors file for `vqgan.weights`."""
 
 from pathlib import Path
 from typing import Annotated

@@ -21,7 +21,7 @@ Folder = Annotated[Path, typer.Option("--workdir", help="Folder of tables, pages
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="SECTION.FIELD=VALUE", help="A setting, as in a line's YAML, or of quality or text_guided."
+        "--set", metavar="SECTION.FIELD=VALUE", help="A setting, as in a line's YAML, or of quality or vqgan_clip."
     ),
 ]
 Objects = Annotated[

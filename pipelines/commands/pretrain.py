@@ -9,11 +9,11 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from components.pretraining.config import PretrainConfig
 from pipelines.commands.options import ClusterDefaults
 from pipelines.terminal import console, resumable
 
 if TYPE_CHECKING:
-    from components.pretraining.config import PretrainConfig
     from components.stage.progress import OnStep
 
 Sources = Annotated[
@@ -25,16 +25,20 @@ Lines = Annotated[
 ]
 Folder = Annotated[Path, typer.Option("--to", help="Folder of the base model; created when missing.")]
 Name = Annotated[str, typer.Option(help="Name of the base model in the weights manifest.")]
-Publish = Annotated[
-    str, typer.Option(metavar="s3://BUCKET/PREFIX", help="Upload the base model, and add it to weights.yaml there.")
-]
-Licence = Annotated[
-    str, typer.Option(metavar="SPDX", help="Licence of the weights, for their entry in a weights manifest.")
-]
 Package = Annotated[
     Path | None,
     typer.Option("--compile", metavar="PACKAGE.yaml", help="Write the pipeline for a cluster, run nothing."),
 ]
+
+
+def _setting(name: str, *flags: str) -> Any:
+    """Option of a setting, with the config's default and description."""
+    field = PretrainConfig.model_fields[name]
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    return typer.Option(default, *flags, help=" ".join(str(field.description).split()))
+
+
+SIZES = _setting("sizes", "--size")
 
 
 def pretrain(
@@ -42,46 +46,37 @@ def pretrain(
     lines: Lines = None,
     to: Folder = Path("build/base"),
     name: Name = "vqgan-base",
-    publish: Publish = "",
-    licence: Licence = "",
     package: Package = None,
     cluster_defaults: ClusterDefaults = None,
-    architecture: Annotated[str, typer.Option(help="small or f16.")] = "small",
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 20_000,
-    autoencoder_steps: Annotated[int, typer.Option(help="First steps, without quantisation.")] = 1000,
-    learning_rate: Annotated[float, typer.Option(help="Adam's largest step size.")] = 5e-4,
-    seed: Annotated[int, typer.Option(help="Draws initial weights, held-out images and crops.")] = 0,
-    codebook_size: Annotated[int, typer.Option(help="Number of codebook vectors.")] = 512,
-    batch_size: Annotated[int, typer.Option(help="Crops of the smallest size in each step.")] = 8,
-    size: Annotated[list[int] | None, typer.Option(help="Side of the crops in pixels; may be repeated.")] = None,
-    image_side: Annotated[int, typer.Option(help="Longest side at which images are read.")] = 1024,
-    held_out: Annotated[float, typer.Option(help="Share of the images that give the figures.")] = 0.1,
-    perceptual: Annotated[str, typer.Option(help="efficientnet or lpips.")] = "efficientnet",
-    perceptual_backbone: Annotated[str, typer.Option(help="Weights of VGG16, for lpips.")] = "vgg16",
-    adversarial_start: Annotated[float, typer.Option(help="Share of the steps without the discriminator.")] = 1.0,
+    publish: str = _setting("publish"),
+    licence: str = _setting("licence"),
+    architecture: str = _setting("architecture"),
+    steps: int = _setting("steps"),
+    autoencoder_steps: int = _setting("autoencoder_steps"),
+    learning_rate: float = _setting("learning_rate"),
+    seed: int = _setting("seed"),
+    codebook_size: int = _setting("codebook_size"),
+    batch_size: int = _setting("batch_size"),
+    sizes: list[int] = SIZES,
+    image_side: int = _setting("image_side"),
+    held_out: float = _setting("held_out"),
+    perceptual: str = _setting("perceptual"),
+    perceptual_backbone: str = _setting("perceptual_backbone"),
+    adversarial_start: float = _setting("adversarial_start"),
 ) -> None:
     """Train a base model on the good images of many lines; a run that was interrupted goes on."""
-    from components.pretraining.config import PretrainConfig
     from components.weights.fetch import pinned
+    from pipelines.dags.pretraining import datasets_of
+    from pipelines.lines.line import load_line_or_lines
 
+    given = {key: value for key, value in locals().items() if key in PretrainConfig.model_fields}
     config = PretrainConfig(
-        sources=tuple(sources or ()),
-        datasets=_datasets(lines),
-        publish=publish,
-        licence=licence,
-        architecture=architecture,
-        steps=steps,
-        autoencoder_steps=autoencoder_steps,
-        learning_rate=learning_rate,
-        seed=seed,
-        codebook_size=codebook_size,
-        batch_size=batch_size,
-        sizes=tuple(size) if size else PretrainConfig.model_fields["sizes"].default,
-        image_side=image_side,
-        held_out=held_out,
-        perceptual=perceptual,
-        perceptual_backbone=pinned(perceptual_backbone),
-        adversarial_start=adversarial_start,
+        **{
+            **given,
+            "sources": sources or (),
+            "datasets": datasets_of(load_line_or_lines(lines)) if lines is not None else (),
+            "perceptual_backbone": pinned(perceptual_backbone),
+        }
     )
     if package is None:
         _run(to, name, config)
@@ -92,14 +87,7 @@ def pretrain(
     console.print(str(package), soft_wrap=True)
 
 
-def _datasets(lines: Path | None) -> tuple[dict[str, str], ...]:
-    from pipelines.dags.pretraining import datasets_of
-    from pipelines.lines.line import load_line_or_lines
-
-    return datasets_of(load_line_or_lines(lines)) if lines is not None else ()
-
-
-def _run(to: Path, name: str, config: "PretrainConfig") -> None:
+def _run(to: Path, name: str, config: PretrainConfig) -> None:
     from components.generator.checkpoint import CHECKPOINTS
     from components.pretraining.pretrain import pretrain as train
 
@@ -112,7 +100,7 @@ def _run(to: Path, name: str, config: "PretrainConfig") -> None:
         console.print(escape(text), soft_wrap=True)
 
 
-def _use(to: Path, name: str, config: "PretrainConfig", figures: Mapping[str, Any]) -> list[str]:
+def _use(to: Path, name: str, config: PretrainConfig, figures: Mapping[str, Any]) -> list[str]:
     """How a line takes the base model: under its name, where there is a manifest."""
     from components.artifacts import WEIGHTS
     from components.pretraining.publication import base_entry
@@ -120,11 +108,11 @@ def _use(to: Path, name: str, config: "PretrainConfig", figures: Mapping[str, An
 
     path, manifest = (to / "generator" / WEIGHTS).resolve(), figures.get("manifest")
     if not config.licence:
-        return [f"generator.weights: {path}#sha256={figures['sha256']}"]
+        return [f"vqgan.weights: {path}#sha256={figures['sha256']}"]
     if manifest is None:
         manifest = str((to / FILE).resolve())
         add_entry(manifest, base_entry(name, str(path), config, figures))
-    return [f"generator.weights: {name}", f"with {VARIABLE}={manifest}"]
+    return [f"vqgan.weights: {name}", f"with {VARIABLE}={manifest}"]
 
 
 def _progress() -> Progress:

@@ -116,10 +116,9 @@ def _fetched(reference: str) -> "Verified":
 
 def _references(profile: str, line: Path | None) -> list[str]:
     from components.weights.fetch import manifest
-    from pipelines.lines.line import load_line
-    from pipelines.lines.weights import line_weights, profile_weights
+    from pipelines.lines.line import load_line, profile_weights
 
-    named = line_weights(load_line(line)) if line is not None else []
+    named = [reference for _, reference in load_line(line).named_weights()] if line is not None else []
     names = {f"{entry.uri}#sha256={entry.sha256}": name for name, entry in manifest().items()}
     return list(dict.fromkeys([*profile_weights(profile), *(names.get(found, found) for found in named)]))
 

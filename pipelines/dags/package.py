@@ -1,11 +1,12 @@
-"""Packages of the training pipeline: what a cluster runs."""
+"""Packages: what a cluster runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from components.errors import InputError, check
+from pipelines.lines.cluster import Cluster
 from pipelines.lines.line import Line
-from pipelines.lines.task_settings import Cluster, apply_settings
 
 
 def write_package(path: Path, line: Line | None = None) -> None:
@@ -19,14 +20,17 @@ def write_package(path: Path, line: Line | None = None) -> None:
     Raises:
         InputError: the path is no .yaml file in an existing folder.
     """
-    from kfp import compiler
-
     from pipelines.dags.training import training_pipeline
 
     check_package(path)
-    cluster, name = (line.cluster, line.name) if line else (Cluster(), "")
-    package = training_pipeline(lambda task, stage: apply_settings(task, stage, cluster, name))
-    compiler.Compiler().compile(package, str(path))
+    compile_package(path, training_pipeline(line.cluster, line.name) if line else training_pipeline(Cluster()))
+
+
+def compile_package(path: Path, pipeline: Any) -> None:
+    """Write a pipeline as a package."""
+    from kfp import compiler
+
+    compiler.Compiler().compile(pipeline, str(path))
 
 
 def check_package(path: Path) -> None:

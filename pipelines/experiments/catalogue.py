@@ -45,9 +45,9 @@ def _table1(group: Group) -> Iterator[Cell]:
     for kind in ("word", "naive", "best"):
         method = f"VQGAN-CLIP ({_PROMPT_METHODS[kind] if kind != 'best' else 'best prompt'})"
         yield from _shown(group, group.from_text(kind), method)
-    count = group.study.text_guided.images
+    count = group.study.vqgan_clip.images
     if count != group.generated_images:
-        candidates = group.candidates(images=max(count, group.config("generator").images))
+        candidates = group.candidates(images=max(count, group.config("vqgan").images))
         yield from _shown(group, group.selected(candidates, images=count), f"{OURS}, as many as VQGAN-CLIP")
     yield from _shown(group, _ours(group), OURS)
 
@@ -68,7 +68,7 @@ def _table2(group: Group) -> Iterator[Cell]:
 
 
 def _table3(group: Group) -> Iterator[Cell]:
-    images = group.config("generator").images
+    images = group.config("vqgan").images
     candidates = group.candidates(images=max(images, *group.study.copies))
     yield group.baselines()
     yield group.generated(group.selected(candidates, images=images, rule="last"), "without text")
@@ -84,7 +84,7 @@ def _table3(group: Group) -> Iterator[Cell]:
 def _fig2(group: Group) -> Iterator[Cell]:
     yield group.baselines()
     candidates = group.candidates()
-    for iteration in range(group.config("generator").iterations):
+    for iteration in range(group.config("vqgan").iterations):
         chosen = group.selected(candidates, rule="fixed", iteration=iteration)
         yield group.generated(chosen, f"iteration {iteration}")
         yield group.quality(chosen, f"iteration {iteration}")

@@ -8,23 +8,12 @@ from typing import Any, NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Dataset
 
-from components.augmentation.component import augmentation as augment
-from components.dataset.component import dataset as ingest
-from components.dataset.component import fingerprint
-from components.dataset.component import image_folder as import_images
-from components.detection.component import detection as train
-from components.evaluation.component import evaluation as evaluate
-from components.prompts.component import prompts as find_prompts
-from components.quality.component import quality as measure_images
-from components.selection.component import selection as select
-from components.tabulation.component import draw_page, gather_cells, merge_results
-from components.vqgan.component import vqgan as generate
-from components.vqgan_clip.component import vqgan_clip as generate_from_text
-from pipelines.dags.package import check_package
-from pipelines.dags.training import Settle, leave
+from pipelines.dags.package import check_package, compile_package
+from pipelines.dags.tasks import Tasks
 from pipelines.experiments.nodes import Cell, Node, in_order
+from pipelines.lines.cluster import Cluster
 from pipelines.lines.line import load_cluster
-from pipelines.lines.task_settings import apply_settings
+from pipelines.lines.stages import STAGES
 
 _ARITY = 8
 """Artifacts that one task puts together."""
@@ -37,48 +26,77 @@ class Outputs(NamedTuple):
     results: Dataset
 
 
-class Component(NamedTuple):
-    """A stage's component, its output that other tasks take, and the name of its task settings."""
-
-    build: Any
-    output: str
-    settings: str
-
-
-_COMPONENTS: Mapping[str, Component] = {
-    "ingestion": Component(ingest, "reference", "ingestion"),
-    "folder": Component(import_images, "images", "ingestion"),
-    "prompts": Component(find_prompts, "prompts", "prompts"),
-    "augmentation": Component(augment, "augmented", "augmentation"),
-    "generator": Component(generate, "candidates", "generator"),
-    "selection": Component(select, "selected", "selection"),
-    "text_guided": Component(generate_from_text, "selected", "generator"),
-    "detection": Component(train, "trained", "detection"),
-    "evaluation": Component(evaluate, "predictions", "evaluation"),
-    "quality": Component(measure_images, "quality", "evaluation"),
-}
-
-
-def experiment_pipeline(name: str, cells: Sequence[Cell], settings: Mapping[str, str], settle: Settle = leave) -> Any:
+def experiment_pipeline(
+    name: str, cells: Sequence[Cell], settings: Mapping[str, str], cluster: Cluster | None = None
+) -> Any:
     """The pipeline of an experiment as a KFP graph component.
 
     Args:
         name: the experiment's.
         cells: its cells.
         settings: what it is run with, for the page.
-        settle: called with every task and the name of its stage; writes task settings.
+        cluster: how its tasks run on Kubernetes; none for KFP's local runner.
     """
+    line = f"vigil-{name}"
 
-    def _experiment() -> Outputs:
+    def experiment() -> Outputs:
         """Run the tasks of an experiment and draw its page."""
-        graph = _Graph(f"vigil-{name}", settle)
+        stage = Tasks(line=line, cluster=cluster, label=line)
+        outputs: dict[str, Any] = {}
+        digests: dict[str, Any] = {}
         for node in in_order(cells):
-            graph.add(node)
-        results = graph.table(cells)
-        drawn = graph.task("reporting", draw_page, experiment=name, settings=json.dumps(settings), results=results)
-        return Outputs(page=drawn.outputs["page"], results=results)
+            if node.stage == "detection":
+                continue  # trained in the loop of the evaluation that measures it
+            inputs = _inputs(node, outputs)
+            if node.detectors:
+                inputs["detectors"] = _train(stage, node.detectors, outputs)
+            if node.stage in ("dataset", "image_folder"):
+                uri = node.config.uri
+                if uri not in digests:
+                    digests[uri] = stage("fingerprint", uri=uri, settings=json.dumps({"line": line}))
+                inputs["dataset_digest"] = digests[uri]
+            outputs[node.key] = stage(node.stage, **inputs, **node.config.model_dump(mode="json"))
+        results = _tabulate(stage, cells, outputs)
+        page = stage("draw_page", experiment=name, settings=json.dumps(settings), results=results)
+        return Outputs(page=page, results=results)
 
-    return dsl.pipeline(name=f"vigil-{name}")(_experiment)
+    return dsl.pipeline(name=line)(experiment)
+
+
+def _inputs(node: Node, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: outputs[parent.key] for name, parent in node.inputs.items()}
+
+
+def _train(stage: Tasks, detectors: Sequence[Node], outputs: Mapping[str, Any]) -> Any:
+    """Train detectors of the same settings in one loop over their trials."""
+    wired = STAGES["detection"].wired
+    settings = detectors[0].config.model_dump(mode="json", exclude=set(wired))
+    with dsl.ParallelFor([{name: getattr(node.config, name) for name in wired} for node in detectors]) as trial:
+        trained = stage(
+            "detection",
+            detector=trial.detector,
+            training_set=trial.training_set,
+            **_inputs(detectors[0], outputs),
+            **settings,
+        )
+    return dsl.Collected(trained)
+
+
+def _tabulate(stage: Tasks, cells: Sequence[Cell], outputs: Mapping[str, Any]) -> Any:
+    """Gather the table of all cells in parts, and merge them until one is left."""
+    parts = []
+    for some in _batches(cells):
+        labels = [json.dumps(cell.labels, sort_keys=True) for cell in some]
+        inputs = {f"cell_{index}": outputs[cell.node.key] for index, cell in enumerate(some)}
+        parts.append(stage("gather_cells", labels=labels, **inputs))
+    while len(parts) > 1:
+        merged = [{f"part_{index}": part for index, part in enumerate(some)} for some in _batches(parts)]
+        parts = [stage("merge_results", **inputs) for inputs in merged]
+    return parts[0]
+
+
+def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:
+    return [items[start : start + _ARITY] for start in range(0, len(items), _ARITY)]
 
 
 def write_package(
@@ -96,83 +114,5 @@ def write_package(
     Raises:
         InputError: the path is no .yaml file in an existing folder, or a cluster setting is wrong.
     """
-    from kfp import compiler
-
     check_package(path)
-    cluster = load_cluster(cluster_defaults)
-    pipeline = experiment_pipeline(
-        name, cells, settings, lambda task, stage: apply_settings(task, stage, cluster, f"vigil-{name}")
-    )
-    compiler.Compiler().compile(pipeline, str(path))
-
-
-class _Graph:
-    """Tasks of the pipeline that is being built."""
-
-    def __init__(self, line: str, settle: Settle) -> None:
-        self._line = line
-        self._settle = settle
-        self._outputs: dict[str, Any] = {}
-        self._digests: dict[str, Any] = {}
-
-    def task(self, stage: str, component: Any, **inputs: Any) -> Any:
-        """A task with its settings."""
-        created = component(line=self._line, **inputs)
-        self._settle(created, stage)
-        return created
-
-    def add(self, node: Node) -> None:
-        """The task of a node; detectors are trained in a loop of the evaluation that measures them."""
-        if node.stage == "detection":
-            return
-        component = _COMPONENTS[node.stage]
-        inputs = {name: self._outputs[parent.key] for name, parent in node.inputs.items()}
-        if node.detectors:
-            inputs["detectors"] = self._trained(node.detectors)
-        if node.stage in ("ingestion", "folder"):
-            inputs["dataset_digest"] = self._digest(node.config.uri)
-        task = self.task(component.settings, component.build, **inputs, **_arguments(node.config))
-        self._outputs[node.key] = task.outputs[component.output]
-
-    def table(self, cells: Sequence[Cell]) -> Any:
-        """The table of all cells: gathered in parts, which are merged until one is left."""
-        parts = [self._gathered(cells[start : start + _ARITY]) for start in range(0, len(cells), _ARITY)]
-        while len(parts) > 1:
-            parts = [self._merged(parts[start : start + _ARITY]) for start in range(0, len(parts), _ARITY)]
-        return parts[0]
-
-    def _trained(self, detectors: Sequence[Node]) -> Any:
-        first = detectors[0]
-        fixed = {name: value for name, value in _arguments(first.config).items() if name not in _TRIAL}
-        trials = [{name: getattr(node.config, name) for name in _TRIAL} for node in detectors]
-        inputs = {name: self._outputs[parent.key] for name, parent in first.inputs.items()}
-        with dsl.ParallelFor(trials) as trial:
-            chosen = {"detector": trial.detector, "training_set": trial.training_set}
-            trained = self.task("detection", train, **inputs, **fixed, **chosen)
-        return dsl.Collected(trained.outputs["trained"])
-
-    def _digest(self, uri: str) -> Any:
-        """Digest of a data set, taken once in each run."""
-        if uri not in self._digests:
-            settings = json.dumps({"line": self._line})
-            task = self.task("fingerprint", fingerprint, uri=uri, settings=settings)
-            self._digests[uri] = task.set_caching_options(False).output
-        return self._digests[uri]
-
-    def _gathered(self, cells: Sequence[Cell]) -> Any:
-        labels = [json.dumps(cell.labels, sort_keys=True) for cell in cells]
-        inputs = {f"cell_{index}": self._outputs[cell.node.key] for index, cell in enumerate(cells)}
-        return self.task("reporting", gather_cells, labels=labels, **inputs).outputs["results"]
-
-    def _merged(self, parts: Sequence[Any]) -> Any:
-        inputs = {f"part_{index}": part for index, part in enumerate(parts)}
-        return self.task("reporting", merge_results, **inputs).outputs["results"]
-
-
-_TRIAL = ("detector", "training_set")
-"""In what the detectors of one evaluation differ."""
-
-
-def _arguments(config: Any) -> dict[str, Any]:
-    """A config's fields as the component of its stage takes them."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in config.model_dump().items()}
+    compile_package(path, experiment_pipeline(name, cells, settings, load_cluster(cluster_defaults)))

@@ -8,13 +8,13 @@ from pipelines.experiments.nodes import Node
 from pipelines.experiments.running import Store
 
 _SECONDS_PER_UNIT: Mapping[str, float] = {
-    "ingestion": 4.0,
-    "folder": 2.0,
+    "dataset": 4.0,
+    "image_folder": 2.0,
     "prompts": 8.0,
     "augmentation": 1.0,
-    "generator": 0.28,
+    "vqgan": 0.28,
     "selection": 0.15,
-    "text_guided": 0.3,
+    "vqgan_clip": 0.3,
     "detection": 50.0,
     "detection patchcore": 4.0,
     "detection padim": 4.0,
@@ -59,10 +59,10 @@ def work(node: Node) -> float:
     """Size of a task in the unit of its stage: images that pass a network, in sizes of 256 x 256 pixels, or 1."""
     scale = (_image_size(node) / 256) ** 2
     config = node.config
-    if node.stage == "generator":
+    if node.stage == "vqgan":
         images = 2 * config.steps * config.batch_size * config.accumulate + config.images
         return float(scale * config.iterations * images)
-    if node.stage == "text_guided":
+    if node.stage == "vqgan_clip":
         return float(scale * config.images * config.steps)
     if node.stage == "selection":
         loop = node.inputs["candidates"].config
@@ -79,6 +79,6 @@ def family(node: Node) -> str:
 
 def _image_size(node: Node) -> int:
     """Side in pixels of the images that a task reads."""
-    if node.stage in ("ingestion", "folder"):
+    if node.stage in ("dataset", "image_folder"):
         return int(node.config.image_size)
     return _image_size(node.inputs.get("reference") or node.parents[0])

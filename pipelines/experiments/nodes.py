@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from components import __version__
 from components.weights.fetch import resolve
 
 _PLACES = ("uri", "imagenet_dir")
-"""Fields of configs that tell where data lies; the digest of the data counts in their place."""
+"""Fields of configs that say where data lies; the digest of the data counts in their place."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,7 +19,7 @@ class Node:
     """One task: a stage, its config and the tasks whose artifacts it takes."""
 
     stage: str
-    """Key of `pipelines.experiments.stages.STAGES`."""
+    """Key of `pipelines.lines.stages.STAGES`."""
     config: Any
     """Config of the stage."""
     inputs: Mapping[str, "Node"] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Node:
 
         But for the number of threads that it computes on, which is the `Store`'s.
         """
-        settings = {name: value for name, value in self.config.model_dump().items() if name not in _PLACES}
+        settings = {name: value for name, value in self.config.model_dump(mode="json").items() if name not in _PLACES}
         inputs = {name: node.key for name, node in self.inputs.items()}
         content = {
             "stage": self.stage,
@@ -78,13 +78,12 @@ class Cell:
 def in_order(cells: Iterable[Cell]) -> list[Node]:
     """All tasks that the cells need, each once, parents first."""
     found: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        for parent in node.parents:
+            visit(parent)
+        found.setdefault(node.key, node)
+
     for cell in cells:
-        for node in _with_parents(cell.node):
-            found.setdefault(node.key, node)
+        visit(cell.node)
     return list(found.values())
-
-
-def _with_parents(node: Node) -> Iterator[Node]:
-    for parent in node.parents:
-        yield from _with_parents(parent)
-    yield node

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from components.storage.s3 import is_s3
 from pipelines.experiments.sections import SECTIONS, section_configs
 from pipelines.experiments.study import Study
 from pipelines.lines.line import Line, parse_line
+from pipelines.lines.stages import with_new_keys
 
 _ALL = "all"
 
@@ -40,7 +41,7 @@ class Request:
     extra: Sequence[str] = ()
     """`NAME=ROOT`: further images of each class for Table 1."""
     settings: Sequence[str] = ()
-    """`SECTION.FIELD=VALUE`, as in a line's YAML; `quality` and `text_guided` are sections of experiments alone."""
+    """`SECTION.FIELD=VALUE`, as in a line's YAML; `quality` and `vqgan_clip` are sections of experiments alone."""
 
     @property
     def line(self) -> Line:
@@ -56,10 +57,10 @@ class Request:
             "detectors": _split(self.detectors),
             "dataset": {"uri": self.data, "layout": self.layout},
         }
-        for section, values in self._given().items():
+        for section, values in self._given.items():
             if section not in SECTIONS:
                 own = content.setdefault(section, {})
-                check(isinstance(own, dict), "--set", section, "a section of a line, quality or text_guided")
+                check(isinstance(own, dict), "--set", section, "a section of a line, quality or vqgan_clip")
                 own.update(values)
         return parse_line(content, Path.cwd())
 
@@ -77,7 +78,7 @@ class Request:
         line = self.line
         return Study(
             line=line,
-            **section_configs(self._given(), line),
+            **section_configs(self._given, line),
             root=line.configs["dataset"].uri,
             classes=self._objects(),
             shots=[0 if text == _ALL else _number("--shots", text) for text in _split(self.shots)],
@@ -100,6 +101,7 @@ class Request:
         }
         return values | ({"copies": self.copies} if self.name == "table3" else {})
 
+    @cached_property
     def _given(self) -> dict[str, dict[str, Any]]:
         """Values that were set, by section and field."""
         found: dict[str, dict[str, Any]] = {}
@@ -108,7 +110,11 @@ class Request:
             section, separator, field = path.partition(".")
             check(bool(separator and field), "--set", text, "SECTION.FIELD=VALUE")
             found.setdefault(section, {})[field] = _yaml(text, value)
-        return found
+        errors: list[str] = []
+        renamed: dict[str, dict[str, Any]] = with_new_keys(found, "--set ", errors)
+        if errors:
+            raise InputError(*errors)
+        return renamed
 
     def _objects(self) -> Mapping[str, str]:
         """Object's name by class: the folder's name, unless another one is given."""

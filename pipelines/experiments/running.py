@@ -15,7 +15,7 @@ from threading import RLock, Thread
 
 from components.artifacts import read_json, write_json
 from pipelines.experiments.nodes import Node
-from pipelines.experiments.stages import STAGES, is_final
+from pipelines.experiments.stages import is_final, run_stage
 from pipelines.local.processes import interruptible
 
 OnTask = Callable[[Node, float], None]
@@ -94,7 +94,7 @@ def run_node(node: Node, store: Store) -> float:
     output.parent.mkdir(parents=True, exist_ok=True)
     inputs = {name: store.output(parent) for name, parent in node.inputs.items()}
     detectors = [store.output(parent) for parent in node.detectors]
-    STAGES[node.stage](inputs, detectors, output, node)
+    run_stage(node, inputs, detectors, output)
     seconds = time.perf_counter() - started
     if is_final(node, output):
         store.finish(node, seconds)

@@ -3,17 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components.errors import check_keys
-from components.quality.config import Config as QualityConfig
-from components.vqgan_clip.config import Config as TextGuidedConfig
-from pipelines.lines.line import Line, section_config
-from pipelines.lines.parameters import Section
+from components.errors import InputError, unknown_key
+from pipelines.lines.line import Line
+from pipelines.lines.stages import STAGES, Stage
 
-SECTIONS: Mapping[str, Section] = {
-    "quality": Section(config=QualityConfig),
-    "text_guided": Section(config=TextGuidedConfig, wired=("prompt", "architecture", "weights", "codebook_size")),
-}
-"""Sections of `--set` that no line has; the experiments themselves set what is wired."""
+SECTIONS: Mapping[str, Stage] = {name: STAGES[name] for name in ("quality", "vqgan_clip")}
+"""Sections of `--set` that no line has."""
 
 _PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "embedded": {},
@@ -30,13 +25,20 @@ def section_configs(given: Mapping[str, Mapping[str, Any]], line: Line) -> dict[
         line: gives the profile and the embedder.
 
     Raises:
-        InputError: a key is unknown, or a value is wrong.
+        InputError: keys are unknown, or values are wrong; all are named.
     """
     shared = {"object": line.object, "embedder": line.embedder, "embedder_weights": line.embedder_weights}
-    configs = {}
-    for name, section in SECTIONS.items():
+    configs: dict[str, Any] = {}
+    errors: list[str] = []
+    for name, stage in SECTIONS.items():
         own = given.get(name, {})
-        check_keys(f"{name}.", own, tuple(section.fields))
+        errors += [unknown_key(f"{name}.", key, stage.fields) for key in own if key not in stage.fields]
         values = {**_PROFILES[line.profile].get(name, {}), **own}
-        configs[name] = section_config(name, section, values, shared)
+        values |= {key: value for key, value in shared.items() if key in stage.config.model_fields}
+        try:
+            configs[name] = stage.config(**{key: values[key] for key in stage.config.model_fields if key in values})
+        except InputError as error:
+            errors += error.args
+    if errors:
+        raise InputError(*errors)
     return configs

@@ -1,14 +1,34 @@
-"""The stages of experiments: how each is run on this machine, by its library function."""
+"""The stages of experiments on this machine: a node's artifact by the library function of its stage."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from components.stage.progress import ignore_progress
 from pipelines.experiments.nodes import Node
+from pipelines.lines.stages import STAGES
 
-Inputs = Mapping[str, Path]
-Run = Callable[[Inputs, Sequence[Path], Path, Node], None]
-"""Takes input artifacts by name, the detectors of an evaluation, the artifact to write, and the task."""
+
+def run_stage(node: Node, inputs: Mapping[str, Path], detectors: Sequence[Path], output: Path) -> None:
+    """Write the artifact of a task.
+
+    Args:
+        node: the task.
+        inputs: input artifacts by name.
+        detectors: those that an evaluation measures.
+        output: the artifact to write.
+    """
+    stage = STAGES[node.stage]
+    given: list[Any] = [detectors if name == "detectors" else inputs[name] for name in stage.inputs]
+    match stage.name:
+        case "dataset" | "image_folder":
+            stage.function(output, node.config, node.data)
+        case "vqgan":
+            stage.function(*given, output, output.with_name("generator"), node.config, ignore_progress)
+        case "vqgan_clip":
+            stage.function(*given, output, node.config, ignore_progress)
+        case _:
+            stage.function(*given, output, node.config)
 
 
 def is_final(node: Node, output: Path) -> bool:
@@ -16,80 +36,3 @@ def is_final(node: Node, output: Path) -> bool:
     from components.quality.measure import is_final as is_final_quality
 
     return node.stage != "quality" or is_final_quality(output)
-
-
-def _ingest(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.dataset.ingest import ingest_dataset
-
-    ingest_dataset(output, node.config, node.data)
-
-
-def _import(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.dataset.folder import import_images
-
-    import_images(output, node.config, node.data)
-
-
-def _find_prompts(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.prompts.generate import generate_prompts
-
-    generate_prompts(inputs["reference"], output, node.config)
-
-
-def _augment(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.augmentation.augment import augment_images
-
-    augment_images(inputs["reference"], output, node.config)
-
-
-def _generate(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.vqgan.fine_tune import fine_tune
-
-    fine_tune(
-        inputs["reference"], inputs["augmented"], output, output.with_name("generator"), node.config, ignore_progress
-    )
-
-
-def _select(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.selection.integrate import select_images
-
-    select_images(inputs["prompts"], inputs["candidates"], output, node.config)
-
-
-def _generate_from_text(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.vqgan_clip.generate import generate_from_text
-
-    generate_from_text(inputs["reference"], inputs["prompts"], output, node.config, ignore_progress)
-
-
-def _train(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.detection.train import train_detector
-
-    train_detector(inputs["reference"], inputs["augmented"], inputs["selected"], output, node.config)
-
-
-def _evaluate(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.evaluation.evaluate import evaluate_detectors
-
-    evaluate_detectors(inputs["reference"], detectors, output, node.config)
-
-
-def _measure_quality(inputs: Inputs, detectors: Sequence[Path], output: Path, node: Node) -> None:
-    from components.quality.measure import measure_quality
-
-    measure_quality(inputs["reference"], inputs["images"], output, node.config)
-
-
-STAGES: Mapping[str, Run] = {
-    "ingestion": _ingest,
-    "folder": _import,
-    "prompts": _find_prompts,
-    "augmentation": _augment,
-    "generator": _generate,
-    "selection": _select,
-    "text_guided": _generate_from_text,
-    "detection": _train,
-    "evaluation": _evaluate,
-    "quality": _measure_quality,
-}
-"""Stages by the name that `Node.stage` has."""

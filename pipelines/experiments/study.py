@@ -9,7 +9,7 @@ from components.dataset.config import FolderConfig
 from components.detectors.config import TRAINING_SETS
 from components.detectors.table import DETECTORS
 from components.quality.config import Config as QualityConfig
-from components.vqgan_clip.config import Config as TextGuidedConfig
+from components.vqgan_clip.config import Config as VqganClipConfig
 from pipelines.experiments.nodes import Cell, Node
 from pipelines.lines.line import Line
 
@@ -26,7 +26,7 @@ class Study:
     quality: QualityConfig
     """What is measured of image sets, and with which networks; the line's embedder and each group's seed replace its
     own."""
-    text_guided: TextGuidedConfig
+    vqgan_clip: VqganClipConfig
     """How VQGAN-CLIP paints; the line's generator and embedder, and each group's object and seed, replace its own."""
     root: str
     """Folder, or `s3://BUCKET/PREFIX`, below which the classes are."""
@@ -75,7 +75,7 @@ class Group:
         """The given images, and the test split."""
         uri = _below(self.study.root, self.class_name)
         config = self.config("dataset", uri=uri, shots=self.shots)
-        return Node(stage="ingestion", config=config, data=self.study.digest(uri))
+        return Node(stage="dataset", config=config, data=self.study.digest(uri))
 
     @cached_property
     def prompts(self) -> Node:
@@ -89,7 +89,7 @@ class Group:
 
     def candidates(self, **changes: Any) -> Node:
         """The candidate sets of a fine-tuning loop."""
-        return self._node("generator", self.config("generator", **changes), augmented=self.augmented)
+        return self._node("vqgan", self.config("vqgan", **changes), augmented=self.augmented)
 
     def selected(self, candidates: Node, **changes: Any) -> Node:
         """A set selected from the candidates."""
@@ -99,12 +99,12 @@ class Group:
     @property
     def generated_images(self) -> int:
         """Images of the selected set."""
-        return int(self.config("selection").images or self.config("generator").images)
+        return int(self.config("selection").images or self.config("vqgan").images)
 
     def from_text(self, prompt: str) -> Node:
         """Images made from a prompt alone, by VQGAN-CLIP."""
-        generator, selection = self.config("generator"), self.config("selection")
-        config = self.study.text_guided.replace(
+        generator, selection = self.config("vqgan"), self.config("selection")
+        config = self.study.vqgan_clip.replace(
             object=self.object,
             prompt=prompt,
             architecture=generator.architecture,
@@ -114,13 +114,13 @@ class Group:
             embedder_weights=selection.embedder_weights,
             seed=self.seed,
         )
-        return self._node("text_guided", config, prompts=self.prompts)
+        return self._node("vqgan_clip", config, prompts=self.prompts)
 
     def further(self, name: str) -> Node:
         """Further images of the class out of a folder."""
         uri = _below(self.study.extra[name], self.class_name)
         config = FolderConfig(uri=uri, image_size=self.study.line.configs["dataset"].image_size)
-        return Node(stage="folder", config=config, data=self.study.digest(uri))
+        return Node(stage="image_folder", config=config, data=self.study.digest(uri))
 
     def baselines(self, names: Sequence[str] = BASELINES) -> Cell:
         """Measured detectors that were trained without generated images."""

@@ -35,7 +35,7 @@ _LINE: dict[str, Any] = {
     "name": "demo-brick",
     "object": "brick",
     "dataset": {"layout": "mvtec", "shots": 2, "image_size": TILE},
-    "generator": {"iterations": 6, "images": 12, "steps": 20},
+    "vqgan": {"iterations": 6, "images": 12, "steps": 20},
     "augmentation": {"images": 12},
 }
 

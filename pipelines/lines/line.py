@@ -1,52 +1,48 @@
-"""A production line: its YAML, validated to a frozen dataclass, and the pipeline parameters that it stands for."""
+"""A production line: its YAML, checked, and the pipeline parameters that it stands for."""
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import yaml
+from pydantic import AfterValidator, Field, model_validator
 
 from components import __version__
+from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import ALL_SHOTS, LOCO
+from components.dataset.config import Config as DatasetConfig
 from components.detectors.config import TRAINING_SETS
+from components.detectors.config import Config as DetectionConfig
 from components.detectors.table import DETECTORS
-from components.errors import InputError, check, check_keys
+from components.errors import InputError, check, unknown_key
+from components.evaluation.config import Config as EvaluationConfig
 from components.generator.config import UNTRAINED
 from components.metrics.records import KIND_METRICS
 from components.networks.embedding import CONSE, OPEN_CLIP_PREFIX
-from components.settings import SHARED
+from components.prompts.config import Config as PromptsConfig
+from components.registration.config import Config as RegistrationConfig
+from components.selection.config import Config as SelectionConfig
+from components.settings import SHARED, Expected, Seed, Settings
 from components.storage.s3 import is_s3
-from components.weights.fetch import pinned
+from components.vqgan.config import Config as VqganConfig
+from components.weights.fetch import manifest, pinned
+from pipelines.lines.cluster import Cluster, cluster_values, parse_cluster
 from pipelines.lines.cron import check_cron
-from pipelines.lines.parameters import SECTIONS, Section
-from pipelines.lines.task_settings import Cluster, parse_cluster
+from pipelines.lines.stages import STAGES, Stage, with_new_keys
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
-    "embedded": {"embedder": CONSE, "embedder_weights": "", "generator": {}},
+    "embedded": {"embedder": CONSE, "embedder_weights": ""},
     "standard": {
         "embedder": f"{OPEN_CLIP_PREFIX}ViT-B-32",
         "embedder_weights": "clip-vit-b-32-openai",
-        "generator": {"architecture": "f16", "weights": UNTRAINED},
+        "vqgan": {"architecture": "f16", "weights": UNTRAINED},
     },
 }
 """What a profile sets; a line may override every value."""
+ALL_WEIGHTS = "all"
+"""In place of a profile: every entry of the weights manifest."""
 
-_TOP_LEVEL = {
-    "name": str,
-    "object": str,
-    "seed": int,
-    "profile": str,
-    "embedder": str,
-    "embedder_weights": str,
-    "detectors": list,
-    "training_sets": list,
-    "schedule": dict,
-    "cluster": dict,
-}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _REFERENCES = (
     *("embedder_weights", "weights", "perceptual_backbone"),
     *("backbone_weights", "vit_weights", "teacher_weights"),
@@ -54,47 +50,151 @@ _REFERENCES = (
 """Fields that refer to weights."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One production line, every value checked."""
+def _cron(expression: str) -> str:
+    if expression:
+        check_cron(expression)
+    return " ".join(expression.split())
 
-    name: str
+
+def _some_of(name: str, known: Collection[str]) -> Any:
+    """Validator of a list of known values, each once."""
+
+    def check_values(values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            check(value in known, name, value, f"some of {', '.join(known)}")
+        check(len(set(values)) == len(values), name, list(values), "each at most once")
+        return values
+
+    return AfterValidator(check_values)
+
+
+Detectors = Annotated[
+    tuple[str, ...],
+    Field(strict=False, min_length=1, json_schema_extra={"items": {"enum": [*DETECTORS]}, "uniqueItems": True}),
+    Expected(f"some of {', '.join(DETECTORS)}"),
+    _some_of("detectors", DETECTORS),
+]
+TrainingSets = Annotated[
+    tuple[str, ...],
+    Field(strict=False, min_length=1, json_schema_extra={"items": {"enum": [*TRAINING_SETS]}, "uniqueItems": True}),
+    Expected(f"some of {', '.join(TRAINING_SETS)}"),
+    _some_of("training_sets", TRAINING_SETS),
+]
+
+
+class Schedule(Settings):
+    """When a cluster runs a line."""
+
+    section = "schedule"
+    cron: Annotated[str, AfterValidator(_cron)] = ""
+    """Six fields, the first for seconds, such as `0 30 2 * * MON-FRI`; empty for no schedule."""
+    enabled: bool = True
+    """Whether the schedule runs; a disabled one stays on the cluster."""
+
+
+class Line(Settings):
+    """One production line."""
+
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"), Expected("letters, digits, '.', '_' and '-'")
+    ]
     """MLflow experiment, registered model and recurring run."""
     object: str
     """Name of the inspected part, W^o of the paper."""
-    profile: str
-    """Key of `PROFILES`."""
-    seed: int
+    seed: Seed = 0
     """Seed of every random draw."""
-    embedder: str
-    """`conse`, or `open_clip:ARCHITECTURE`."""
-    embedder_weights: str
-    """Reference to CLIP weights; empty for `conse`."""
-    detectors: tuple[str, ...]
+    profile: Literal["embedded", "standard"] = "embedded"
+    """What stands where the line gives nothing: `embedded` needs no download, `standard` has CLIP and the VQGAN f16."""
+    embedder: str = CONSE
+    """`conse`, or `open_clip:ARCHITECTURE`; f and G of the paper. By default the profile's."""
+    embedder_weights: str = ""
+    """Reference to CLIP weights; empty for `conse`. By default the profile's."""
+    detectors: Detectors = ("patchcore",)
     """Detectors that are trained."""
-    training_sets: tuple[str, ...]
+    training_sets: TrainingSets = TRAINING_SETS
     """Training sets that each detector is trained on."""
-    configs: Mapping[str, Any]
-    """Config of each stage, by the section's name."""
-    cron: str
-    """Six fields, with seconds; empty when the line has no schedule."""
-    enabled: bool = True
-    """Whether the schedule runs; a disabled one stays on the cluster."""
-    cluster: Cluster
+    dataset: DatasetConfig
+    """Which images are given."""
+    prompts: PromptsConfig
+    """How prompts are written and ranked."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """How the given images are augmented."""
+    vqgan: VqganConfig = VqganConfig()
+    """The variance-aware VQGAN and its fine-tuning loop."""
+    selection: SelectionConfig = SelectionConfig()
+    """How a generated set is selected."""
+    detection: DetectionConfig = DetectionConfig()
+    """How detectors are trained."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """How detectors are measured."""
+    registration: RegistrationConfig = RegistrationConfig()
+    """Which detector is registered, and becomes the champion."""
+    schedule: Schedule = Schedule()
+    """When a cluster runs the line."""
+    cluster: Cluster = Cluster()
     """How the tasks run on Kubernetes."""
+
+    @property
+    def configs(self) -> dict[str, Any]:
+        """Config of each stage, by the section's name."""
+        return {name: getattr(self, name) for name in SECTIONS}
+
+    @property
+    def cron(self) -> str:
+        """Six fields, with seconds; empty when the line has no schedule."""
+        return self.schedule.cron
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the schedule runs."""
+        return self.schedule.enabled
 
     def arguments(self) -> dict[str, Any]:
         """Parameters of the training pipeline."""
         parameters = {
-            f"{prefix}_{name}": getattr(self.configs[prefix], name)
-            for prefix, section in SECTIONS.items()
-            for name in section.fields
+            stage.parameter(name): getattr(getattr(self, stage.name), name)
+            for stage in SECTIONS.values()
+            for name in stage.fields
         }
         parameters |= {name: getattr(self, name) for name in SHARED} | {"line": self.name}
         parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()}
         trials = [{"detector": name, "training_set": added} for name in self.detectors for added in self.training_sets]
         settings = {**parameters, "profile": self.profile, "vigil_version": __version__}
         return {**parameters, "trials": trials, "settings": json.dumps(settings, sort_keys=True)}
+
+    def named_weights(self) -> list[tuple[str, str]]:
+        """References to the weights that a run loads, each with the key of the line that gives it."""
+        configs = [config for name, config in self.configs.items() if name != "detection"]
+        configs += [self.detection.replace(detector=detector) for detector in self.detectors]
+        found = ((_key(config, reference), reference) for config in configs for reference in config.references)
+        return list(dict.fromkeys(found))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Check what one section requires of another."""
+        if errors := list(dict.fromkeys(self._misfits())):
+            raise InputError(*errors)
+        return self
+
+    def _misfits(self) -> Iterator[str]:
+        if self.vqgan.architecture == "f16" and self.vqgan.untrained:
+            expected = "the reference to the weights of architecture f16, as PATH#sha256=HEX"
+            yield f"vqgan.weights: got {self.vqgan.weights!r}, expected {expected}"
+        if self.dataset.layout != LOCO:  # the only data set with logical and structural anomalies
+            expected = f"another value, or dataset.layout {LOCO}"
+            if self.registration.metric in KIND_METRICS:
+                yield f"registration.metric: got {self.registration.metric!r}, expected {expected}"
+            if self.evaluation.spro_limit:
+                yield f"evaluation.spro_limit: got {self.evaluation.spro_limit!r}, expected {expected}"
+        for detector in self.detectors:
+            try:
+                self.detection.replace(detector=detector)  # each may need settings that others do not
+            except InputError as error:
+                yield from error.args
+
+
+SECTIONS: Mapping[str, Stage] = {name: STAGES[name] for name in Line.model_fields if name in STAGES}
+"""Stages that have a section in a line's YAML."""
 
 
 def load_line(path: Path, cluster_defaults: Path | None = None) -> Line:
@@ -105,7 +205,7 @@ def load_line(path: Path, cluster_defaults: Path | None = None) -> Line:
         cluster_defaults: YAML of the section `cluster` of all lines, which the line's own overrides key by key.
 
     Raises:
-        InputError: a file is missing, or a key or a value is wrong.
+        InputError: a file is missing, or keys or values are wrong; all are named.
     """
     content = _read_yaml("line", path, "name, object, dataset")
     defaults = _cluster_defaults(cluster_defaults)
@@ -155,29 +255,21 @@ def load_lines(
     check(folder.is_dir(), "lines", str(folder), "a folder of lines")
     paths = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
     check(bool(paths), "lines", str(folder), "a folder with at least one .yaml file")
-    lines, errors = dict[Path, Line](), list[str]()
+    lines, errors, same = list[Line](), list[str](), dict[str, list[str]]()
     for path in paths:
         try:
-            lines[path] = load_line(path, cluster_defaults)
-            if check_line:
-                check_line(lines[path])
+            lines += load_line_or_lines(path, cluster_defaults, check_line)
+            same.setdefault(lines[-1].name, []).append(str(path))
         except InputError as error:
             errors.append(str(error) if str(path) in str(error) else f"{path}: {error}")
-    errors += _same_names(lines)
-    if errors:
-        raise InputError("; ".join(errors))
-    return sorted(lines.values(), key=lambda line: line.name)
-
-
-def _same_names(lines: Mapping[Path, Line]) -> list[str]:
-    paths: dict[str, list[str]] = {}
-    for path, line in lines.items():
-        paths.setdefault(line.name, []).append(str(path))
-    return [
-        f"{' and '.join(same)}: name: got {name!r} more than once, expected different names"
-        for name, same in paths.items()
-        if len(same) > 1
+    errors += [
+        f"{' and '.join(found)}: name: got {name!r} more than once, expected different names"
+        for name, found in same.items()
+        if len(found) > 1
     ]
+    if errors:
+        raise InputError(*errors)
+    return sorted(lines, key=lambda line: line.name)
 
 
 def _cluster_defaults(path: Path | None) -> dict[str, Any]:
@@ -205,44 +297,50 @@ def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mappi
         cluster_defaults: section `cluster` of all lines.
 
     Raises:
-        InputError: a key or a value is wrong.
+        InputError: keys or values are wrong; all are named.
     """
-    check_keys("", content, (*_TOP_LEVEL, *SECTIONS))
-    content = _pinned(content)
-    for name in ("name", "object", "dataset"):
-        check(name in content, name, None, "a value; the key is missing")
-    for name, kind in _TOP_LEVEL.items():
-        if name in content:
-            _check_type(name, content[name], kind)
-    check(bool(_NAME.fullmatch(content["name"])), "name", content["name"], "letters, digits, '.', '_' and '-'")
-    profile = content.get("profile", "embedded")
-    check(profile in PROFILES, "profile", profile, f"one of {', '.join(PROFILES)}")
-    shared = {
-        "object": content["object"],
-        "seed": content.get("seed", 0),
-        "embedder": content.get("embedder", PROFILES[profile]["embedder"]),
-        "embedder_weights": content.get("embedder_weights", _default_weights(content, profile)),
-    }
-    configs = {prefix: _config(prefix, content, shared, profile, folder) for prefix in SECTIONS}
-    _check_generator_weights(configs["generator"])
-    _check_kinds(configs)
-    chosen = _chosen("detectors", content, ["patchcore"], tuple(DETECTORS))
-    for detector in chosen:
-        configs["detection"].replace(detector=detector)  # each may need settings that others do not
-    return Line(
-        name=content["name"],
-        profile=profile,
-        detectors=chosen,
-        training_sets=_chosen("training_sets", content, TRAINING_SETS, TRAINING_SETS),
-        configs=configs,
-        **_schedule(content.get("schedule", {})),
-        cluster=parse_cluster(content.get("cluster", {}), cluster_defaults),
-        **shared,
-    )
+    errors: list[str] = []
+    content = _pinned(with_new_keys(content, "", errors))
+    values = _known("", content, Line.model_fields, errors)
+    values |= _shared(values)
+    for name in SECTIONS:
+        if name in values or name != "dataset":
+            values[name] = _section(name, values, errors)
+    if isinstance(values.get("dataset"), dict):
+        values["dataset"] |= _dataset(values["dataset"], folder, errors)
+    values["schedule"] = _known("schedule.", values.get("schedule", {}), Schedule.model_fields, errors)
+    values["cluster"] = cluster_values(values.get("cluster", {}), cluster_defaults, errors)
+    try:
+        line = Line(**values)
+    except InputError as error:
+        errors += error.args
+    if errors:
+        raise InputError(*dict.fromkeys(errors))
+    return line
+
+
+def profile_weights(profile: str) -> list[str]:
+    """References to the weights that a line of a profile loads when it overrides nothing; all entries for `all`.
+
+    Raises:
+        InputError: there is no such profile.
+    """
+    check(profile in (*PROFILES, ALL_WEIGHTS), "profile", profile, f"one of {', '.join((*PROFILES, ALL_WEIGHTS))}")
+    if profile == ALL_WEIGHTS:
+        return list(manifest())
+    values = {"object": "part", "profile": profile}
+    values |= _shared(values)
+    configs = [stage.config(**_section(name, values, [])) for name, stage in SECTIONS.items() if name != "dataset"]
+    return list(dict.fromkeys(reference for config in configs for reference in config.references))
+
+
+def _key(config: Settings, reference: str) -> str:
+    """Key of a line that gives a reference; of the section's weights where the section has another name for it."""
+    return config.key(next((name for name, value in config if value == reference), "weights"))
 
 
 def _pinned(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A line's content, in which weights that the user's manifest names stand by address and digest.
+    """A line's content, with address and digest in place of the names of weights in the user's manifest.
 
     Parameters of a run, and the names of its kept results, then say which file it was.
     """
@@ -255,102 +353,49 @@ def _pinned(content: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _config(prefix: str, content: Mapping[str, Any], shared: Mapping[str, Any], profile: str, folder: Path) -> Any:
-    given = content.get(prefix, {})
-    _check_type(prefix, given, dict)
-    section = SECTIONS[prefix]
-    check_keys(f"{prefix}.", given, tuple(section.fields))
-    values = {**_profile_values(prefix, given, profile), **given}
-    if prefix == "dataset":
-        values = _dataset(values, folder)
-    return section_config(prefix, section, values, shared)
+def _known(prefix: str, given: Any, known: Collection[str], errors: list[str]) -> Any:
+    """The known keys of a mapping; a message for each other one. What is no mapping is left to the section's check."""
+    if not isinstance(given, Mapping):
+        return given
+    errors += [unknown_key(prefix, key, known) for key in given if key not in known]
+    return {key: value for key, value in given.items() if key in known}
 
 
-def section_config(prefix: str, section: Section, values: Mapping[str, Any], shared: Mapping[str, Any]) -> Any:
-    """Config of a section.
+def _profile(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The profile that a line names; one without settings where there is no such profile."""
+    name = values.get("profile", "embedded")
+    return PROFILES.get(name, {}) if isinstance(name, str) else {}
 
-    Args:
-        prefix: the section's name, for messages.
-        section: its fields.
-        values: those of known fields, as YAML has them.
-        shared: values of fields that several sections have; a section takes those that are its own.
 
-    Raises:
-        InputError: a value is wrong.
+def _shared(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Embedder and its weights; the profile's weights belong to the profile's embedder only."""
+    default = _profile(values).get("embedder", CONSE)
+    embedder = values.get("embedder", default)
+    weights = _profile(values).get("embedder_weights", "") if embedder == default else ""
+    return {"embedder": embedder, "embedder_weights": values.get("embedder_weights", weights)}
+
+
+def _section(name: str, values: Mapping[str, Any], errors: list[str]) -> Any:
+    """A section's values: its own, the profile's, and those that all stages share.
+
+    A section with another architecture than the profile's takes nothing of the profile.
     """
-    for name, value in values.items():
-        default = section.fields[name].default
-        _check_type(f"{prefix}.{name}", value, type(default) if name != "uri" else str)
-    own = {name: value for name, value in shared.items() if name in section.config.model_fields}
-    return section.config(**own, **{name: _as(section.fields[name].default, value) for name, value in values.items()})
+    stage = SECTIONS[name]
+    own = _known(f"{name}.", values.get(name, {}), stage.fields, errors)
+    if not isinstance(own, Mapping):
+        return own
+    profile = _profile(values).get(name, {})
+    if own.get("architecture", profile.get("architecture")) != profile.get("architecture"):
+        profile = {}
+    shared = {key: values[key] for key in SHARED if key in values and key in stage.config.model_fields}
+    return {**shared, **profile, **own}
 
 
-def _profile_values(prefix: str, given: Mapping[str, Any], profile: str) -> Mapping[str, Any]:
-    """What the profile sets in a section; one with another architecture than the profile's takes nothing of it."""
-    values: Mapping[str, Any] = PROFILES[profile].get(prefix, {})
-    own = values.get("architecture")
-    return values if given.get("architecture", own) == own else {}
-
-
-def _as(default: Any, value: Any) -> Any:
-    """A YAML value as the field has it: a list as a tuple, and 1 as 1.0 where both are meant."""
-    if isinstance(value, list):
-        return tuple(value)
-    return float(value) if type(default) is float else value
-
-
-def _dataset(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    check("uri" in values, "dataset.uri", None, "a value; the key is missing")
-    _check_type("dataset.uri", values["uri"], str)
-    check(bool(values["uri"]), "dataset.uri", values["uri"], "a folder or s3://BUCKET/PREFIX")
-    uri = values["uri"] if is_s3(values["uri"]) else str((folder / values["uri"]).resolve())
-    shots = values.get("shots", 1)
-    if shots != "all":
-        check(type(shots) is int and shots > 0, "dataset.shots", shots, "a positive number, or all")
-    return {**values, "uri": uri, "shots": ALL_SHOTS if shots == "all" else shots}
-
-
-def _default_weights(content: Mapping[str, Any], profile: str) -> str:
-    """The profile's weights belong to the profile's embedder only."""
-    own = content.get("embedder", PROFILES[profile]["embedder"]) == PROFILES[profile]["embedder"]
-    return str(PROFILES[profile]["embedder_weights"]) if own else ""
-
-
-def _check_generator_weights(config: Any) -> None:
-    expected = "the reference to the weights of architecture f16, as PATH#sha256=HEX"
-    check(config.architecture != "f16" or not config.untrained, "generator.weights", config.weights, expected)
-
-
-def _check_kinds(configs: Mapping[str, Any]) -> None:
-    """Only MVTec LOCO AD has what the metrics of logical and structural anomalies are measured on."""
-    if configs["dataset"].layout != LOCO:
-        expected = f"another value, or dataset.layout {LOCO}"
-        metric, limit = configs["gate"].metric, configs["evaluation"].spro_limit
-        check(metric not in KIND_METRICS, "gate.metric", metric, expected)
-        check(limit == 0, "evaluation.spro_limit", limit, expected)
-
-
-def _chosen(name: str, content: Mapping[str, Any], default: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    values = content.get(name, default)
-    check(len(values) > 0, name, values, f"some of {', '.join(known)}")
-    for value in values:
-        check(value in known, name, value, f"some of {', '.join(known)}")
-    check(len(set(values)) == len(values), name, values, "each at most once")
-    return tuple(values)
-
-
-def _schedule(schedule: Mapping[str, Any]) -> dict[str, Any]:
-    check_keys("schedule.", schedule, ("cron", "enabled"))
-    cron, enabled = schedule.get("cron", ""), schedule.get("enabled", True)
-    _check_type("schedule.cron", cron, str)
-    _check_type("schedule.enabled", enabled, bool)
-    if cron:
-        check_cron(cron)
-    return {"cron": " ".join(cron.split()), "enabled": enabled}
-
-
-def _check_type(name: str, value: Any, kind: type) -> None:
-    kind = list if kind is tuple else kind
-    accepted = (int, float) if kind is float else (kind,)
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise InputError(f"{name}: got {value!r} ({type(value).__name__}), expected {kind.__name__}")
+def _dataset(values: Mapping[str, Any], folder: Path, errors: list[str]) -> dict[str, Any]:
+    """The data set's address from the line's folder on, and its number of shots where it is all."""
+    uri, shots = values.get("uri"), values.get("shots", 1)
+    found = {"uri": str((folder / uri).resolve())} if isinstance(uri, str) and uri and not is_s3(uri) else {}
+    if shots != "all" and (type(shots) is not int or shots < 1):
+        errors.append(f"dataset.shots: got {shots!r}, expected a positive number, or all")
+        shots = 1
+    return {**found, "shots": ALL_SHOTS if shots == "all" else shots}

@@ -23,7 +23,6 @@ from components.storage.s3 import is_s3
 from components.tracking.events import RUN_ID
 from components.weights.fetch import resolve
 from pipelines.lines.line import Line
-from pipelines.lines.weights import named_line_weights
 from pipelines.local.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -219,7 +218,7 @@ def _read_paths(line: Line) -> list[Path]:
     named = [("dataset.uri", "" if is_s3(uri) else uri)]
     named += [("detection.imagenet_dir", line.configs["detection"].imagenet_dir)]
     named += [(name, os.environ.get(name, "")) for name in READ_PATHS]
-    addresses = [(key, resolve(reference).uri) for key, reference in named_line_weights(line)]
+    addresses = [(key, resolve(reference).uri) for key, reference in line.named_weights()]
     named += [(key, address) for key, address in addresses if not urlsplit(address).scheme]
     for key, address in named:
         check(not address or Path(address).is_absolute(), key, address, "an absolute path with runner docker")

@@ -14,13 +14,13 @@ from tests.charts.toggles import LINE, TOGGLES
 
 pytestmark = pytest.mark.chart
 
-EXAMPLES = sorted((ROOT / "pipelines" / "lines").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "pipelines" / "examples").glob("*.yaml"))
 _LIMIT = 1024 * 1024
 
 _NUMBERS = """
 seed: 1234567890
 dataset: {uri: s3://lines/numbers, shots: all, image_size: 128}
-generator: {iterations: 8, learning_rate: 1.0e-6, temperature: 0.30000000000000004, vq_weight: 1.0, restart_codes: no}
+vqgan: {iterations: 8, learning_rate: 1.0e-6, temperature: 0.30000000000000004, vq_weight: 1.0, restart_codes: no}
 detection: {coreset_ratio: 0.05, rotation_step: 22.5}
 prompts: {words: ["yes", "1e-06", "0123", "a: b # c", "größe", "tab\\there", "<&>"]}
 schedule: {cron: "*/30 0,12 2-4 * JAN-MAR ?", enabled: off}
@@ -71,12 +71,12 @@ def test_numbers_and_texts_come_through_unchanged(tmp_path: Path) -> None:
     "number", ["1.0e-6", "1.5e-7", "-2.0e-9", "1.0e+22", "123456789", "-4", "0", "0.1", "2.5", "4.5e-06"]
 )
 def test_number_stays_the_same_number(number: str) -> None:
-    line = f"{{object: a, dataset: {{uri: 's3://lines'}}, gate: {{x: {number}}}}}"
+    line = f"{{object: a, dataset: {{uri: 's3://lines'}}, registration: {{x: {number}}}}}"
     values = f"s3: {{existingSecret: a}}\nlines: {{part: {line}}}"
     content = yaml.safe_load(render_text(values).of("ConfigMap", "vigil-lines")["data"]["part.yaml"])
     expected = yaml.safe_load(number)
-    assert content["gate"]["x"] == expected
-    assert type(content["gate"]["x"]) in (type(expected), int)
+    assert content["registration"]["x"] == expected
+    assert type(content["registration"]["x"]) in (type(expected), int)
 
 
 def test_name_is_the_key_and_may_be_repeated(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_line_completes_the_defaults_of_the_cluster(tmp_path: Path) -> None:
     line.write_text(manifests.of("ConfigMap", "vigil-lines")["data"]["a.yaml"])
     defaults.write_text(manifests.of("ConfigMap", "-cluster-defaults")["data"]["cluster.yaml"])
     cluster = load_line(line, defaults).cluster
-    assert (cluster.task.cpu, cluster.task.memory, cluster.generator.gpu) == ("4", "4Gi", 1)
+    assert (cluster.task.cpu, cluster.task.memory, cluster.vqgan.gpu) == ("4", "4Gi", 1)
     assert (cluster.config_map, cluster.s3_secret, cluster.retries) == ("vigil-environment", "store", 1)
 
 

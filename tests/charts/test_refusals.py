@@ -1,6 +1,5 @@
 """Values that helm refuses, each with a message that names the value."""
 
-import dataclasses
 import json
 from typing import Any
 
@@ -10,8 +9,7 @@ from components.detectors.config import TRAINING_SETS
 from components.detectors.table import DETECTORS
 from components.errors import InputError
 from pipelines.lines import line as lines
-from pipelines.lines.parameters import SECTIONS
-from pipelines.lines.task_settings import Cluster, Resources, parse_cluster
+from pipelines.lines.cluster import Cluster, Resources, parse_cluster
 from tests.charts.helm import CHART, call, merged, refusal, render
 from tests.charts.toggles import CERTIFICATE, LINE
 
@@ -92,7 +90,7 @@ def _path(values: Any, *keys: str) -> str:
         {"clusterDefaults": {"task": {"memory": "8K"}}},
         {"clusterDefaults": {"task": {"shared_memory": "8K"}}},
         {"clusterDefaults": {"task": {"cpu": "two"}}},
-        {"clusterDefaults": {"generator": {"gpu": -1}}},
+        {"clusterDefaults": {"vqgan": {"gpu": -1}}},
     ],
 )
 def test_value_out_of_its_range_is_refused(values: dict[str, Any]) -> None:
@@ -175,14 +173,14 @@ def test_chart_as_part_of_another_chart_takes_global_values() -> None:
 
 
 def _keys(kind: Any) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind)}
+    return set(kind.model_fields)
 
 
 def test_schema_knows_every_key_of_a_line_and_no_other() -> None:
     properties = _SCHEMA["definitions"]["line"]["properties"]
-    assert set(properties) == {*lines._TOP_LEVEL, *SECTIONS}
+    assert set(properties) == {*lines.Line.model_fields, "generator", "gate"}
     assert set(properties["profile"]["enum"]) == set(lines.PROFILES)
-    assert set(properties["dataset"]["properties"]) <= set(SECTIONS["dataset"].fields)
+    assert set(properties["dataset"]["properties"]) <= set(lines.SECTIONS["dataset"].fields)
     with pytest.raises(InputError) as caught:
         lines.parse_line({**LINE, "name": "metal-nut", "schedule": {"unknown": 1}}, CHART)
     assert set(str(caught.value).partition("expected one of ")[2].split(", ")) == set(
@@ -191,7 +189,7 @@ def test_schema_knows_every_key_of_a_line_and_no_other() -> None:
 
 
 def test_schema_knows_every_setting_of_the_tasks_and_no_other() -> None:
-    assert set(_SCHEMA["definitions"]["cluster"]["properties"]) == _keys(Cluster)
+    assert set(_SCHEMA["definitions"]["cluster"]["properties"]) == {*_keys(Cluster), "generator"}
     assert set(_SCHEMA["definitions"]["taskResources"]["properties"]) == _keys(Resources)
 
 
@@ -207,7 +205,7 @@ def test_values_that_the_schema_takes_for_the_tasks_are_taken_by_the_pipelines()
         "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "toleration_seconds": 30}],
     }
     cluster = {
-        **dict.fromkeys(("task", "generator", "detection"), resources),
+        **dict.fromkeys(("task", "vqgan", "detection"), resources),
         **dict.fromkeys(("config_map", "s3_secret", "mlflow_secret", "ca_config_map"), "name"),
         "s3_secret_mount": True,
         "retries": 10,

@@ -8,8 +8,9 @@ import yaml
 
 from components import __version__
 from components.stage.images import USER_ID, image
+from pipelines.dags.task_settings import CA_FOLDER, CONFIG_MAP_KEYS
+from pipelines.lines.cluster import parse_cluster
 from pipelines.lines.line import load_line
-from pipelines.lines.task_settings import CA_FOLDER, CONFIG_MAP_KEYS, parse_cluster
 from tests.charts.helm import BASE, Manifest, Manifests, call, merged, render
 from tests.charts.toggles import CERTIFICATE, LINE, TOGGLES
 

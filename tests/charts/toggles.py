@@ -71,7 +71,7 @@ TOGGLES: Mapping[str, Mapping[str, Any]] = {
     "cluster defaults": {
         "clusterDefaults": {
             "task": {"cpu": "2", "memory": "4Gi"},
-            "generator": {"gpu": 1, "node_selector": {"accelerator": "a100"}},
+            "vqgan": {"gpu": 1, "node_selector": {"accelerator": "a100"}},
             "detection": {"tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]},
             "retries": 1,
             "labels": {"team": "vision"},

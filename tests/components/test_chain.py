@@ -219,7 +219,7 @@ def test_report_is_self_contained_and_shows_what_was_used(chain: Chain) -> None:
         "started untrained",
         "substitute for LPIPS",
         prompts["prompt"].iloc[0],
-        "generator_steps",
+        "vqgan_steps",
     ):
         assert text in visible
     markup = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
@@ -246,7 +246,7 @@ def test_pipeline_run_says_what_it_is_about(chain: Chain) -> None:
     assert parent.info.status == "FINISHED"
     assert "patchcore.generated.image_auroc" in parent.data.metrics
     assert "patchcore.gain" in parent.data.metrics
-    assert parent.data.params["generator_steps"] == "15"
+    assert parent.data.params["vqgan_steps"] == "15"
     tags = {name: parent.data.tags[f"vigil.{name}"] for name in ("line", "object", "profile", "shots", "seed")}
     assert tags == {"line": LINE, "object": "screw", "profile": "embedded", "shots": "1", "seed": "0"}
     assert len(parent.data.tags["vigil.dataset_digest"]) == 64

@@ -207,7 +207,7 @@ def line_file(services: Services, tmp_path_factory: pytest.TempPathFactory) -> P
         "object": data.name,
         "dataset": {"uri": uri, "shots": 1, "image_size": 128},
         "augmentation": {"images": 4},
-        "generator": {"iterations": 2, "images": 4, "steps": 4},
+        "vqgan": {"iterations": 2, "images": 4, "steps": 4},
         "training_sets": ["none", "generated"],
     }
     path = folder / "line.yaml"

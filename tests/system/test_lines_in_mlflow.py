@@ -91,7 +91,7 @@ def line_file(
         "dataset": {"uri": str(dataset), "shots": 2, "image_size": 64},
         "prompts": {"words": ["crack", "scratch"]},
         "augmentation": {"images": 4},
-        "generator": {
+        "vqgan": {
             "weights": "none",
             "iterations": 2,
             "images": 2,
@@ -100,7 +100,7 @@ def line_file(
             "codebook_size": 32,
         },
         "training_sets": ["none", "generated"],
-        "gate": gate or {},
+        "registration": gate or {},
     }
     path = folder / f"{name}-{seed}-{len(gate or {})}.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -210,7 +210,7 @@ def test_runs_of_a_line_say_what_they_are_about(client: MlflowClient) -> None:
     first, second, third = pipeline_runs(client, "bolts")
     assert [run.data.tags["vigil.seed"] for run in (first, second, third)] == ["0", "1", "1"]
     assert first.data.tags["vigil.dataset_digest"] == second.data.tags["vigil.dataset_digest"]
-    assert [run.data.params["generator_steps"] for run in (first, second)] == [str(STEPS), str(LONG_STEPS)]
+    assert [run.data.params["vqgan_steps"] for run in (first, second)] == [str(STEPS), str(LONG_STEPS)]
     assert third.data.params["gate_min_champion_gain"] == "-0.01"
     assert "patchcore.generated.image_auroc" in first.data.metrics
 

@@ -14,7 +14,6 @@ from components.vqgan.config import Config as GeneratorConfig
 from components.weights import fetch as weights
 from components.weights.manifest import FILE, VARIABLE, load_manifest
 from pipelines.lines.line import load_line
-from pipelines.lines.weights import line_weights
 from tests.components.trees import save_series, write_folder, write_mvtec
 from tests.pipelines.dags.test_training import run_blocked
 from tests.pipelines.vigil import Vigil, assert_refused
@@ -64,7 +63,7 @@ def test_lines_are_trained_on_and_the_local_manifest_names_the_base(
     assert (entry.uri, entry.sha256, entry.licence) == (str(path), file_sha256(path), "CC-BY-4.0")
     assert entry.figures["psnr"] == pytest.approx(content["figures"]["psnr"], abs=1e-4)
     assert {"perceptual", "perceptual_distance", "codes_used", "images_digest", "vigil_version"} <= entry.figures.keys()
-    assert done.out.splitlines()[-2:] == ["generator.weights: ours", f"with {VARIABLE}={out / FILE}"]
+    assert done.out.splitlines()[-2:] == ["vqgan.weights: ours", f"with {VARIABLE}={out / FILE}"]
     monkeypatch.setenv(VARIABLE, str(out / FILE))
     assert build_generator(GeneratorConfig(codebook_size=16, weights="ours")).config.num_vq_embeddings == 16
 
@@ -74,7 +73,7 @@ def test_base_without_a_licence_is_named_by_its_digest(vigil: Vigil, tmp_path: P
     done = vigil("pretrain", tmp_path / "images", "--to", tmp_path / "out", *SMALL)
     assert (done.code, done.err) == (0, "")
     path = tmp_path / "out" / "generator" / WEIGHTS
-    assert done.out.splitlines()[-1] == f"generator.weights: {path}#sha256={file_sha256(path)}"
+    assert done.out.splitlines()[-1] == f"vqgan.weights: {path}#sha256={file_sha256(path)}"
     assert not (tmp_path / "out" / FILE).exists()
 
 
@@ -96,11 +95,11 @@ def test_base_is_published_and_a_run_takes_it_by_name(
     assert storage.object_exists(entry.uri.replace(WEIGHTS, CONFIG))
 
     monkeypatch.setenv(VARIABLE, manifest)
-    line = write_line(tmp_path, "own", {"uri": "."}, generator={"weights": "ours", "codebook_size": 16})
+    line = write_line(tmp_path, "own", {"uri": "."}, vqgan={"weights": "ours", "codebook_size": 16})
     reference = f"{entry.uri}#sha256={entry.sha256}"
-    assert load_line(line).arguments()["generator_weights"] == reference
-    assert reference in line_weights(load_line(line))
-    assert build_generator(load_line(line).configs["generator"]).config.num_vq_embeddings == 16
+    assert load_line(line).arguments()["vqgan_weights"] == reference
+    assert reference in [found for _, found in load_line(line).named_weights()]
+    assert build_generator(load_line(line).vqgan).config.num_vq_embeddings == 16
     _assert_weights_commands_show_it(vigil, line, entry.sha256, prefix, monkeypatch)
 
 
@@ -164,7 +163,7 @@ def test_package_has_the_options_and_the_task_settings(vigil: Vigil, tmp_path: P
     write_line(lines, "bolts", {"uri": "s3://lines/bolts"})
     write_line(lines, "nuts", {"uri": "s3://lines/nuts", "layout": "folder", "test_fraction": 0.3}, seed=5)
     defaults = tmp_path / "cluster.yaml"
-    defaults.write_text("{s3_secret: plant-keys, generator: {gpu: 1, memory: 8Gi}}", encoding="utf-8")
+    defaults.write_text("{s3_secret: plant-keys, vqgan: {gpu: 1, memory: 8Gi}}", encoding="utf-8")
     package = tmp_path / "package.yaml"
     done = vigil(
         *("pretrain", "s3://photos/walls", "--lines", lines, "--publish", "s3://weights/bases", *PUBLISHED, *SMALL),
@@ -189,7 +188,7 @@ def test_package_has_the_options_and_the_task_settings(vigil: Vigil, tmp_path: P
     assert [secret["secretName"] for secret in settings["secretAsEnv"]] == ["plant-keys"]
     (config_map,) = settings["configMapAsEnv"]
     assert {CHECKPOINTS, VARIABLE} <= {key["envVar"] for key in config_map["keyToEnv"]}
-    assert settings["podMetadata"]["labels"] == {"vigil/stage": "generator", "vigil/line": "ours"}
+    assert settings["podMetadata"]["labels"] == {"vigil/stage": "pretraining", "vigil/line": "ours"}
 
 
 def test_package_that_a_cluster_could_not_run_is_refused(vigil: Vigil, tmp_path: Path) -> None:

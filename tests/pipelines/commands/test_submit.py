@@ -148,7 +148,7 @@ def test_defaults_of_the_cluster_reach_the_package(vigil: Vigil, kfp_api: KfpApi
             {"dataset": {"uri": "/data/bolts"}},
             "dataset.uri: got '/data/bolts', expected s3://BUCKET/PREFIX on a cluster",
         ),
-        ({"generator": {"weights": f"vqgan.safetensors#sha256={'0' * 64}"}}, "generator.weights: got 'vqgan.saf"),
+        ({"vqgan": {"weights": f"vqgan.safetensors#sha256={'0' * 64}"}}, "vqgan.weights: got 'vqgan.saf"),
         (
             {"embedder": "open_clip:ViT-B-32", "embedder_weights": f"clip.pt#sha256={'0' * 64}"},
             "error: embedder_weights: got 'clip.pt#sha256=",
@@ -182,12 +182,12 @@ def test_paths_of_this_machine_are_refused(
     [f"s3://weights/vqgan.safetensors#sha256={'0' * 64}", f"https://example.com/vqgan#sha256={'0' * 64}", "none"],
 )
 def test_addresses_of_weights_are_taken(line: Path, reference: str) -> None:
-    write_line(line.parent, "bolts", generator={"weights": reference})
+    write_line(line.parent, "bolts", vqgan={"weights": reference})
     check_for_cluster(load_line(line), mounted=False)
 
 
 def test_unknown_weights_are_refused(line: Path) -> None:
-    write_line(line.parent, "bolts", generator={"weights": "no-such-name"})
+    write_line(line.parent, "bolts", vqgan={"weights": "no-such-name"})
     with pytest.raises(InputError, match="no-such-name"):
         check_for_cluster(load_line(line), mounted=False)
 

@@ -17,8 +17,7 @@ from components.networks.perceptual import PerceptualDistance
 from components.storage import s3 as storage
 from components.vqgan.config import Config as GeneratorConfig
 from components.weights import fetch as weights
-from pipelines.lines.line import PROFILES, load_line
-from pipelines.lines.weights import ALL, line_weights, profile_weights
+from pipelines.lines.line import ALL_WEIGHTS, PROFILES, load_line, profile_weights
 from tests.hub_server import Hub, serve_hub
 from tests.pipelines.dags.test_training import run_blocked
 from tests.pipelines.vigil import Vigil, assert_refused
@@ -77,18 +76,19 @@ def test_profile_needs_what_its_stages_load(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(profile_weights("embedded")) == loaded == set(_EMBEDDED)
     assert set(CONSE_WEIGHTS) < loaded
     assert set(profile_weights("standard")) == {"clip-vit-b-32-openai", "efficientnet-lite0"}
-    assert profile_weights(ALL) == list(weights.manifest())
+    assert profile_weights(ALL_WEIGHTS) == list(weights.manifest())
 
 
 def test_line_needs_what_it_names(tmp_path: Path) -> None:
     clip, vqgan = f"s3://weights/clip.safetensors#sha256={_DIGEST}", f"s3://weights/f16.safetensors#sha256={_DIGEST}"
     path = _write_line(tmp_path, clip)
-    generator = f"generator: {{architecture: f16, weights: '{vqgan}', perceptual: lpips}}\n"
+    generator = f"vqgan: {{architecture: f16, weights: '{vqgan}', perceptual: lpips}}\n"
     vit = f"s3://weights/dinov2.safetensors#sha256={_DIGEST}"
     detection = f"detectors: [anomalydino]\ndetection: {{vit_weights: '{vit}'}}\n"
     path.write_text(path.read_text(encoding="utf-8") + generator + detection, encoding="utf-8")
 
-    assert line_weights(load_line(path)) == [clip, "vgg16", vqgan, "efficientnet-lite0", vit]
+    named = dict.fromkeys(reference for _, reference in load_line(path).named_weights())
+    assert list(named) == [clip, "vgg16", vqgan, "efficientnet-lite0", vit]
 
 
 def test_list_shows_a_profile_and_a_line(vigil: Vigil, tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ import yaml
 
 from components import __version__
 from pipelines.dags.package import write_package
-from pipelines.dags.training import PIPELINE_NAME
-from pipelines.lines.parameters import pipeline_signature
+from pipelines.dags.training import PIPELINE_NAME, training_parameters
 
 GOLDEN = Path(__file__).parent / "golden" / "training.yaml"
 HEAVY = ("anomalib", "diffusers", "mlflow", "numpy", "pandas", "torch")
@@ -101,7 +100,7 @@ def test_detectors_are_trained_in_a_loop_over_trials(package: dict[str, Any]) ->
 
 def test_package_has_the_parameters_of_the_signature(package: dict[str, Any]) -> None:
     parameters = package["root"]["inputDefinitions"]["parameters"]
-    assert set(parameters) == set(pipeline_signature(tuple).parameters)
+    assert set(parameters) == {found.name for found in training_parameters()}
     required = {name for name, parameter in parameters.items() if not parameter.get("isOptional")}
     assert required == {"line", "object", "trials", "settings", "dataset_uri"}
 
@@ -110,7 +109,7 @@ def test_package_is_named(package: dict[str, Any]) -> None:
     assert package["pipelineInfo"]["name"] == PIPELINE_NAME
 
 
-def test_every_stage_is_told_the_line(package: dict[str, Any]) -> None:
+def test_every_stage_gets_the_line(package: dict[str, Any]) -> None:
     for name, task in tasks(package).items():
         if name != "for-loop-1":
             assert task["inputs"]["parameters"]["line"]["componentInputParameter"].endswith("line"), name

@@ -9,11 +9,11 @@ from pipelines.lines.demo import write_demo_line
 
 TINY = (
     "dataset.image_size=64",
-    "generator.iterations=2",
-    "generator.steps=1",
-    "generator.images=2",
-    "generator.codebook_size=16",
-    "generator.weights=none",
+    "vqgan.iterations=2",
+    "vqgan.steps=1",
+    "vqgan.images=2",
+    "vqgan.codebook_size=16",
+    "vqgan.weights=none",
     "augmentation.images=2",
     "detection.rotation_step=180",
 )

@@ -42,7 +42,7 @@ def test_table_3_ablates_text_copies_and_variance(ask: Ask) -> None:
     found = cells_of(ask, "table3", copies="1,2,4")
     methods = [cell.method for cell in found if cell.method]
     assert methods == ["without text", "generated", "1 copy", "2 copies", "4 copies", "without variance"]
-    loops = [node.config for node in in_order(found) if node.stage == "generator"]
+    loops = [node.config for node in in_order(found) if node.stage == "vqgan"]
     assert [(config.variance, config.images) for config in loops] == [("estimated", 4), ("unit", 4)]
     rules = {cell.method: cell.node.detectors[0].inputs["selected"].config for cell in found if cell.method}
     assert (rules["without text"].rule, rules["generated"].rule) == ("last", "text")
@@ -66,7 +66,7 @@ def test_table_1_takes_further_images_by_name(ask: Ask, data: Path) -> None:
 
 def test_table_1_paints_three_prompts(ask: Ask) -> None:
     found = {cell.method: cell.node for cell in cells_of(ask, "table1") if cell.kind == "pictures"}
-    painted = {method: node.config.prompt for method, node in found.items() if node.stage == "text_guided"}
+    painted = {method: node.config.prompt for method, node in found.items() if node.stage == "vqgan_clip"}
     assert painted == {
         "VQGAN-CLIP (only word)": "word",
         "VQGAN-CLIP (naive prompt)": "naive",
@@ -77,9 +77,9 @@ def test_table_1_paints_three_prompts(ask: Ask) -> None:
 def test_table_1_compares_equal_numbers_of_images_too(ask: Ask) -> None:
     few = {cell.method: cell.node for cell in cells_of(ask, "table1") if cell.kind == "pictures"}
     assert (few["generated"].config.images, few["generated, as many as VQGAN-CLIP"].config.images) == (0, 1)
-    equal = cells_of(ask, "table1", settings=(*TINY, "text_guided.images=2"))
+    equal = cells_of(ask, "table1", settings=(*TINY, "vqgan_clip.images=2"))
     assert "generated, as many as VQGAN-CLIP" not in {cell.method for cell in equal}
-    many = {cell.method: cell.node for cell in cells_of(ask, "table1", settings=(*TINY, "text_guided.images=5"))}
+    many = {cell.method: cell.node for cell in cells_of(ask, "table1", settings=(*TINY, "vqgan_clip.images=5"))}
     more = many["generated, as many as VQGAN-CLIP"]
     assert (more.config.images, more.inputs["candidates"].config.images) == (5, 5)
     assert many["generated"].inputs["candidates"].config.images == 2
@@ -114,4 +114,4 @@ def test_seed_and_object_reach_every_stage(ask: Ask) -> None:
         assert getattr(node.config, "seed", 7) == 7
         assert getattr(node.config, "object", "firebrick") == "firebrick"
     stages = {node.stage: node.config for node in in_order(found)}
-    assert (stages["generator"].seed, stages["prompts"].object) == (7, "firebrick")
+    assert (stages["vqgan"].seed, stages["prompts"].object) == (7, "firebrick")

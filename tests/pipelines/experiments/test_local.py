@@ -28,7 +28,7 @@ from tests.pipelines.experiments.conftest import TINY
 Ask = Callable[..., Request]
 
 ITERATIONS_OF_LOOP = 4
-LONG = (*TINY, f"generator.iterations={ITERATIONS_OF_LOOP}", "generator.steps=25")
+LONG = (*TINY, f"vqgan.iterations={ITERATIONS_OF_LOOP}", "vqgan.steps=25")
 """After its first iteration, the loop goes on for seconds."""
 STATE_OF_LOOP = "checkpoints/*/*/state.safetensors"
 
@@ -166,7 +166,7 @@ def test_a_killed_experiment_goes_on_to_the_same_digits(
     seconds = kept_seconds(tmp_path)
     assert 1 <= len(seconds) < ITERATIONS_OF_LOOP
     subprocess.run(same, env=one_thread(), check=True, stdout=subprocess.DEVNULL)
-    (iterations,) = tmp_path.glob(f"tasks/generator/*/output/{ITERATIONS}")
+    (iterations,) = tmp_path.glob(f"tasks/vqgan/*/output/{ITERATIONS}")
     assert pd.read_parquet(iterations)["seconds"].tolist()[: len(seconds)] == seconds
     assert list(tmp_path.glob(STATE_OF_LOOP)) == []
     pd.testing.assert_frame_equal(figures(tmp_path, "fig9"), figures(uninterrupted, "fig9"))

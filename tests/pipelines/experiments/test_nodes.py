@@ -18,7 +18,7 @@ UNTRAINED = GeneratorConfig(weights="none")
 
 
 def reference(uri: str = "/data/bolt", data: str = "d1", **changes: Any) -> Node:
-    return Node(stage="ingestion", config=IngestionConfig(uri=uri, **changes), data=data)
+    return Node(stage="dataset", config=IngestionConfig(uri=uri, **changes), data=data)
 
 
 def augmented(given: Node, **changes: Any) -> Node:
@@ -41,14 +41,14 @@ def test_key_does_not_depend_on_where_the_data_lies() -> None:
 
 def test_key_depends_on_the_stage_and_its_detectors() -> None:
     node = augmented(reference())
-    assert replace(node, stage="folder").key != node.key
+    assert replace(node, stage="image_folder").key != node.key
     assert replace(node, detectors=(reference(),)).key != node.key
 
 
 def test_key_depends_on_the_weights_content(monkeypatch: pytest.MonkeyPatch) -> None:
     first = GeneratorConfig(weights="/w.safetensors#sha256=" + "0" * 64)
     second = first.replace(weights="/w.safetensors#sha256=" + "1" * 64)
-    keys = {Node(stage="generator", config=config).key for config in (UNTRAINED, first, second)}
+    keys = {Node(stage="vqgan", config=config).key for config in (UNTRAINED, first, second)}
     assert len(keys) == 3
 
 
@@ -84,7 +84,7 @@ def test_tasks_come_once_with_parents_first() -> None:
         for count in (2, 3, 2)
     ]
     found = in_order(asked)
-    assert [node.stage for node in found] == ["ingestion", "augmentation", "augmentation"]
+    assert [node.stage for node in found] == ["dataset", "augmentation", "augmentation"]
 
 
 def test_labels_are_the_cells_names() -> None:

@@ -20,9 +20,9 @@ def test_object_is_the_folders_name_with_spaces_unless_it_is_given() -> None:
 
 
 def test_settings_are_those_of_a_line() -> None:
-    settings = ["generator.steps=3", "prompts.words=[head, thread]", "gate.metric=aupro"]
+    settings = ["vqgan.steps=3", "prompts.words=[head, thread]", "registration.metric=aupro"]
     line = Request(name="fig5", data="s3://lines", classes=["a"], settings=settings).line
-    assert line.configs["generator"].steps == 3
+    assert line.configs["vqgan"].steps == 3
     assert line.configs["prompts"].words == ("head", "thread")
 
 
@@ -41,9 +41,9 @@ def test_local_data_has_a_digest_and_a_clusters_has_its_address(ask: Ask, data: 
         ({"seeds": "a"}, "--seeds: got 'a', expected whole numbers from 0 on"),
         ({"copies": "-1"}, "--copies: got '-1'"),
         ({"settings": ["steps=3"]}, "--set: got 'steps=3', expected SECTION.FIELD=VALUE"),
-        ({"settings": ["generator.steps"]}, "--set: got 'generator.steps', expected NAME=VALUE"),
-        ({"settings": ["generator.stepz=3"]}, "generator.stepz"),
-        ({"settings": ["generator.steps=three"]}, "generator.steps: got 'three'"),
+        ({"settings": ["vqgan.steps"]}, "--set: got 'vqgan.steps', expected NAME=VALUE"),
+        ({"settings": ["vqgan.stepz=3"]}, "vqgan.stepz"),
+        ({"settings": ["vqgan.steps=three"]}, "vqgan.steps: got 'three'"),
         ({"objects": ["bolt=screw"]}, "--object: got 'bolt', expected one of brick"),
         ({"extra": ["web"]}, "--extra: got 'web', expected NAME=VALUE"),
         ({"detectors": "patchcor"}, "detectors: got 'patchcor'"),

@@ -36,8 +36,8 @@ def test_quality_is_measured_as_it_is_set(ask: Ask) -> None:
 
 
 def test_text_alone_paints_as_it_is_set(ask: Ask) -> None:
-    found = found_cells(ask, "table1", "text_guided.steps=3", "text_guided.images=2", "text_guided.cutouts=4")
-    configs = [cell.node.config for cell in found if cell.node.stage == "text_guided"]
+    found = found_cells(ask, "table1", "vqgan_clip.steps=3", "vqgan_clip.images=2", "vqgan_clip.cutouts=4")
+    configs = [cell.node.config for cell in found if cell.node.stage == "vqgan_clip"]
     assert {(config.steps, config.images, config.cutouts) for config in configs} == {(3, 2, 4)}
     assert {config.prompt for config in configs} == {"word", "naive", "best"}
     assert {(config.object, config.weights, config.codebook_size, config.seed) for config in configs} == {
@@ -47,7 +47,7 @@ def test_text_alone_paints_as_it_is_set(ask: Ask) -> None:
 
 @pytest.mark.parametrize(("settings", "expected"), [([], "vgg16"), (["quality.lpips_backbone=''"], "")])
 def test_the_standard_profile_names_the_papers_networks(settings: list[str], expected: str) -> None:
-    given = [*settings, "generator.weights=/f16.safetensors#sha256=" + "0" * 64]
+    given = [*settings, "vqgan.weights=/f16.safetensors#sha256=" + "0" * 64]
     request = Request(name="table2", data="s3://lines", classes=["bolt"], profile="standard", settings=given)
     quality = request.study(for_cluster=True).quality
     assert (quality.inception, quality.lpips_backbone) == ("inception", expected)
@@ -59,8 +59,8 @@ def test_the_standard_profile_names_the_papers_networks(settings: list[str], exp
         ("quality.inceptoin=x", "quality.inceptoin: unknown key, .*did you mean inception"),
         ("quality.seed=1", "quality.seed: unknown key"),
         ("quality.fid=often", r"quality.fid: got 'often' \(str\), expected bool"),
-        ("text_guided.steps=0", "vqgan_clip.steps: got 0, expected 1 to 100000"),
-        ("text_guided.prompt=word", "text_guided.prompt: unknown key"),
+        ("vqgan_clip.steps=0", "vqgan_clip.steps: got 0, expected 1 to 100000"),
+        ("vqgan_clip.prompt=word", "vqgan_clip.prompt: unknown key"),
         ("name.x=1", "--set: got 'name', expected a section"),
         ("quality.inception=[", "--set: got 'quality.inception=\\[', expected a value in YAML"),
     ],

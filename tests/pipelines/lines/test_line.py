@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,9 @@ from components.registration.config import Config as RegistrationConfig
 from components.selection.config import Config as SelectionConfig
 from components.vqgan.config import Config as GeneratorConfig
 from components.weights.manifest import WeightsEntry, add_entry
-from pipelines.lines.line import Line, load_line, load_lines, parse_line
-from pipelines.lines.parameters import pipeline_signature
-from pipelines.lines.task_settings import Cluster, Resources
-from pipelines.lines.weights import line_weights
+from pipelines.dags.training import training_parameters
+from pipelines.lines.cluster import Cluster, Resources
+from pipelines.lines.line import Line, Schedule, load_line, load_lines, parse_line
 
 MINIMAL: Mapping[str, Any] = {"name": "bolts", "object": "bolt", "dataset": {"uri": "images"}}
 WEIGHTS = f"weights.safetensors#sha256={'0' * 64}"
@@ -65,25 +65,21 @@ def test_minimal_line_has_every_default(tmp_path: Path) -> None:
         embedder_weights="",
         detectors=("patchcore",),
         training_sets=TRAINING_SETS,
-        configs={
-            "dataset": IngestionConfig(uri=str(tmp_path / "images")),
-            "prompts": PromptsConfig(object="bolt"),
-            "augmentation": AugmentationConfig(),
-            "generator": GeneratorConfig(),
-            "selection": SelectionConfig(object="bolt"),
-            "detection": DetectionConfig(),
-            "evaluation": EvaluationConfig(),
-            "gate": RegistrationConfig(),
-        },
-        cron="",
-        cluster=Cluster(),
+        dataset=IngestionConfig(uri=str(tmp_path / "images")),
+        prompts=PromptsConfig(object="bolt"),
+        augmentation=AugmentationConfig(),
+        vqgan=GeneratorConfig(),
+        selection=SelectionConfig(object="bolt"),
+        detection=DetectionConfig(),
+        evaluation=EvaluationConfig(),
+        registration=RegistrationConfig(),
     )
 
 
 def test_whole_number_of_a_real_field_is_the_same_line() -> None:
-    lines = [parse(generator={"vq_weight": weight}) for weight in (1, 1.0)]
+    lines = [parse(vqgan={"vq_weight": weight}) for weight in (1, 1.0)]
     assert lines[0].arguments() == lines[1].arguments()
-    assert '"generator_vq_weight": 1.0' in lines[0].arguments()["settings"]
+    assert '"vqgan_vq_weight": 1.0' in lines[0].arguments()["settings"]
 
 
 def test_full_line_keeps_every_value(tmp_path: Path) -> None:
@@ -97,14 +93,14 @@ embedder: open_clip:RN50
 embedder_weights: clip-vit-b-32-openai
 prompts: {templates: ["{object}: {word}"], words: [crack, stain], depth: 3, outlier_rule: none}
 augmentation: {policy: rotations, orientation_free: true, images: 4, strength: 2}
-generator: {architecture: small, iterations: 2, restart_codes: false, temperature: 0.5}
+vqgan: {architecture: small, iterations: 2, restart_codes: false, temperature: 0.5}
 detectors: [patchcore]
 training_sets: [generated, none]
 detection: {num_neighbors: 3, coreset_ratio: 0.5}
 evaluation: {aupro_limit: 0.1}
-gate: {metric: pixel_auroc, min_gain: 0.01}
+registration: {metric: pixel_auroc, min_gain: 0.01}
 schedule: {cron: "0 0 2 * * *"}
-cluster: {task: {cpu: 2}, generator: {gpu: 1}}
+cluster: {task: {cpu: 2}, vqgan: {gpu: 1}}
 """
     assert load_line(write(tmp_path, content)) == Line(
         name="line-7.transistor_A",
@@ -115,59 +111,57 @@ cluster: {task: {cpu: 2}, generator: {gpu: 1}}
         embedder_weights="clip-vit-b-32-openai",
         detectors=("patchcore",),
         training_sets=("generated", "none"),
-        configs={
-            "dataset": IngestionConfig(
-                uri="s3://lines/transistor", layout="btad", shots=4, image_size=128, test_fraction=0.5, seed=7
-            ),
-            "prompts": PromptsConfig(
-                object="transistor",
-                embedder="open_clip:RN50",
-                embedder_weights="clip-vit-b-32-openai",
-                templates=("{object}: {word}",),
-                words=("crack", "stain"),
-                depth=3,
-                outlier_rule="none",
-            ),
-            "augmentation": AugmentationConfig(policy="rotations", orientation_free=True, images=4, strength=2, seed=7),
-            "generator": GeneratorConfig(
-                embedder="open_clip:RN50",
-                embedder_weights="clip-vit-b-32-openai",
-                architecture="small",
-                iterations=2,
-                restart_codes=False,
-                temperature=0.5,
-                seed=7,
-            ),
-            "selection": SelectionConfig(
-                object="transistor", embedder="open_clip:RN50", embedder_weights="clip-vit-b-32-openai"
-            ),
-            "detection": DetectionConfig(num_neighbors=3, coreset_ratio=0.5, seed=7),
-            "evaluation": EvaluationConfig(aupro_limit=0.1),
-            "gate": RegistrationConfig(metric="pixel_auroc", min_gain=0.01),
-        },
-        cron="0 0 2 * * *",
-        cluster=Cluster(task=Resources(cpu="2"), generator=Resources(cpu="2", gpu=1), detection=Resources(cpu="2")),
+        dataset=IngestionConfig(
+            uri="s3://lines/transistor", layout="btad", shots=4, image_size=128, test_fraction=0.5, seed=7
+        ),
+        prompts=PromptsConfig(
+            object="transistor",
+            embedder="open_clip:RN50",
+            embedder_weights="clip-vit-b-32-openai",
+            templates=("{object}: {word}",),
+            words=("crack", "stain"),
+            depth=3,
+            outlier_rule="none",
+        ),
+        augmentation=AugmentationConfig(policy="rotations", orientation_free=True, images=4, strength=2, seed=7),
+        vqgan=GeneratorConfig(
+            embedder="open_clip:RN50",
+            embedder_weights="clip-vit-b-32-openai",
+            architecture="small",
+            iterations=2,
+            restart_codes=False,
+            temperature=0.5,
+            seed=7,
+        ),
+        selection=SelectionConfig(
+            object="transistor", embedder="open_clip:RN50", embedder_weights="clip-vit-b-32-openai"
+        ),
+        detection=DetectionConfig(num_neighbors=3, coreset_ratio=0.5, seed=7),
+        evaluation=EvaluationConfig(aupro_limit=0.1),
+        registration=RegistrationConfig(metric="pixel_auroc", min_gain=0.01),
+        schedule=Schedule(cron="0 0 2 * * *"),
+        cluster=Cluster(task=Resources(cpu="2"), vqgan=Resources(gpu=1)),
     )
 
 
 def test_all_shots() -> None:
-    assert parse(dataset={"uri": "images", "shots": "all"}).configs["dataset"].shots == ALL_SHOTS
+    assert parse(dataset={"uri": "images", "shots": "all"}).dataset.shots == ALL_SHOTS
 
 
 def test_relative_uri_starts_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lines").mkdir()
     write(tmp_path / "lines", {**MINIMAL, "dataset": {"uri": "../images"}})
     monkeypatch.chdir(tmp_path)
-    assert load_line(Path("lines/line.yaml")).configs["dataset"].uri == str(tmp_path / "images")
+    assert load_line(Path("lines/line.yaml")).dataset.uri == str(tmp_path / "images")
 
 
 @pytest.mark.parametrize("uri", ["/data/bolts", "s3://lines/bolts/../x", "s3://lines"])
 def test_absolute_and_s3_uris_are_kept(uri: str) -> None:
-    assert parse(dataset={"uri": uri}).configs["dataset"].uri == uri
+    assert parse(dataset={"uri": uri}).dataset.uri == uri
 
 
 def test_integers_are_accepted_for_floats() -> None:
-    assert parse(augmentation={"strength": 1}).configs["augmentation"].strength == 1
+    assert parse(augmentation={"strength": 1}).augmentation.strength == 1
 
 
 @pytest.mark.parametrize(
@@ -175,7 +169,7 @@ def test_integers_are_accepted_for_floats() -> None:
     [
         ({"training_set": ["none"]}, "training_set", "training_sets"),
         ({"dataset": {"uri": "images", "image_sise": 64}}, "dataset.image_sise", "image_size"),
-        ({"generator": {"iteration": 3}}, "generator.iteration", "iterations"),
+        ({"vqgan": {"iteration": 3}}, "vqgan.iteration", "iterations"),
         ({"schedule": {"crom": "* * * * * *"}}, "schedule.crom", "cron"),
     ],
 )
@@ -187,7 +181,7 @@ def test_unknown_key_suggests_the_close_one(changes: dict[str, object], key: str
 
 @pytest.mark.parametrize(
     ("section", "wired"),
-    [("generator", "seed"), ("detection", "detector"), ("detection", "training_set"), ("selection", "embedder")],
+    [("vqgan", "seed"), ("detection", "detector"), ("detection", "training_set"), ("selection", "embedder")],
 )
 def test_values_of_the_whole_line_are_unknown_in_a_section(section: str, wired: str) -> None:
     assert message(**{section: {wired: "x"}}).startswith(f"{section}.{wired}: unknown key")
@@ -209,19 +203,19 @@ def test_unknown_key_without_a_close_one_lists_the_known() -> None:
         ({"object": ["bolt"]}, "object", "['bolt'] (list)", "str"),
         ({"detectors": "patchcore"}, "detectors", "'patchcore' (str)", "list"),
         ({"training_sets": {"none": 1}}, "training_sets", "{'none': 1} (dict)", "list"),
-        ({"schedule": "0 0 2 * * *"}, "schedule", "'0 0 2 * * *' (str)", "dict"),
+        ({"schedule": "0 0 2 * * *"}, "schedule", "'0 0 2 * * *' (str)", "keys such as cron, enabled"),
         ({"schedule": {"cron": 5}}, "schedule.cron", "5 (int)", "str"),
         ({"schedule": {"cron": "0 0 2 * * *", "enabled": "no"}}, "schedule.enabled", "'no' (str)", "bool"),
-        ({"dataset": "images"}, "dataset", "'images' (str)", "dict"),
-        ({"dataset": None}, "dataset", "None (NoneType)", "dict"),
+        ({"dataset": "images"}, "dataset", "'images' (str)", "keys such as uri, layout, shots"),
+        ({"dataset": None}, "dataset", "None (NoneType)", "keys such as uri, layout, shots"),
         ({"dataset": {"uri": 3}}, "dataset.uri", "3 (int)", "str"),
         ({"dataset": {"uri": "x", "image_size": "64"}}, "dataset.image_size", "'64' (str)", "int"),
-        ({"generator": None}, "generator", "None (NoneType)", "dict"),
-        ({"generator": {"images": "4"}}, "generator.images", "'4' (str)", "int"),
-        ({"generator": {"images": True}}, "generator.images", "True (bool)", "int"),
-        ({"generator": {"restart_codes": 1}}, "generator.restart_codes", "1 (int)", "bool"),
-        ({"generator": {"temperature": True}}, "generator.temperature", "True (bool)", "float"),
-        ({"generator": {"temperature": "hot"}}, "generator.temperature", "'hot' (str)", "float"),
+        ({"vqgan": None}, "vqgan", "None (NoneType)", "keys such as architecture, weights, codebook_size"),
+        ({"vqgan": {"images": "4"}}, "vqgan.images", "'4' (str)", "int"),
+        ({"vqgan": {"images": True}}, "vqgan.images", "True (bool)", "int"),
+        ({"vqgan": {"restart_codes": 1}}, "vqgan.restart_codes", "1 (int)", "bool"),
+        ({"vqgan": {"temperature": True}}, "vqgan.temperature", "True (bool)", "float"),
+        ({"vqgan": {"temperature": "hot"}}, "vqgan.temperature", "'hot' (str)", "float"),
         ({"prompts": {"words": "crack"}}, "prompts.words", "'crack' (str)", "list"),
     ],
 )
@@ -251,12 +245,12 @@ def test_wrong_type_names_key_value_and_type(
         ({"dataset": {"uri": "x", "shots": "many"}}, "dataset.shots", "'many'"),
         ({"dataset": {"uri": "x", "image_size": 100}}, "dataset.image_size", "100"),
         ({"augmentation": {"policy": "blur"}}, "augmentation.policy", "'blur'"),
-        ({"generator": {"learning_rate": float("nan")}}, "vqgan.learning_rate", "nan"),
+        ({"vqgan": {"learning_rate": float("nan")}}, "vqgan.learning_rate", "nan"),
         ({"prompts": {"words": [1]}}, "prompts.words", "1 (int)"),
         ({"augmentation": {"policy": "rotations"}}, "augmentation.policy", "'rotations'"),
         ({"prompts": {"templates": []}}, "prompts.templates", "()"),
-        ({"gate": {"metric": "accuracy"}}, "registration.metric", "'accuracy'"),
-        ({"gate": {"metric": "image_auroc_kind_mean"}}, "gate.metric", "'image_auroc_kind_mean'"),
+        ({"registration": {"metric": "accuracy"}}, "registration.metric", "'accuracy'"),
+        ({"registration": {"metric": "image_auroc_kind_mean"}}, "registration.metric", "'image_auroc_kind_mean'"),
         ({"evaluation": {"spro_limit": 0.05}}, "evaluation.spro_limit", "0.05"),
         ({"detectors": ["fastflow"]}, "detectors", "'fastflow'"),
         ({"detectors": []}, "detectors", "[]"),
@@ -278,10 +272,10 @@ def test_wrong_value_names_key_and_value(changes: dict[str, object], key: str, r
 def test_kinds_of_anomalies_are_measured_in_their_layout() -> None:
     line = parse(
         dataset={"uri": "x", "layout": "loco"},
-        gate={"metric": "image_auroc_kind_mean"},
+        registration={"metric": "image_auroc_kind_mean"},
         evaluation={"spro_limit": 0.05},
     )
-    assert (line.configs["gate"].metric, line.configs["evaluation"].spro_limit) == ("image_auroc_kind_mean", 0.05)
+    assert (line.registration.metric, line.evaluation.spro_limit) == ("image_auroc_kind_mean", 0.05)
 
 
 @pytest.mark.parametrize("missing", ["name", "object", "dataset"])
@@ -296,19 +290,23 @@ def test_missing_uri_is_named() -> None:
 
 
 def test_standard_profile_needs_generator_weights() -> None:
-    assert message(profile="standard").startswith("generator.weights: got 'none', expected ")
-    line = parse(profile="standard", generator={"weights": WEIGHTS})
+    assert message(profile="standard").startswith("vqgan.weights: got 'none', expected ")
+    line = parse(profile="standard", vqgan={"weights": WEIGHTS})
     assert line.embedder == "open_clip:ViT-B-32"
     assert line.embedder_weights == "clip-vit-b-32-openai"
-    assert (line.configs["generator"].architecture, line.configs["generator"].weights) == ("f16", WEIGHTS)
+    assert (line.vqgan.architecture, line.vqgan.weights) == ("f16", WEIGHTS)
+
+
+def weights_of(line: Line) -> list[str]:
+    return [reference for _, reference in line.named_weights()]
 
 
 def test_detector_on_a_transformer_takes_the_manifests_weights_or_those_that_are_named() -> None:
     line = parse(detectors=["padim", "anomalydino"])
-    assert line_weights(line)[-1] == "dinov2-small"
+    assert weights_of(line)[-1] == "dinov2-small"
     line = parse(detectors=["padim", "anomalydino"], detection={"vit_weights": WEIGHTS})
-    assert line_weights(line)[-1] == WEIGHTS
-    assert "dinov2-small" not in line_weights(line)
+    assert weights_of(line)[-1] == WEIGHTS
+    assert "dinov2-small" not in weights_of(line)
     assert [trial["detector"] for trial in line.arguments()["trials"]][::4] == ["padim", "anomalydino"]
 
 
@@ -321,18 +319,18 @@ def test_weights_of_the_users_manifest_stand_by_address_and_digest(
     entry = WeightsEntry(name="ours", uri="s3://weights/ours", sha256="ab" * 32, licence="CC-BY-4.0")
     add_entry(str(manifest), entry)
     labels = {"cluster": {"labels": {"weights": "ours"}}}
-    line = parse(generator={"weights": "ours"}, detection={"vit_weights": "ours"}, **labels)
+    line = parse(vqgan={"weights": "ours"}, detection={"vit_weights": "ours"}, **labels)
     expected = f"s3://weights/ours#sha256={'ab' * 32}"
-    assert line.arguments()["generator_weights"] == line.arguments()["detection_vit_weights"] == expected
-    assert line.arguments()["generator_perceptual_backbone"] == "vgg16"
+    assert line.arguments()["vqgan_weights"] == line.arguments()["detection_vit_weights"] == expected
+    assert line.arguments()["vqgan_perceptual_backbone"] == "vgg16"
     assert line.cluster.labels == {"weights": "ours"}
 
 
 def test_another_embedder_drops_the_weights_of_the_profile() -> None:
-    line = parse(profile="standard", embedder="conse", generator={"architecture": "small"})
+    line = parse(profile="standard", embedder="conse", vqgan={"architecture": "small"})
     assert (line.embedder, line.embedder_weights) == ("conse", "")
-    assert line.configs["generator"].weights == "base"
-    text = message(profile="standard", embedder="open_clip:RN50", generator={"architecture": "small"})
+    assert line.vqgan.weights == "base"
+    text = message(profile="standard", embedder="open_clip:RN50", vqgan={"architecture": "small"})
     assert text.startswith("embedder_weights: got ''")
 
 
@@ -366,19 +364,18 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_arguments_are_the_parameters_of_the_pipeline() -> None:
-    signature = pipeline_signature(tuple)
     arguments = parse(prompts={"words": ["crack"]}).arguments()
-    assert set(arguments) == set(signature.parameters)
-    for name, parameter in signature.parameters.items():
+    assert set(arguments) == {parameter.name for parameter in training_parameters()}
+    for parameter in training_parameters():
         if parameter.default is not inspect.Parameter.empty:
-            assert type(arguments[name]) is type(parameter.default), name
+            assert type(arguments[parameter.name]) is type(parameter.default), parameter.name
 
 
 def test_default_arguments_are_the_defaults_of_the_pipeline() -> None:
     arguments = parse().arguments()
-    for name, parameter in pipeline_signature(tuple).parameters.items():
+    for parameter in training_parameters():
         if parameter.default is not inspect.Parameter.empty:
-            assert arguments[name] == parameter.default, name
+            assert arguments[parameter.name] == parameter.default, parameter.name
 
 
 def test_trials_are_every_detector_on_every_training_set() -> None:
@@ -406,3 +403,59 @@ def test_lines_of_a_folder_are_in_the_order_of_their_names(tmp_path: Path) -> No
         (tmp_path / file).write_text(yaml.safe_dump({**MINIMAL, "name": name}), encoding="utf-8")
     (tmp_path / "below.yaml").mkdir()
     assert [line.name for line in load_lines(tmp_path)] == ["bolts", "nuts"]
+
+
+def test_every_error_of_a_file_is_named_at_once(tmp_path: Path) -> None:
+    content = {
+        "name": "two words",
+        "seeds": 1,
+        "seed": -1,
+        "dataset": {"shots": "many", "layot": "btad"},
+        "prompts": 3,
+        "vqgan": {"images": 0, "iteration": 2},
+        "schedule": {"cron": "0 2 * * *"},
+        "cluster": {"task": {"cpu": "two"}, "vqgan": {"gpu": -1}},
+    }
+    with pytest.raises(InputError) as caught:
+        parse_line(content, Path("/lines"))
+    keys = ["seeds", "dataset.layot", "vqgan.iteration", "dataset.shots", "name", "object", "seed", "dataset.uri"]
+    keys += ["prompts", "vqgan.images", "schedule.cron", "cluster.task.cpu", "cluster.vqgan.gpu"]
+    assert sorted(text.partition(": ")[0] for text in caught.value.args) == sorted(keys)
+    text = load_message(write(tmp_path, content))
+    assert all(error in text for error in caught.value.args)
+
+
+def test_an_error_of_what_sections_share_is_named_once() -> None:
+    assert message(seed=-1).count("seed: got -1") == 1
+    assert message(embedder="clip").count("embedder: got 'clip'") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"generator": {"images": 3}}, {"vqgan": {"images": 3}}),
+        ({"gate": {"metric": "aupro"}}, {"registration": {"metric": "aupro"}}),
+        ({"cluster": {"generator": {"gpu": 1}}}, {"cluster": {"vqgan": {"gpu": 1}}}),
+    ],
+)
+def test_section_under_its_former_name_is_read_with_a_warning(
+    old: dict[str, Any], new: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert parse(**new) == parse(**old)
+    (warning,) = caplog.messages
+    assert next(iter(next(iter(new.values())) if "cluster" in new else new)) in warning
+
+
+def test_section_under_both_its_names_is_refused() -> None:
+    text = message(generator={"images": 3}, vqgan={"images": 4})
+    assert text == "generator: got {'images': 3} beside vqgan, expected vqgan alone"
+    both = {"generator": {"gpu": 1}, "vqgan": {"gpu": 2}}
+    assert (
+        message(cluster=both) == "cluster.generator: got {'gpu': 1} beside cluster.vqgan, expected cluster.vqgan alone"
+    )
+
+
+@pytest.mark.parametrize("section", ["schedule", "cluster", "vqgan"])
+def test_keys_that_are_no_texts_are_unknown(section: str) -> None:
+    assert message(**{section: {1: 2}}).startswith(f"{section}.1: unknown key")

@@ -42,12 +42,12 @@ def test_weights_file_is_seen(tmp_path: Path) -> None:
     weights = tmp_path / "vqgan.safetensors"
     weights.write_bytes(b"")
     generator = {"architecture": "f16", "weights": f"{weights}#sha256={DIGEST}"}
-    assert containers._read_paths(line(tmp_path, generator=generator)) == [tmp_path / "images", weights]
+    assert containers._read_paths(line(tmp_path, vqgan=generator)) == [tmp_path / "images", weights]
 
 
 def test_objects_in_a_store_are_not_mounted(tmp_path: Path) -> None:
     generator = {"architecture": "f16", "weights": f"s3://weights/vqgan.safetensors#sha256={DIGEST}"}
-    assert containers._read_paths(line(tmp_path, dataset={"uri": "s3://lines/part"}, generator=generator)) == []
+    assert containers._read_paths(line(tmp_path, dataset={"uri": "s3://lines/part"}, vqgan=generator)) == []
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_images_of_the_penalty_are_seen(tmp_path: Path) -> None:
 
 def test_relative_weights_are_refused(tmp_path: Path) -> None:
     generator = {"architecture": "f16", "weights": f"vqgan.safetensors#sha256={DIGEST}"}
-    with pytest.raises(InputError, match=r"generator.weights: got 'vqgan\.safetensors', expected an absolute path"):
-        containers._read_paths(line(tmp_path, generator=generator))
+    with pytest.raises(InputError, match=r"vqgan.weights: got 'vqgan\.safetensors', expected an absolute path"):
+        containers._read_paths(line(tmp_path, vqgan=generator))
 
 
 def test_containers_inherit_what_is_named_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

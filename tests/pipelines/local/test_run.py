@@ -58,7 +58,7 @@ def write_line(folder: Path, dataset: Path, *, shots: int = 2, steps: int = STEP
         "dataset": {"uri": str(dataset), "shots": shots, "image_size": 64},
         "prompts": {"words": ["crack", "scratch"]},
         "augmentation": {"images": 4},
-        "generator": {
+        "vqgan": {
             "weights": "none",
             "iterations": ITERATIONS,
             "images": 2,
@@ -232,7 +232,7 @@ def test_mlflow_has_the_metrics_and_the_report(client: MlflowClient, finished: L
     for record in read_json(finished.workdir.metrics):
         name = f"{record['detector']}.{record['training_set']}.image_auroc"
         assert parent.data.metrics[name] == record["image_auroc"]
-    assert parent.data.params["generator_iterations"] == str(ITERATIONS)
+    assert parent.data.params["vqgan_iterations"] == str(ITERATIONS)
     assert "report.html" in [file.path for file in client.list_artifacts(parent.info.run_id)]
 
 

@@ -8,8 +8,8 @@ import yaml
 
 from components.errors import InputError
 from pipelines.dags.package import write_package, write_packages
+from pipelines.lines.cluster import Cluster, Resources, parse_cluster
 from pipelines.lines.line import load_line, load_lines
-from pipelines.lines.task_settings import Cluster, Resources, parse_cluster
 
 LINE = """
 name: transistor_A.
@@ -17,7 +17,7 @@ object: transistor
 dataset: {uri: s3://lines/transistor}
 cluster:
   task: {cpu: 2, memory: 8Gi}
-  generator:
+  vqgan:
     gpu: 1
     shared_memory: 2Gi
     node_selector: {gpu: a100}
@@ -78,7 +78,7 @@ def test_run_id_comes_from_the_pod_and_not_from_an_input(platform: dict[str, Any
 def test_every_pod_carries_line_and_stage(platform: dict[str, Any]) -> None:
     labels = {name: settings["podMetadata"]["labels"] for name, settings in platform.items()}
     assert all(found["vigil/line"] == "transistor_A" and found["team"] == "vision" for found in labels.values())
-    assert labels["exec-vqgan"]["vigil/stage"] == "generator"
+    assert labels["exec-vqgan"]["vigil/stage"] == "vqgan"
     assert labels["exec-detection"]["vigil/stage"] == "detection"
 
 
@@ -199,14 +199,11 @@ def test_packages_are_not_written_into_a_file(tmp_path: Path) -> None:
 
 
 def test_line_overrides_the_cluster_defaults_key_by_key() -> None:
-    defaults = {"task": {"cpu": "1", "memory": "4Gi"}, "generator": {"gpu": 1}, "retries": 5}
-    found = parse_cluster({"task": {"cpu": "2"}, "generator": {"memory": "16Gi"}}, defaults)
-    assert found == Cluster(
-        task=Resources(cpu="2", memory="4Gi"),
-        generator=Resources(cpu="2", memory="16Gi", gpu=1),
-        detection=Resources(cpu="2", memory="4Gi"),
-        retries=5,
-    )
+    defaults = {"task": {"cpu": "1", "memory": "4Gi"}, "vqgan": {"gpu": 1}, "retries": 5}
+    found = parse_cluster({"task": {"cpu": "2"}, "vqgan": {"memory": "16Gi"}}, defaults)
+    assert found == Cluster(task=Resources(cpu="2", memory="4Gi"), vqgan=Resources(memory="16Gi", gpu=1), retries=5)
+    assert found.resources("vqgan") == Resources(cpu="2", memory="16Gi", gpu=1)
+    assert found.resources("detection") == found.resources("task") == Resources(cpu="2", memory="4Gi")
 
 
 def test_defaults_file_is_checked_too(tmp_path: Path) -> None:
@@ -227,23 +224,23 @@ def test_sizes_of_kubernetes_are_taken(memory: str) -> None:
         ({"task": {"cpu": "two"}}, "cluster.task.cpu: got 'two', expected cores"),
         ({"task": {"memory": "8 GB"}}, "cluster.task.memory: got '8 GB', expected bytes"),
         ({"task": {"memory": "8K"}}, "cluster.task.memory: got '8K', expected bytes"),
-        ({"task": 3}, "cluster.task: got 3, expected keys"),
-        ({"generator": {"gpu": -1}}, "cluster.generator.gpu: got -1"),
-        ({"generator": {"gpu": "1"}}, "cluster.generator.gpu: got '1', expected int"),
-        ({"generator": {"gpus": 1}}, "cluster.generator.gpus: unknown key"),
-        ({"generator": {"tolerations": [{"effect": "Never"}]}}, "tolerations.effect: got 'Never'"),
-        ({"generator": {"tolerations": [{"name": "x"}]}}, "tolerations: got"),
-        ({"generator": {"tolerations": ["x"]}}, "tolerations: got 'x'"),
-        ({"generator": {"node_selector": {"pool": 1}}}, "node_selector.pool: got 1"),
+        ({"task": 3}, "cluster.task: got 3 (int), expected keys such as cpu, memory, gpu"),
+        ({"vqgan": {"gpu": -1}}, "cluster.vqgan.gpu: got -1"),
+        ({"vqgan": {"gpu": "1"}}, "cluster.vqgan.gpu: got '1' (str), expected int"),
+        ({"vqgan": {"gpus": 1}}, "cluster.vqgan.gpus: unknown key"),
+        ({"vqgan": {"tolerations": [{"effect": "Never"}]}}, "tolerations.effect: got 'Never'"),
+        ({"vqgan": {"tolerations": [{"name": "x"}]}}, "tolerations.name: got 'x', expected taints: key, operator"),
+        ({"vqgan": {"tolerations": ["x"]}}, "tolerations: got 'x'"),
+        ({"vqgan": {"node_selector": {"pool": 1}}}, "node_selector.pool: got 1"),
         ({"retries": -1}, "cluster.retries: got -1"),
         ({"retries": True}, "cluster.retries: got True"),
         ({"timeout_seconds": -1}, "cluster.timeout_seconds: got -1"),
         ({"s3_secret": "Not A Name"}, "cluster.s3_secret: got 'Not A Name'"),
         ({"s3_secret": "", "s3_secret_mount": True}, "cluster.s3_secret_mount: got True, expected false without"),
-        ({"s3_secret_mount": "yes"}, "cluster.s3_secret_mount: got 'yes', expected bool"),
-        ({"image_pull_secrets": [""]}, "cluster.image_pull_secrets: got None"),
-        ({"image_pull_secrets": "registry"}, "cluster.image_pull_secrets: got 'registry', expected a list"),
-        ({"labels": {"a b": "c"}}, "cluster.labels: got 'a b'"),
+        ({"s3_secret_mount": "yes"}, "cluster.s3_secret_mount: got 'yes' (str), expected bool"),
+        ({"image_pull_secrets": [""]}, "cluster.image_pull_secrets: got '', expected names"),
+        ({"image_pull_secrets": "registry"}, "cluster.image_pull_secrets: got 'registry' (str), expected list"),
+        ({"labels": {"a b": "c"}}, "cluster.labels.a b: got 'a b'"),
     ],
 )
 def test_bad_settings_are_named(content: dict[str, Any], message: str) -> None:

@@ -1,0 +1,178 @@
+"""Section `cluster` of a line: how its tasks run on Kubernetes."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict
+
+from components.errors import InputError, check
+from components.settings import Expected, Settings
+from pipelines.lines.stages import with_new_keys
+
+_NAME = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+_LABEL_KEY = rf"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?{_LABEL}"
+
+
+def _text(value: object) -> object:
+    """A number of YAML as the text that Kubernetes takes."""
+    return str(value) if type(value) in (int, float) else value
+
+
+_CORES = Field(pattern=r"^(\d+(\.\d+)?|\d+m)?$")
+_BYTES = Field(pattern=r"^(\d+([EPTGM]i?|Ki|k)?)?$")
+Cores = Annotated[
+    str,
+    BeforeValidator(_text, json_schema_input_type=Annotated[str, _CORES] | float),
+    _CORES,
+    Expected("cores such as 2 or 500m"),
+]
+Bytes = Annotated[
+    str,
+    BeforeValidator(_text, json_schema_input_type=Annotated[str, _BYTES] | int),
+    _BYTES,
+    Expected("bytes such as 8Gi"),
+]
+Name = Annotated[
+    str,
+    Field(pattern=f"^({_NAME})?$"),
+    Expected("the name of a Kubernetes object: lower-case letters, digits, '-' and '.'"),
+]
+Labels = Annotated[
+    Mapping[Annotated[str, Field(pattern=f"^{_LABEL_KEY}$")], Annotated[str, Field(pattern=f"^({_LABEL})?$")]],
+    Expected("keys and values of Kubernetes labels, all texts"),
+]
+
+
+class Toleration(TypedDict, total=False):
+    """A taint that a task tolerates."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[misc]
+    key: str
+    operator: Literal["Equal", "Exists"]
+    value: str
+    effect: Literal["NoExecute", "NoSchedule", "PreferNoSchedule"]
+    toleration_seconds: Annotated[int, Field(ge=0)]
+
+
+class Resources(Settings):
+    """What one task asks of its node; an empty text asks for nothing."""
+
+    section = "cluster.task"
+    cpu: Cores = ""
+    """Cores, requested and not exceeded, such as `2` or `500m`."""
+    memory: Bytes = ""
+    """Bytes, requested and not exceeded, such as `8Gi`."""
+    gpu: Annotated[int, Field(ge=0, le=64)] = 0
+    """Number of accelerators."""
+    accelerator: Annotated[str, Field(pattern=f"^{_LABEL_KEY}$"), Expected("a resource such as nvidia.com/gpu")] = (
+        "nvidia.com/gpu"
+    )
+    """Resource name of the accelerators."""
+    shared_memory: Bytes = ""
+    """Size of /dev/shm, for data loaders, such as `2Gi`; counts as memory."""
+    node_selector: Labels = Field(default_factory=dict)
+    """Labels that the node must have."""
+    tolerations: Annotated[
+        tuple[Toleration, ...],
+        Field(strict=False),
+        Expected(
+            "taints: key, operator (Equal, Exists), value, effect (NoExecute, NoSchedule, PreferNoSchedule) and "
+            "toleration_seconds"
+        ),
+    ] = ()
+    """Taints that are tolerated."""
+
+
+class Cluster(Settings):
+    """How the tasks of a line run on Kubernetes. It changes no result, and no cache key."""
+
+    section = "cluster"
+    task: Resources = Resources()
+    """Of every task."""
+    vqgan: Resources = Resources()
+    """Of the fine-tuning loop; what it leaves out is taken from `task`."""
+    detection: Resources = Resources()
+    """Of the training of a detector; what it leaves out is taken from `task`."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """How often a failed task is started again."""
+    backoff_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
+    """Pause before the first retry; it doubles with each."""
+    timeout_seconds: Annotated[int, Field(ge=0)] = 21600
+    """After which an attempt of a task is ended; 0 for never."""
+    config_map: Name = "vigil-environment"
+    """ConfigMap with addresses; a task fails where it is missing. Empty for none."""
+    s3_secret: Name = "vigil-s3"  # noqa: S105
+    """Secret with the keys of the object store; access to the store fails where it is missing. Empty for anonymous."""
+    s3_secret_mount: bool = False
+    """Whether that Secret is a folder of files and not variables; its keys may be `accesskey` and `secretkey` then."""
+    mlflow_secret: Name = ""
+    """Secret with the tracking server's user and password, or token; a task fails where it is missing."""
+    ca_config_map: Name = ""
+    """ConfigMap with the private CA's certificates, mounted into every task; a task fails where it is missing."""
+    image_pull_secrets: Annotated[
+        tuple[Annotated[str, Field(pattern=f"^{_NAME}$")], ...],
+        Field(strict=False),
+        Expected("names of Secrets of Kubernetes"),
+    ] = ()
+    """Secrets of the image registry."""
+    run_as_user: Annotated[int, Field(ge=0)] = 0
+    """User id of the tasks; 0 leaves the image's own, which is not root."""
+    labels: Labels = Field(default_factory=dict)
+    """Further labels of every pod."""
+
+    @model_validator(mode="after")
+    def _mount_has_a_secret(self) -> Self:
+        expected = "false without cluster.s3_secret"
+        check(bool(self.s3_secret) or not self.s3_secret_mount, self.key("s3_secret_mount"), True, expected)
+        return self
+
+    def resources(self, key: Literal["task", "vqgan", "detection"]) -> Resources:
+        """What a task asks of its node: its own settings, and those of `task` where it gives none."""
+        own: Resources = getattr(self, key)
+        return self.task.replace(**{name: getattr(own, name) for name in own.model_fields_set})
+
+    @classmethod
+    def _messages(cls, found: Mapping[str, Any]) -> list[str]:
+        messages = super()._messages(found)
+        if not found["loc"]:
+            return messages
+        return [message.replace(f"{Resources.section}.", f"{cls.section}.{found['loc'][0]}.") for message in messages]
+
+
+def parse_cluster(content: Any, defaults: Any = None) -> Cluster:
+    """Check the section `cluster` of a line; see `cluster_values`.
+
+    Raises:
+        InputError: a key or a value is wrong; all are named.
+    """
+    errors: list[str] = []
+    values = cluster_values(content, defaults, errors)
+    try:
+        cluster = Cluster(**values)
+    except InputError as error:
+        errors += error.args
+    if errors:
+        raise InputError(*errors)
+    return cluster
+
+
+def cluster_values(content: Any, defaults: Any, errors: list[str]) -> Any:
+    """Values of a `Cluster`, unchecked.
+
+    Args:
+        content: the section of a line.
+        defaults: a section of the whole cluster, which the line's completes and overrides key by key.
+        errors: gets a message where a key stands under both its names.
+    """
+    given, base = (with_new_keys(values, "cluster.", errors) for values in (content, defaults or {}))
+    return _merged(base, given)
+
+
+def _merged(defaults: Any, content: Any, depth: int = 2) -> Any:
+    """Content over defaults, key by key; also the keys of the tasks' resources, but no label or selector alone."""
+    if depth == 0 or not isinstance(defaults, Mapping) or not isinstance(content, Mapping):
+        return content
+    own = {str(key): _merged(defaults.get(key), value, depth - 1) for key, value in content.items()}
+    return {**{str(key): value for key, value in defaults.items()}, **own}

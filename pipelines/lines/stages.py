@@ -1,0 +1,176 @@
+"""The stages: one table, from which sections of a line, tasks of the pipelines and nodes of experiments are derived."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from components.augmentation.config import Config as AugmentationConfig
+from components.dataset.config import Config as DatasetConfig
+from components.dataset.config import FolderConfig
+from components.detectors.config import Config as DetectionConfig
+from components.evaluation.config import Config as EvaluationConfig
+from components.pretraining.config import PretrainConfig
+from components.prompts.config import Config as PromptsConfig
+from components.quality.config import Config as QualityConfig
+from components.registration.config import Config as RegistrationConfig
+from components.selection.config import Config as SelectionConfig
+from components.settings import SHARED, Settings
+from components.stage.images import Family
+from components.vqgan.config import Config as VqganConfig
+from components.vqgan_clip.config import Config as VqganClipConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage. Its name is that of its component, its log, its MLflow run and its pod's label."""
+
+    name: str
+    family: Family
+    """Dependency family of the image that it runs in."""
+    config: type[Settings] = Settings
+    """Its settings, where a pipeline gives them; its section of a line's YAML has the stage's name."""
+    folder: str = ""
+    """Folder below `components`, where it is not the name."""
+    run: str = ""
+    """Library function that does its work without KFP, as `MODULE.FUNCTION` below the folder."""
+    inputs: tuple[str, ...] = ()
+    """Artifacts that `run` takes first, in this order."""
+    output: str = ""
+    """Artifact that later tasks take."""
+    resources: Literal["task", "vqgan", "detection"] = "task"
+    """Key of a line's section `cluster` that says what its tasks ask of a node."""
+    wired: tuple[str, ...] = ()
+    """Settings that the pipeline gives, and no line."""
+    cached: bool = True
+    """Whether KFP may reuse a task of the same inputs: not where data behind an address may have changed, and not where
+    each run must end."""
+    former: str = ""
+    """Name of its section in the version before; read with a warning."""
+
+    @property
+    def component(self) -> Any:
+        """The KFP component; imports kfp."""
+        return getattr(import_module(f"components.{self.folder or self.name}.component"), self.name)
+
+    @property
+    def function(self) -> Any:
+        """The library function `run`; may import torch."""
+        module, _, name = self.run.rpartition(".")
+        return getattr(import_module(f"components.{self.folder or self.name}.{module}"), name)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Settings that a line may give in this stage's section."""
+        return tuple(name for name in self.config.model_fields if name not in (*SHARED, *self.wired))
+
+    def parameter(self, field: str) -> str:
+        """Name of the training pipeline's parameter of a setting."""
+        return field if field in SHARED else f"{self.name}_{field}"
+
+
+_TABLE = (
+    Stage("fingerprint", "generation", folder="dataset", output="Output", cached=False),
+    Stage("dataset", "generation", DatasetConfig, run="ingest.ingest_dataset", output="reference"),
+    Stage("image_folder", "generation", FolderConfig, folder="dataset", run="folder.import_images", output="images"),
+    Stage(
+        "prompts", "generation", PromptsConfig, run="generate.generate_prompts", inputs=("reference",), output="prompts"
+    ),
+    Stage(
+        "augmentation",
+        "generation",
+        AugmentationConfig,
+        run="augment.augment_images",
+        inputs=("reference",),
+        output="augmented",
+    ),
+    Stage(
+        "vqgan",
+        "generation",
+        VqganConfig,
+        run="fine_tune.fine_tune",
+        inputs=("reference", "augmented"),
+        output="candidates",
+        resources="vqgan",
+        former="generator",
+    ),
+    Stage(
+        "selection",
+        "generation",
+        SelectionConfig,
+        run="integrate.select_images",
+        inputs=("prompts", "candidates"),
+        output="selected",
+    ),
+    Stage(
+        "detection",
+        "detection",
+        DetectionConfig,
+        run="train.train_detector",
+        inputs=("reference", "augmented", "selected"),
+        output="trained",
+        resources="detection",
+        wired=("detector", "training_set"),
+    ),
+    Stage(
+        "evaluation",
+        "detection",
+        EvaluationConfig,
+        run="evaluate.evaluate_detectors",
+        inputs=("reference", "detectors"),
+        output="predictions",
+    ),
+    Stage("registration", "detection", RegistrationConfig, output="best", former="gate"),
+    Stage("reporting", "detection", output="html"),
+    Stage("conclusion", "detection", folder="reporting", cached=False),
+    Stage("pretraining", "generation", PretrainConfig, output="generator", resources="vqgan", cached=False),
+    Stage(
+        "vqgan_clip",
+        "generation",
+        VqganClipConfig,
+        run="generate.generate_from_text",
+        inputs=("reference", "prompts"),
+        output="selected",
+        resources="vqgan",
+        wired=("prompt", "architecture", "weights", "codebook_size"),
+        former="text_guided",
+    ),
+    Stage(
+        "quality",
+        "generation",
+        QualityConfig,
+        run="measure.measure_quality",
+        inputs=("reference", "images"),
+        output="quality",
+    ),
+    Stage("gather_cells", "detection", folder="tabulation", output="results"),
+    Stage("merge_results", "detection", folder="tabulation", output="results"),
+    Stage("draw_page", "detection", folder="tabulation", output="page"),
+    Stage("drift", "detection", output="drift"),
+)
+STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _TABLE}
+"""All stages by name."""
+
+
+def with_new_keys(content: Any, prefix: str, errors: list[str]) -> Any:
+    """Content of YAML or of options, with stages under their names in place of those of the version before.
+
+    Args:
+        content: what is no mapping comes back as it is.
+        prefix: in front of the keys in messages.
+        errors: gets a message for a stage that stands there under both names.
+    """
+    found = dict(content) if isinstance(content, Mapping) else content
+    for stage in STAGES.values():
+        if stage.former and isinstance(found, dict) and stage.former in found:
+            old, new = f"{prefix}{stage.former}", f"{prefix}{stage.name}"
+            value = found.pop(stage.former)
+            if stage.name in found:
+                errors.append(f"{old}: got {value!r} beside {new}, expected {new} alone")
+            else:
+                logger.warning("%s: now named %s; the old name is read for this version only", old, new)
+                found[stage.name] = value
+    return found
