@@ -99,10 +99,14 @@ class Outcome:
 def desired_schedules(lines: Iterable[Line]) -> Iterator[Desired]:
     """Compile the lines that have a schedule."""
     for line in lines:
-        if line.cron:
+        if line.schedule.cron:
             package = compile_line(line)
             yield Desired(
-                line=line.name, cron=line.cron, enabled=line.enabled, package=package, arguments=line.arguments()
+                line=line.name,
+                cron=line.schedule.cron,
+                enabled=line.schedule.enabled,
+                package=package,
+                arguments=line.arguments(),
             )
 
 

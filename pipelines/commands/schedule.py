@@ -50,7 +50,9 @@ def apply(
     from pipelines.cluster.submission import check_for_cluster
     from pipelines.lines.line import load_lines
 
-    lines = load_lines(folder, cluster_defaults, lambda line: check_for_cluster(line, mounted=mounted or not line.cron))
+    lines = load_lines(
+        folder, cluster_defaults, lambda line: check_for_cluster(line, mounted=mounted or not line.schedule.cron)
+    )
     cluster = connect(host, namespace, token_file, ca_file, timeout)
     changes = difference(desired_schedules(lines), existing_schedules(cluster), prune=prune)
     outcome = Outcome(done=changes) if dry_run else carry_out(cluster, changes)

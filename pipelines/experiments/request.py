@@ -110,10 +110,7 @@ class Request:
             section, separator, field = path.partition(".")
             check(bool(separator and field), "--set", text, "SECTION.FIELD=VALUE")
             found.setdefault(section, {})[field] = _yaml(text, value)
-        errors: list[str] = []
-        renamed: dict[str, dict[str, Any]] = with_new_keys(found, "--set ", errors)
-        if errors:
-            raise InputError(*errors)
+        renamed: dict[str, dict[str, Any]] = with_new_keys(found, "--set ")
         return renamed
 
     def _objects(self) -> Mapping[str, str]:

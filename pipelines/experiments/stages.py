@@ -1,8 +1,8 @@
 """The stages of experiments on this machine: a node's artifact by the library function of its stage."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from components.stage.progress import ignore_progress
 from pipelines.experiments.nodes import Node
@@ -18,17 +18,18 @@ def run_stage(node: Node, inputs: Mapping[str, Path], detectors: Sequence[Path],
         detectors: those that an evaluation measures.
         output: the artifact to write.
     """
-    stage = STAGES[node.stage]
-    given: list[Any] = [detectors if name == "detectors" else inputs[name] for name in stage.inputs]
-    match stage.name:
+    function = STAGES[node.stage].function
+    artifacts = {**inputs, "detectors": detectors}
+    given = [artifacts[name] for name in inspect.signature(function).parameters if name in artifacts]
+    match node.stage:
         case "dataset" | "image_folder":
-            stage.function(output, node.config, node.data)
+            function(output, node.config, node.data)
         case "vqgan":
-            stage.function(*given, output, output.with_name("generator"), node.config, ignore_progress)
+            function(*given, output, output.with_name("generator"), node.config, ignore_progress)
         case "vqgan_clip":
-            stage.function(*given, output, node.config, ignore_progress)
+            function(*given, output, node.config, ignore_progress)
         case _:
-            stage.function(*given, output, node.config)
+            function(*given, output, node.config)
 
 
 def is_final(node: Node, output: Path) -> bool:

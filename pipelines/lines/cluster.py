@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
-from components.errors import InputError, check
+from components.errors import check
 from components.settings import Expected, Settings
 from pipelines.lines.stages import with_new_keys
 
@@ -147,32 +147,15 @@ def parse_cluster(content: Any, defaults: Any = None) -> Cluster:
     Raises:
         InputError: a key or a value is wrong; all are named.
     """
-    errors: list[str] = []
-    values = cluster_values(content, defaults, errors)
-    try:
-        cluster = Cluster(**values)
-    except InputError as error:
-        errors += error.args
-    if errors:
-        raise InputError(*errors)
-    return cluster
+    return Cluster(**cluster_values(content, defaults))
 
 
-def cluster_values(content: Any, defaults: Any, errors: list[str]) -> Any:
-    """Values of a `Cluster`, unchecked.
+def cluster_values(content: Any, defaults: Any = None) -> Any:
+    """The section of a line over that of a whole cluster, key by key; also the resources of each task."""
 
-    Args:
-        content: the section of a line.
-        defaults: a section of the whole cluster, which the line's completes and overrides key by key.
-        errors: gets a message where a key stands under both its names.
-    """
-    given, base = (with_new_keys(values, "cluster.", errors) for values in (content, defaults or {}))
-    return _merged(base, given)
+    def merged(base: Any, own: Any, depth: int) -> Any:
+        if depth == 0 or not isinstance(base, Mapping) or not isinstance(own, Mapping):
+            return own
+        return {**base, **{str(key): merged(base.get(key), value, depth - 1) for key, value in own.items()}}
 
-
-def _merged(defaults: Any, content: Any, depth: int = 2) -> Any:
-    """Content over defaults, key by key; also the keys of the tasks' resources, but no label or selector alone."""
-    if depth == 0 or not isinstance(defaults, Mapping) or not isinstance(content, Mapping):
-        return content
-    own = {str(key): _merged(defaults.get(key), value, depth - 1) for key, value in content.items()}
-    return {**{str(key): value for key, value in defaults.items()}, **own}
+    return merged(with_new_keys(defaults or {}, "cluster."), with_new_keys(content, "cluster."), 2)

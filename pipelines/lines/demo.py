@@ -4,7 +4,7 @@ Good images are tiles of the photograph; training tiles come from its upper part
 that no pixel is in both. A defect is drawn into a test tile, and its mask marks what was drawn.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +55,9 @@ def write_demo_line(root: Path) -> Path:
     generator = np.random.default_rng(0)
     photograph = data.brick() / 255.0
     with new_directory(root) as directory:
-        _write_good(directory / "brick" / "train" / "good", photograph[:TRAIN_ROWS], TRAIN_TILES, generator)
-        test = photograph[TRAIN_ROWS:]
-        _write_good(directory / "brick" / "test" / "good", test, TEST_GOOD, generator)
+        train, test = photograph[:TRAIN_ROWS], photograph[TRAIN_ROWS:]
+        _write(directory / "brick" / "train" / "good", (_tile(train, generator) for _ in range(TRAIN_TILES)))
+        _write(directory / "brick" / "test" / "good", (_tile(test, generator) for _ in range(TEST_GOOD)))
         for name, defect in DEFECTS.items():
             _write_bad(directory / "brick", name, defect, test, generator)
         line = {**_LINE, "dataset": {"uri": "brick", **_LINE["dataset"]}}
@@ -65,20 +65,21 @@ def write_demo_line(root: Path) -> Path:
     return root / "line.yaml"
 
 
-def _write_good(folder: Path, photograph: "Grey", count: int, generator: "np.random.Generator") -> None:
-    folder.mkdir(parents=True)
-    for index in range(count):
-        (folder / f"{index:03d}.png").write_bytes(_png(_tile(photograph, generator)))
-
-
 def _write_bad(root: Path, name: str, defect: "Defect", photograph: "Grey", generator: "np.random.Generator") -> None:
-    images, masks = root / "test" / name, root / "ground_truth" / name
-    images.mkdir(parents=True)
+    masks = root / "ground_truth" / name
     masks.mkdir(parents=True)
+    tiles = []
     for index in range(TEST_BAD):
         tile, mask = defect(_tile(photograph, generator), generator)
-        (images / f"{index:03d}.png").write_bytes(_png(tile))
+        tiles.append(tile)
         (masks / f"{index:03d}_mask.png").write_bytes(encode_png(mask.astype("uint8") * 255))
+    _write(root / "test" / name, tiles)
+
+
+def _write(folder: Path, tiles: "Iterable[Grey]") -> None:
+    folder.mkdir(parents=True)
+    for index, tile in enumerate(tiles):
+        (folder / f"{index:03d}.png").write_bytes(encode_png((tile.clip(0, 1) * 255).round().astype("uint8")))
 
 
 def _tile(photograph: "Grey", generator: "np.random.Generator") -> "Grey":
@@ -132,7 +133,3 @@ def _foreign(tile: "Grey", generator: "np.random.Generator") -> tuple["Grey", "M
 
 DEFECTS: "dict[str, Defect]" = {"stain": _stain, "scratch": _scratch, "foreign": _foreign}
 """Draws a defect into a grey tile in [0, 1] and returns the tile and the mask."""
-
-
-def _png(tile: "Grey") -> bytes:
-    return encode_png((tile.clip(0, 1) * 255).round().astype("uint8"))

@@ -56,30 +56,18 @@ def _cron(expression: str) -> str:
     return " ".join(expression.split())
 
 
-def _some_of(name: str, known: Collection[str]) -> Any:
-    """Validator of a list of known values, each once."""
+def _some_of(name: str, known: Collection[str]) -> tuple[Any, ...]:
+    """What a list of known values is checked by: at least one of them, each once."""
 
     def check_values(values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
-            check(value in known, name, value, f"some of {', '.join(known)}")
+            check(value in known, name, value, expected.text)
         check(len(set(values)) == len(values), name, list(values), "each at most once")
         return values
 
-    return AfterValidator(check_values)
-
-
-Detectors = Annotated[
-    tuple[str, ...],
-    Field(strict=False, min_length=1, json_schema_extra={"items": {"enum": [*DETECTORS]}, "uniqueItems": True}),
-    Expected(f"some of {', '.join(DETECTORS)}"),
-    _some_of("detectors", DETECTORS),
-]
-TrainingSets = Annotated[
-    tuple[str, ...],
-    Field(strict=False, min_length=1, json_schema_extra={"items": {"enum": [*TRAINING_SETS]}, "uniqueItems": True}),
-    Expected(f"some of {', '.join(TRAINING_SETS)}"),
-    _some_of("training_sets", TRAINING_SETS),
-]
+    expected = Expected(f"some of {', '.join(known)}")
+    schema: dict[str, Any] = {"items": {"enum": [*known]}, "uniqueItems": True}
+    return Field(strict=False, min_length=1, json_schema_extra=schema), expected, AfterValidator(check_values)
 
 
 class Schedule(Settings):
@@ -109,9 +97,9 @@ class Line(Settings):
     """`conse`, or `open_clip:ARCHITECTURE`; f and G of the paper. By default the profile's."""
     embedder_weights: str = ""
     """Reference to CLIP weights; empty for `conse`. By default the profile's."""
-    detectors: Detectors = ("patchcore",)
+    detectors: Annotated[tuple[str, ...], *_some_of("detectors", DETECTORS)] = ("patchcore",)
     """Detectors that are trained."""
-    training_sets: TrainingSets = TRAINING_SETS
+    training_sets: Annotated[tuple[str, ...], *_some_of("training_sets", TRAINING_SETS)] = TRAINING_SETS
     """Training sets that each detector is trained on."""
     dataset: DatasetConfig
     """Which images are given."""
@@ -138,16 +126,6 @@ class Line(Settings):
     def configs(self) -> dict[str, Any]:
         """Config of each stage, by the section's name."""
         return {name: getattr(self, name) for name in SECTIONS}
-
-    @property
-    def cron(self) -> str:
-        """Six fields, with seconds; empty when the line has no schedule."""
-        return self.schedule.cron
-
-    @property
-    def enabled(self) -> bool:
-        """Whether the schedule runs."""
-        return self.schedule.enabled
 
     def arguments(self) -> dict[str, Any]:
         """Parameters of the training pipeline."""
@@ -300,7 +278,7 @@ def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mappi
         InputError: keys or values are wrong; all are named.
     """
     errors: list[str] = []
-    content = _pinned(with_new_keys(content, "", errors))
+    content = _pinned(with_new_keys(content))
     values = _known("", content, Line.model_fields, errors)
     values |= _shared(values)
     for name in SECTIONS:
@@ -309,7 +287,7 @@ def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mappi
     if isinstance(values.get("dataset"), dict):
         values["dataset"] |= _dataset(values["dataset"], folder, errors)
     values["schedule"] = _known("schedule.", values.get("schedule", {}), Schedule.model_fields, errors)
-    values["cluster"] = cluster_values(values.get("cluster", {}), cluster_defaults, errors)
+    values["cluster"] = cluster_values(values.get("cluster", {}), cluster_defaults)
     try:
         line = Line(**values)
     except InputError as error:

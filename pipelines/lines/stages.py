@@ -10,6 +10,7 @@ from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import Config as DatasetConfig
 from components.dataset.config import FolderConfig
 from components.detectors.config import Config as DetectionConfig
+from components.errors import check
 from components.evaluation.config import Config as EvaluationConfig
 from components.pretraining.config import PretrainConfig
 from components.prompts.config import Config as PromptsConfig
@@ -36,9 +37,8 @@ class Stage:
     folder: str = ""
     """Folder below `components`, where it is not the name."""
     run: str = ""
-    """Library function that does its work without KFP, as `MODULE.FUNCTION` below the folder."""
-    inputs: tuple[str, ...] = ()
-    """Artifacts that `run` takes first, in this order."""
+    """Library function that does its work without KFP, as `MODULE.FUNCTION` below the folder. It takes the paths of its
+    input artifacts, under their names, then the path of its output and the config."""
     output: str = ""
     """Artifact that later tasks take."""
     resources: Literal["task", "vqgan", "detection"] = "task"
@@ -76,53 +76,28 @@ _TABLE = (
     Stage("fingerprint", "generation", folder="dataset", output="Output", cached=False),
     Stage("dataset", "generation", DatasetConfig, run="ingest.ingest_dataset", output="reference"),
     Stage("image_folder", "generation", FolderConfig, folder="dataset", run="folder.import_images", output="images"),
-    Stage(
-        "prompts", "generation", PromptsConfig, run="generate.generate_prompts", inputs=("reference",), output="prompts"
-    ),
-    Stage(
-        "augmentation",
-        "generation",
-        AugmentationConfig,
-        run="augment.augment_images",
-        inputs=("reference",),
-        output="augmented",
-    ),
+    Stage("prompts", "generation", PromptsConfig, run="generate.generate_prompts", output="prompts"),
+    Stage("augmentation", "generation", AugmentationConfig, run="augment.augment_images", output="augmented"),
     Stage(
         "vqgan",
         "generation",
         VqganConfig,
         run="fine_tune.fine_tune",
-        inputs=("reference", "augmented"),
         output="candidates",
         resources="vqgan",
         former="generator",
     ),
-    Stage(
-        "selection",
-        "generation",
-        SelectionConfig,
-        run="integrate.select_images",
-        inputs=("prompts", "candidates"),
-        output="selected",
-    ),
+    Stage("selection", "generation", SelectionConfig, run="integrate.select_images", output="selected"),
     Stage(
         "detection",
         "detection",
         DetectionConfig,
         run="train.train_detector",
-        inputs=("reference", "augmented", "selected"),
         output="trained",
         resources="detection",
         wired=("detector", "training_set"),
     ),
-    Stage(
-        "evaluation",
-        "detection",
-        EvaluationConfig,
-        run="evaluate.evaluate_detectors",
-        inputs=("reference", "detectors"),
-        output="predictions",
-    ),
+    Stage("evaluation", "detection", EvaluationConfig, run="evaluate.evaluate_detectors", output="predictions"),
     Stage("registration", "detection", RegistrationConfig, output="best", former="gate"),
     Stage("reporting", "detection", output="html"),
     Stage("conclusion", "detection", folder="reporting", cached=False),
@@ -132,20 +107,12 @@ _TABLE = (
         "generation",
         VqganClipConfig,
         run="generate.generate_from_text",
-        inputs=("reference", "prompts"),
         output="selected",
         resources="vqgan",
         wired=("prompt", "architecture", "weights", "codebook_size"),
         former="text_guided",
     ),
-    Stage(
-        "quality",
-        "generation",
-        QualityConfig,
-        run="measure.measure_quality",
-        inputs=("reference", "images"),
-        output="quality",
-    ),
+    Stage("quality", "generation", QualityConfig, run="measure.measure_quality", output="quality"),
     Stage("gather_cells", "detection", folder="tabulation", output="results"),
     Stage("merge_results", "detection", folder="tabulation", output="results"),
     Stage("draw_page", "detection", folder="tabulation", output="page"),
@@ -155,22 +122,22 @@ STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _TABLE}
 """All stages by name."""
 
 
-def with_new_keys(content: Any, prefix: str, errors: list[str]) -> Any:
+def with_new_keys(content: Any, prefix: str = "") -> Any:
     """Content of YAML or of options, with stages under their names in place of those of the version before.
 
     Args:
         content: what is no mapping comes back as it is.
         prefix: in front of the keys in messages.
-        errors: gets a message for a stage that stands there under both names.
+
+    Raises:
+        InputError: a stage stands there under both its names.
     """
-    found = dict(content) if isinstance(content, Mapping) else content
+    found = {str(key): value for key, value in content.items()} if isinstance(content, Mapping) else content
     for stage in STAGES.values():
         if stage.former and isinstance(found, dict) and stage.former in found:
             old, new = f"{prefix}{stage.former}", f"{prefix}{stage.name}"
             value = found.pop(stage.former)
-            if stage.name in found:
-                errors.append(f"{old}: got {value!r} beside {new}, expected {new} alone")
-            else:
-                logger.warning("%s: now named %s; the old name is read for this version only", old, new)
-                found[stage.name] = value
+            check(stage.name not in found, old, value, f"{new} alone, the name of today")
+            logger.warning("%s: now named %s; the old name is read for this version only", old, new)
+            found[stage.name] = value
     return found

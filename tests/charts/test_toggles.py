@@ -279,7 +279,7 @@ def test_uninstall_applies_a_line_without_a_schedule(tmp_path: Path) -> None:
     assert volumes(remove)["lines"]["configMap"] == {"name": "vigil-no-lines"}
     ((name, text),) = manifests.of("ConfigMap", "-no-lines")["data"].items()
     (tmp_path / name).write_text(text)
-    assert load_line(tmp_path / name).cron == ""
+    assert load_line(tmp_path / name).schedule.cron == ""
     assert volumes(render().of("Job", "apply"))["lines"]["configMap"] == {"name": "vigil-no-lines"}
 
 

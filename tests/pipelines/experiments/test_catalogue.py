@@ -10,7 +10,7 @@ from components.tabulation.statistics import BASELINES
 from pipelines.experiments.catalogue import EXPERIMENTS, cells
 from pipelines.experiments.nodes import Cell, in_order
 from pipelines.experiments.request import Request
-from pipelines.experiments.stages import STAGES
+from pipelines.lines.stages import STAGES
 from tests.pipelines.experiments.conftest import TINY
 
 Ask = Callable[..., Request]
@@ -60,7 +60,7 @@ def test_table_1_takes_further_images_by_name(ask: Ask, data: Path) -> None:
     found = [cell for cell in cells_of(ask, "table1", extra=[f"web={data}"]) if cell.method == "web"]
     assert [cell.kind for cell in found] == ["predictions", "pictures"]
     folder = found[1].node
-    assert (folder.stage, folder.config.uri) == ("folder", f"{data}/brick")
+    assert (folder.stage, folder.config.uri) == ("image_folder", f"{data}/brick")
     assert [node.inputs["selected"].key for node in found[0].node.detectors] == [folder.key]
 
 

@@ -394,8 +394,8 @@ def test_settings_hold_every_parameter_as_json() -> None:
 
 def test_schedule() -> None:
     line = parse(schedule={"cron": " 0 0  2 * * * ", "enabled": False})
-    assert (line.cron, line.enabled) == ("0 0 2 * * *", False)
-    assert (parse().cron, parse().enabled) == ("", True)
+    assert (line.schedule.cron, line.schedule.enabled) == ("0 0 2 * * *", False)
+    assert parse().schedule == Schedule(cron="", enabled=True)
 
 
 def test_lines_of_a_folder_are_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -449,11 +449,9 @@ def test_section_under_its_former_name_is_read_with_a_warning(
 
 def test_section_under_both_its_names_is_refused() -> None:
     text = message(generator={"images": 3}, vqgan={"images": 4})
-    assert text == "generator: got {'images': 3} beside vqgan, expected vqgan alone"
+    assert text == "generator: got {'images': 3}, expected vqgan alone, the name of today"
     both = {"generator": {"gpu": 1}, "vqgan": {"gpu": 2}}
-    assert (
-        message(cluster=both) == "cluster.generator: got {'gpu': 1} beside cluster.vqgan, expected cluster.vqgan alone"
-    )
+    assert message(cluster=both) == "cluster.generator: got {'gpu': 1}, expected cluster.vqgan alone, the name of today"
 
 
 @pytest.mark.parametrize("section", ["schedule", "cluster", "vqgan"])

@@ -52,9 +52,12 @@ def test_component_has_the_image_the_settings_and_the_output(stage: Stage) -> No
 
 
 @pytest.mark.parametrize("stage", RUN)
-def test_library_function_takes_the_inputs_first(stage: Stage) -> None:
+def test_library_function_takes_the_components_artifacts_in_front_of_its_output(stage: Stage) -> None:
+    inputs = inspect.signature(stage.component.python_func).parameters
     parameters = [*inspect.signature(stage.function).parameters]
-    assert parameters[: len(stage.inputs)] == [*stage.inputs]
+    artifacts = [name for name in parameters if name in stage.component.component_spec.inputs and name in inputs]
+    assert parameters[: len(artifacts)] == artifacts
+    assert "config" in parameters
 
 
 @pytest.mark.parametrize("stage", [*SECTIONS.values(), *EXPERIMENT_SECTIONS.values()], ids=lambda stage: stage.name)
