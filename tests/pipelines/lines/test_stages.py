@@ -53,9 +53,9 @@ def test_component_has_the_image_the_settings_and_the_output(stage: Stage) -> No
 
 @pytest.mark.parametrize("stage", RUN)
 def test_library_function_takes_the_components_artifacts_in_front_of_its_output(stage: Stage) -> None:
-    inputs = inspect.signature(stage.component.python_func).parameters
+    inputs = stage.component.component_spec.inputs
     parameters = [*inspect.signature(stage.function).parameters]
-    artifacts = [name for name in parameters if name in stage.component.component_spec.inputs and name in inputs]
+    artifacts = [name for name in parameters if name in inputs and name not in stage.config.model_fields]
     assert parameters[: len(artifacts)] == artifacts
     assert "config" in parameters
 
