@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Model
 
-from components.prompts.config import Config as PromptsConfig
+from components.settings import SHARED
 from pipelines.dags.tasks import Tasks, parameter, with_parameters
 from pipelines.lines.cluster import Cluster
-from pipelines.lines.line import SECTIONS
+from pipelines.lines.line import SECTIONS, Line
 
 PIPELINE_NAME = "vigil-training"
 
@@ -85,7 +85,7 @@ def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
 def training_parameters() -> list[inspect.Parameter]:
     """What a line must give, what all stages share, and the settings of every section."""
     required = {"line": str, "object": str, "trials": list[dict[str, str]], "settings": str, "dataset_uri": str}
-    shared = {"seed": 0, "embedder": PromptsConfig.model_fields["embedder"].default, "embedder_weights": ""}
+    shared = {name: Line.model_fields[name].default for name in SHARED if name not in required}
     settings = {
         stage.parameter(name): stage.config.model_fields[name].default
         for stage in SECTIONS.values()
