@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.artifacts import GOOD_IMAGES, ImageSet
+from components.change.config import BACKBONE, MAX_IMAGES
 from components.change.shift import STATISTICS, Floats, Looks, looks_of
 from components.errors import InputError
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from components.detectors.detector import Detector
 
-BACKBONE = "efficientnet-lite0"
-MAX_IMAGES = 300
 HELD_OUT = ("calibration", "test")
 """Splits that no detector is trained on."""
 _SPLITS = ("train", *HELD_OUT)

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.change.good_images import BACKBONE, MAX_IMAGES
-from components.change.rule import ChangeLimits
+from components.change.config import BACKBONE, MAX_IMAGES, ChangeLimits
 from components.networks.backbones import BACKBONES
 from components.settings import OneOf
 

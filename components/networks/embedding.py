@@ -108,7 +108,7 @@ class OpenClipEmbedder(_BatchedEmbedder):
         import open_clip
 
         known = architecture in open_clip.list_models()
-        check(known, "embedder", OPEN_CLIP_PREFIX + architecture, "an architecture that open_clip knows")
+        check(known, "embedder", OPEN_CLIP_PREFIX + architecture, "an architecture of open_clip")
         tensors = weights.load_tensors(weights.fetch(reference))
         # Only OpenAI's archives hold these, and only OpenAI's models have its approximation of GELU.
         popped = [tensors.pop(key, None) for key in ("input_resolution", "context_length", "vocab_size")]

@@ -31,7 +31,7 @@ def check_publication(name: str, config: PretrainConfig) -> None:
 
 
 def check_base_name(name: str) -> None:
-    """Raise `InputError` unless `generator.weights` can name a base model so."""
+    """Raise `InputError` unless `vqgan.weights` can name a base model so."""
     check_name(name)
     free = name not in (BASE, UNTRAINED) and name not in packaged()
     check(free, "name", name, f"another one than {BASE}, {UNTRAINED} and the names of VIGIL's own weights manifest")

@@ -21,7 +21,8 @@ from components.artifacts import (
     read_json,
     read_table,
 )
-from components.change.rule import ChangeLimits, Hint, retrain_hint
+from components.change.config import ChangeLimits
+from components.change.rule import Hint, retrain_hint
 from components.change.shift import looks_of
 from components.metrics.records import (
     EXTRA_HEADS,

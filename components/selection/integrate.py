@@ -104,5 +104,5 @@ def similarity_trend(
 
 def _first(candidates: str | Path, iteration: int, images: int) -> list[Any]:
     found = read_candidates(candidates, iteration)
-    check(images <= len(found), "selection.images", images, f"at most {len(found)}, as generator.images")
+    check(images <= len(found), "selection.images", images, f"at most {len(found)}, as vqgan.images")
     return found[: images or len(found)]

@@ -107,11 +107,12 @@ def _fetch_from_hub(endpoint: str, address: str, sha256: str, path: Path) -> Non
 @contextmanager
 def _session() -> Iterator[None]:
     """Give huggingface_hub connections of ours for the block, and then its own again."""
-    from huggingface_hub import logging, set_client_factory
+    from huggingface_hub import set_client_factory
     from huggingface_hub.utils._http import default_client_factory
+    from huggingface_hub.utils.logging import set_verbosity_error
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    logging.set_verbosity(logging.ERROR)  # its warnings show addresses with signatures
+    set_verbosity_error()  # type: ignore[no-untyped-call]  # its warnings show addresses with signatures
     disable_progress_bars()
     set_client_factory(partial(_client, Deadline()))
     try:

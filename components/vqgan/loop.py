@@ -82,15 +82,15 @@ class FineTuning:
         for batch in range(done * config.accumulate, (done + 1) * config.accumulate):
             given, images = self._groups[self._plan.given_of(batch)]
             augmented = images[torch.randperm(len(images))[: config.batch_size]].to(device())
-            quantised, codebook, codes = quantise(model, encode(model, augmented))
-            generated = decode(model, sample_latents(quantised, len(augmented), config))
+            quantised, codebook, codes = quantise(model, encode(model, augmented))  # Eq. 2
+            generated = decode(model, sample_latents(quantised, len(augmented), config))  # Eq. 3
             reconstructed = decode(model, quantised)
-            mse = mse_loss(given.to(device()), generated)
+            mse = mse_loss(given.to(device()), generated)  # Eq. 6
             vq = self.loss(augmented, reconstructed, codebook, adversarial=adversarial)
-            total = mse + config.vq_weight * vq.total
+            total = mse + config.vq_weight * vq.total  # Eq. 7
             rows.append({"mse": float(mse.detach()), **vq.scalars(), "total": float(total.detach())})
             self._require_finite(math.isfinite(rows[-1]["total"]), "loss is")
-            (total / config.accumulate).backward()
+            (total / config.accumulate).backward()  # type: ignore[no-untyped-call]
             self._used[codes] = True
             pairs.append((augmented, reconstructed.detach()))
         self._optimizer.step()

@@ -6,15 +6,14 @@ from typing import Any, NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Dataset
 
-from components.drift.component import drift as measure_drift
 from components.drift.config import Config
 from components.errors import check
 from components.registry.promotion import CHAMPION
 from components.storage.s3 import is_s3
-from pipelines.dags.package import check_package
-from pipelines.dags.training import Settle, leave
+from pipelines.dags.package import check_package, compile_package
+from pipelines.dags.tasks import Tasks
+from pipelines.lines.cluster import Cluster
 from pipelines.lines.line import Line
-from pipelines.lines.task_settings import apply_settings
 
 PIPELINE_NAME = "vigil-drift"
 
@@ -26,7 +25,7 @@ class Outputs(NamedTuple):
     html: HTML
 
 
-def drift_pipeline(line: str, images: str, detector: str, config: Config, settle: Settle = leave) -> Any:
+def drift_pipeline(line: str, images: str, detector: str, config: Config, cluster: Cluster | None = None) -> Any:
     """The drift pipeline as a KFP graph component; its parameters have the arguments as defaults.
 
     Args:
@@ -34,8 +33,9 @@ def drift_pipeline(line: str, images: str, detector: str, config: Config, settle
         images: where the new good images are.
         detector: `champion`, or where the artifact of a detector is.
         config: settings, of which a run may change the limits.
-        settle: called with the task and the name of its stage; writes task settings.
+        cluster: how its task runs on Kubernetes; none for KFP's local runner.
     """
+    label = line if cluster else ""
     fixed = config.model_dump(exclude={"alpha", "min_shift", "max_false_alarm_rate"})
 
     def drift(
@@ -47,8 +47,8 @@ def drift_pipeline(line: str, images: str, detector: str, config: Config, settle
         max_false_alarm_rate: float = config.max_false_alarm_rate,
     ) -> Outputs:
         """Compare new good images of a line with those that its detector was trained and tested with."""
-        measured = measure_drift(
-            line=line,
+        measured = Tasks(line=line, cluster=cluster, label=label).task(
+            "drift",
             images=images,
             detector=detector,
             alpha=alpha,
@@ -56,8 +56,6 @@ def drift_pipeline(line: str, images: str, detector: str, config: Config, settle
             max_false_alarm_rate=max_false_alarm_rate,
             **fixed,
         )
-        # New images arrive behind the same address, and champions change.
-        settle(measured.set_caching_options(False), "drift")
         return Outputs(drift=measured.outputs["drift"], html=measured.outputs["html"])
 
     return dsl.pipeline(name=PIPELINE_NAME)(drift)
@@ -77,14 +75,8 @@ def write_package(path: Path, line: Line, images: str, detector: str, config: Co
         InputError: the path is no .yaml file in an existing folder, or the tasks of a cluster cannot read the images
             or the detector.
     """
-    from kfp import compiler
-
     check_package(path)
     check(is_s3(images), "images", images, "s3://BUCKET/PREFIX, which the tasks of a cluster can read")
     known = detector == CHAMPION or is_s3(detector)
     check(known, "detector", detector, "champion or s3://BUCKET/PREFIX, which the tasks of a cluster can read")
-
-    def settle(task: dsl.PipelineTask, stage: str) -> None:
-        apply_settings(task, stage, line.cluster, line.name)
-
-    compiler.Compiler().compile(drift_pipeline(line.name, images, detector, config, settle), str(path))
+    compile_package(path, drift_pipeline(line.name, images, detector, config, line.cluster))

@@ -46,7 +46,8 @@ def apply_settings(task: "PipelineTask", stage: Stage, cluster: Cluster, line: s
         kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
     if cluster.run_as_user:
         kubernetes.set_security_context(task, run_as_user=cluster.run_as_user, run_as_non_root=True)
-    kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
+    if not stage.own_run:
+        kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
     _add_environment(task, cluster)
     own = {STAGE_LABEL: stage.name, **({LINE_LABEL: line.rstrip("._-")} if line else {})}
     for key, value in sorted({**cluster.labels, **own}.items()):

@@ -35,6 +35,12 @@ class Tasks:
         Returns:
             The stage's artifact that later tasks take; nothing where it has none.
         """
+        output = STAGES[name].output
+        task = self.task(name, **inputs)
+        return task.outputs[output] if output else None
+
+    def task(self, name: str, **inputs: Any) -> Any:
+        """As a call, but returns the task itself, for a stage with several outputs that others take."""
         stage = STAGES[name]
         settings = {
             name: self.parameters[stage.parameter(name)]
@@ -46,7 +52,7 @@ class Tasks:
             task.set_caching_options(False)
         if self.cluster is not None:
             apply_settings(task, stage, self.cluster, self.label)
-        return task.outputs[stage.output] if stage.output else None
+        return task
 
 
 def parameter(name: str, default: Any = EMPTY, kind: Any = None) -> inspect.Parameter:

@@ -10,6 +10,7 @@ from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import Config as DatasetConfig
 from components.dataset.config import FolderConfig
 from components.detectors.config import Config as DetectionConfig
+from components.drift.config import Config as DriftConfig
 from components.errors import check
 from components.evaluation.config import Config as EvaluationConfig
 from components.pretraining.config import PretrainConfig
@@ -48,6 +49,8 @@ class Stage:
     cached: bool = True
     """Whether KFP may reuse a task of the same inputs: not where data behind an address may have changed, and not where
     each run must end."""
+    own_run: bool = False
+    """Whether its record in MLflow is a run by itself, and no part of a pipeline run."""
     former: str = ""
     """Name of its section in the version before; read with a warning."""
 
@@ -116,7 +119,7 @@ _TABLE = (
     Stage("gather_cells", "detection", folder="tabulation", output="results"),
     Stage("merge_results", "detection", folder="tabulation", output="results"),
     Stage("draw_page", "detection", folder="tabulation", output="page"),
-    Stage("drift", "detection", output="drift"),
+    Stage("drift", "detection", DriftConfig, output="drift", cached=False, own_run=True),
 )
 STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _TABLE}
 """All stages by name."""

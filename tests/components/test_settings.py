@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from components.augmentation.config import Config as AugmentationConfig
-from components.change.rule import ChangeLimits
+from components.change.config import ChangeLimits
 from components.dataset.config import Config as DatasetConfig
 from components.dataset.config import FolderConfig
 from components.detectors.config import Config as DetectionConfig
@@ -199,9 +199,10 @@ def test_defaults_are_within_their_bounds(config: type[Settings]) -> None:
         (VqganConfig(patience=2, **CLIP), ("clip", "efficientnet-lite0", "vqgan-small")),
         (VqganConfig(**CLIP), ("efficientnet-lite0", "vqgan-small")),
         (VqganClipConfig(object="bolt", weights="base", **CLIP), ("clip", "vqgan-small")),
-        (DetectionConfig(vit_weights="vit"), ("efficientnet-lite0", "vit")),
+        (DetectionConfig(vit_weights="vit"), ("efficientnet-lite0",)),
+        (DetectionConfig(detector="anomalydino", vit_weights="vit"), ("efficientnet-lite0", "vit")),
         (DetectionConfig(detector="dinomaly"), ("efficientnet-lite0", "dinov2-small")),
-        (DetectionConfig(teacher_weights="teacher"), ("efficientnet-lite0", "teacher")),
+        (DetectionConfig(detector="efficientad", teacher_weights="teacher"), ("efficientnet-lite0", "teacher")),
         (QualityConfig(inception="i3"), (*CONSE_WEIGHTS, "efficientnet-lite0", "i3")),
         (PretrainConfig(sources=("x",)), ("efficientnet-lite0",)),
         (DriftConfig(), ("efficientnet-lite0",)),

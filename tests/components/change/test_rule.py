@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from components.change.rule import ChangeLimits, Scores, retrain_hint
+from components.change.config import ChangeLimits
+from components.change.rule import Scores, retrain_hint
 from components.change.shift import STATISTICS, Looks
 from components.errors import InputError
 

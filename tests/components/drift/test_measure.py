@@ -10,8 +10,9 @@ import PIL.Image
 import pytest
 
 from components.artifacts import DRIFT, ImageSet, new_image_set, read_json, to_tensor
+from components.change.config import ChangeLimits
 from components.change.good_images import GoodImages, good_images
-from components.change.rule import ChangeLimits, retrain_hint
+from components.change.rule import retrain_hint
 from components.change.shift import Looks, looks_of
 from components.detection.train import train_detector
 from components.detectors.config import Config as DetectorConfig

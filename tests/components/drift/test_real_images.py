@@ -12,7 +12,8 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from components.artifacts import to_tensor
-from components.change.rule import ChangeLimits, retrain_hint
+from components.change.config import ChangeLimits
+from components.change.rule import retrain_hint
 from components.change.shift import Looks, looks_of
 from components.decode import decode_image
 

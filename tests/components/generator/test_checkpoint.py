@@ -87,11 +87,11 @@ def test_checkpoint_of_an_older_format_is_ignored_with_a_line(
 
 
 class Quadratic:
-    """Adam on the squares of a weight and of its double's, which has another name that begins alike."""
+    """Adam on the squares of two networks' weights; the name of one network begins with the other's."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.networks = {"net": nn.Conv2d(3, 4, 5).to(memory_format=torch.channels_last), "nets": nn.Linear(4, 4)}  # type: ignore[call-overload]
+        self.networks = {"net": nn.Conv2d(3, 4, 5).to(memory_format=torch.channels_last), "nets": nn.Linear(4, 4)}
         self.optimizers = {
             name: torch.optim.Adam(net.parameters(), 0.1, (0.5, 0.9)) for name, net in self.networks.items()
         }
@@ -122,8 +122,10 @@ def test_loop_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: py
     ends = [loop.state.state() for loop in (whole, resumed)]
     assert ends[0].keys() == ends[1].keys()
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
-    moments = [loop.optimizers["net"].state[loop.networks["net"].weight]["exp_avg"] for loop in (whole, resumed)]
-    assert moments[0].stride() == moments[1].stride() == whole.networks["net"].weight.stride()
+    weights = [next(loop.networks["net"].parameters()) for loop in (whole, resumed)]
+    states = [loop.optimizers["net"].state for loop in (whole, resumed)]
+    moments = [state[weight]["exp_avg"] for state, weight in zip(states, weights, strict=True)]
+    assert {moment.stride() for moment in moments} == {weights[0].stride()} != {moments[0].contiguous().stride()}
 
 
 def test_random_generators_of_all_devices_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
