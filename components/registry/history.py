@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 from components.errors import InputError, check
 from components.metrics.records import KIND_METRICS, METRICS, SPRO_METRICS, Record
 from components.registry.models import download_detector, pages
-from components.tracking.events import PIPELINE, RUN_ID_TAG, STAGE_TAG, TRACKING_URI
-from components.tracking.mlflow_writer import CACHED_TAG
+from components.tracking.events import CACHED_TAG, PIPELINE, RUN_ID_TAG, STAGE_TAG, TRACKING_URI
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

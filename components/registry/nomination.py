@@ -19,8 +19,8 @@ from components.metrics.scoring import TestSplit
 from components.registry.gate import Decision, GateLimits, Measurement, decide
 from components.registry.models import register_detector
 from components.registry.promotion import LineModel, line_names
+from components.tracking.client import errors_in_one_line, one_line, outage_tolerated
 from components.tracking.events import RUN_ID_TAG
-from components.tracking.mlflow_errors import one_line, outage_told, plain_errors
 from components.tracking.run import StageRun
 
 PYFUNC = Path(__file__).with_name("pyfunc.py")
@@ -92,7 +92,7 @@ def nominate(nomination: Nomination, reference: str | Path, detector: Path, run:
         RuntimeError: MLflow refuses.
     """
     if run.run_id:
-        with outage_told(run.task.stage, _LATER):
+        with outage_tolerated(run.task.stage, _LATER):
             number, model = _register(nomination, reference, detector, run)
             return number, _promote(nomination, number, model, reference)
     return "", decide(nomination.limits, nomination.line, ("", nomination.measurement), None)
@@ -112,7 +112,7 @@ def nominate_later(reference: str | Path, detector: Path, run: StageRun) -> None
     nomination = Nomination.read(detector)
     if not run.run_id:
         return
-    with outage_told(run.task.stage, _LATER):
+    with outage_tolerated(run.task.stage, _LATER):
         tags = _decided(nomination)
         if not tags:
             number, decision = nominate(nomination, reference, detector, run)
@@ -233,7 +233,7 @@ def _load(model: LineModel, number: str, directory: Path) -> tuple[Path, Detecto
         MlflowException: MLflow does not answer at all.
     """
     try:
-        with plain_errors():
+        with errors_in_one_line():
             path = model.fetch_detector(number, directory)
         if (runtime := runtime_of(path)) != TORCH:
             import_module(_RUNTIME_PACKAGES[runtime][0])

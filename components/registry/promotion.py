@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 from components.errors import InputError, check
 from components.registry.gate import REFUSED, Decision, GateLimits, GateRefusedError, Measurement, decide
 from components.registry.models import download_detector, pages
+from components.tracking.client import experiment_id, tracking_client
 from components.tracking.events import RUN_ID_TAG
-from components.tracking.mlflow_writer import experiment_id, tracking_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -31,10 +31,10 @@ def conclude_run(
     for artifact in map(Path, (*astuple(sources), *detectors)):
         summary = read_json(artifact / SUMMARY)
         if summary["run_id"] == run.task.run_id:
-            run.publish_left(artifact / UNSENT)
+            run.backfill(artifact / UNSENT)
         else:
             run.log_cached(summary["stage"], summary["run_id"], summary)
-            run.publish_left_of_cached(artifact / UNSENT)
+            run.backfill_cached(artifact / UNSENT)
     if reported_in not in ("", run.task.run_id):
         run.log_cached("reporting", reported_in, {})
     records = read_records(Path(sources.predictions) / RECORDS)

@@ -24,7 +24,6 @@ from components.stage.provenance import git_revision, run_url, versions
 from components.task_environment import check_task_environment
 from components.tracking.events import RUN_ID
 from components.tracking.run import StageRun, stage_run
-from components.tracking.system_metrics import sampled_system_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +127,7 @@ def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
     with _termination_as_interrupt(), last_lines() as printed, stage_run(line, name, direct=direct) as tracker:
         try:
             check_task_environment()
-            with sampled_system_metrics(tracker):
-                yield Stage(name, tracker)
+            yield Stage(name, tracker)
         except BaseException as error:
             _report_failure(name, error, printed, tracker)
             raise

@@ -1,13 +1,14 @@
-"""What a stage has to record, as events that a file can hold."""
+"""What a stage records, as events that a file can hold."""
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from components.artifacts import replacing
+logger = logging.getLogger(__name__)
 
 RUN_ID = "VIGIL_RUN_ID"
 SPOOL = "VIGIL_TRACKING_SPOOL"
@@ -16,11 +17,13 @@ KFP_MLFLOW_RUN = "MLFLOW_RUN_ID"
 """Set by KFP's own MLflow integration: the run that it has made for the task."""
 RUN_ID_TAG = "vigil.run_id"
 STAGE_TAG = "vigil.stage"
+PARENT_TAG = "mlflow.parentRunId"
+CACHED_TAG = "vigil.cached"
 PIPELINE = "pipeline"
 FINGERPRINT = "fingerprint"
 """The first stage of every attempt at a pipeline run."""
-HEARTBEAT = "system/cpu_utilization_percentage"
-"""Metric that every stage logs every few seconds; a run without it has died."""
+
+KINDS = ("start", "params", "metrics", "tags", "file", "dataset", "cached", "failure", "end", "close", "sweep")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +45,25 @@ class Event:
     """One thing to record; JSON-serialisable."""
 
     kind: str
-    """`start`, `params`, `metrics`, `tags`, `file`, `dataset`, `cached`, `failure`, `end`, `close` or `sweep`."""
+    """One of `KINDS`."""
     values: Mapping[str, Any]
     """What the kind needs."""
     parent: bool = False
     """Whether it belongs to the pipeline run."""
     time: int = field(default_factory=lambda: int(time.time() * 1000))
     """Milliseconds since the epoch."""
+
+    def __post_init__(self) -> None:
+        """Check the kind.
+
+        Raises:
+            ValueError: it is unknown.
+        """
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: got {self.kind!r}, expected one of {', '.join(KINDS)}")
+
+
+Recorded: TypeAlias = tuple[Task, Event]
 
 
 class EventFile:
@@ -59,33 +74,36 @@ class EventFile:
         self._path = path
         self._read = 0
 
-    def new_events(self) -> list[tuple[Task, Event]]:
-        """Events of the lines that were completed since the last call; a damaged line is told and lost."""
+    def new_events(self) -> list[Recorded]:
+        """Events of the lines that were completed since the last call; a damaged line is reported and lost."""
         with self._path.open("rb") as file:
             file.seek(self._read)
             *lines, rest = file.read().split(b"\n")
             self._read = file.tell() - len(rest)
-        found = [self._decoded(line) for line in lines]
-        return [event for event in found if event is not None]
-
-    def _decoded(self, line: bytes) -> tuple[Task, Event] | None:
-        try:
-            content = json.loads(line)
-            return Task(**content["task"]), Event(**content["event"])
-        except (ValueError, KeyError, TypeError):
-            print(f"[vigil] {self._path.name}: a damaged line is not recorded in MLflow", flush=True)
-            return None
+        events = []
+        for line in lines:
+            try:
+                content = json.loads(line)
+                events.append((Task(**content["task"]), Event(**content["event"])))
+            except (ValueError, KeyError, TypeError):
+                logger.warning("%s: a damaged line is not recorded in MLflow", self._path.name)
+        return events
 
 
-def read_events(path: Path) -> list[tuple[Task, Event]]:
+def read_events(path: Path) -> list[Recorded]:
     """Events of a file, but for a last line that a killed process left incomplete."""
     return EventFile(path).new_events()
 
 
-def write_events(path: Path, events: Sequence[tuple[Task, Event]]) -> None:
+def write_events(path: Path, events: Sequence[Recorded]) -> None:
     """Write a file that `read_events` reads, complete or not at all."""
-    with replacing(path) as partial:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
         partial.write_text("".join(event_line(task, event) for task, event in events), encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def event_line(task: Task, event: Event) -> str:

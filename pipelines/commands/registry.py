@@ -79,9 +79,9 @@ def _mlflow(uri: str) -> Iterator[None]:
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
         raise InputError(f"tracking URI: no database at {uri.removeprefix(_SQLITE)}")
     os.environ[_URI] = uri
-    from components.tracking.mlflow_errors import plain_errors
+    from components.tracking.client import errors_in_one_line
 
-    with plain_errors():
+    with errors_in_one_line():
         yield
 
 

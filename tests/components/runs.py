@@ -3,8 +3,7 @@
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from components.tracking.events import PIPELINE, STAGE_TAG
-from components.tracking.mlflow_writer import PARENT_TAG
+from components.tracking.events import PARENT_TAG, PIPELINE, STAGE_TAG
 
 
 def line_runs(client: MlflowClient, line: str) -> list[Run]:

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from components.metrics.records import Record
 from components.registry.gate import Decision, GateLimits, Measurement, decide
 from components.registry.promotion import LineModel
-from components.tracking.mlflow_writer import experiment_id
+from components.tracking.client import experiment_id
 
 DIGEST = "d" * 64
 

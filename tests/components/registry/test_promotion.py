@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from components.errors import InputError
 from components.registry.gate import GateRefusedError
 from components.registry.promotion import CHALLENGER, CHAMPION, LineModel, line_names
-from components.tracking.mlflow_errors import plain_errors
+from components.tracking.client import errors_in_one_line
 from tests.components.versions import add_version, decide_and_carry_out
 from tests.conftest import NewDatabase
 
@@ -273,7 +273,7 @@ def test_challenger_that_was_registered_meanwhile_keeps_the_alias(
 def test_one_line_that_names_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(RuntimeError, match=r"^MLflow: ") as caught, plain_errors():
+    with pytest.raises(RuntimeError, match=r"^MLflow: ") as caught, errors_in_one_line():
         LineModel("bolts")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from components.tracking.events import RUN_ID_TAG
-from components.tracking.mlflow_writer import PARENT_TAG
+from components.tracking.events import PARENT_TAG, RUN_ID_TAG
 from components.tracking.run import stage_run
 from tests.components.runs import line_runs, stage_runs
 from tests.mlflow_server import mlflow_server

@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from components.errors import InputError
-from components.tracking.events import HEARTBEAT, PIPELINE, STAGE_TAG, Event, Task, read_events, write_events
+from components.tracking.events import PIPELINE, STAGE_TAG, Event, Task, read_events, write_events
+from components.tracking.mlflow_runs import HEARTBEAT
 from components.tracking.run import StageRun, current_task, record_end, stage_run
 from components.tracking.spool import published
 from tests.components.runs import line_runs, only_stage_run, pipeline_run, stage_runs
@@ -261,7 +262,7 @@ def test_run_of_kubeflow_that_is_missing_holds_up_nothing(
         run.log_metrics({"total": 1.0}, step=1)
         run.log_parent_metrics({"auroc": 1.0})
     assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
-    told = [text for text in capsys.readouterr().out.splitlines() if "MLflow" in text]
+    told = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
     assert [text.partition(" (")[0] for text in told] == [
         "[vigil] MLflow refused start of vqgan",
         "[vigil] MLflow lacks 2 events, which it refused or which could not be written",
@@ -409,7 +410,7 @@ def test_run_that_died_between_its_stages_is_failed_by_the_next(
     failed = client.get_run(left)
     assert (failed.info.status, failed.data.tags["vigil.failure"].partition(",")[0]) == (
         "FAILED",
-        "ended without a word",
+        "crashed without a message",
     )
     monkeypatch.setenv("VIGIL_RUN_ID", "run-1")
     with stage_run(line, "vqgan"):
@@ -428,7 +429,7 @@ def test_runs_of_others_in_the_experiment_are_left_alone(
     assert [client.get_run(run_id).info.status for run_id in (parent, nested)] == ["RUNNING", "RUNNING"]
     fingerprint = [run for run in line_runs(client, line) if run.data.tags.get(STAGE_TAG) == "fingerprint"]
     assert [run.info.status for run in fingerprint] == ["FINISHED"]
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
 
 
 def is_parent(run: Run) -> bool:
@@ -442,7 +443,7 @@ def test_stage_goes_on_without_mlflow_and_says_so_once(
         use_everything(run)
         assert len(run.flush()) > 5
         assert run.run_id == ""
-    (told,) = [text for text in capsys.readouterr().out.splitlines() if "MLflow" in text]
+    (told,) = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
     assert told.startswith("[vigil] MLflow does not answer, the run goes on without it")
 
 
@@ -451,7 +452,7 @@ def test_database_that_does_not_open_is_written_when_it_does(
 ) -> None:
     with silent(database, tmp_path, monkeypatch) as answer, stage_run(line, "vqgan") as run:
         assert run.run_id == ""
-        assert "MLflow does not answer" in capsys.readouterr().out
+        assert "MLflow does not answer" in capsys.readouterr().err
         answer()
     assert only_stage_run(MlflowClient(), line, "vqgan").info.status == "FINISHED"
 
@@ -462,7 +463,7 @@ def test_address_of_a_silent_server_is_told_without_its_password(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:hush-hush@127.0.0.1:9")
     with stage_run(line, "vqgan"):
         pass
-    told = capsys.readouterr().out
+    told = capsys.readouterr().err
     assert "MLflow does not answer" in told
     assert "hush-hush" not in told
 
@@ -478,7 +479,7 @@ def test_what_could_not_be_sent_is_published_by_a_later_stage(
             run.leave_unsent(tmp_path / "unsent.jsonl")
     assert line_runs(client, line) == []
     with stage_run(line, "conclusion") as run:
-        run.publish_left(tmp_path / "unsent.jsonl")
+        run.backfill(tmp_path / "unsent.jsonl")
     found = only_stage_run(client, line, "vqgan")
     assert (found.data.metrics, found.info.status) == ({"total": 1.0}, "FINISHED")
     assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
@@ -492,7 +493,7 @@ def test_run_that_was_begun_before_an_outage_goes_on_after_it(client: MlflowClie
     ending = Event(kind="end", values={"status": "FINISHED"})
     write_events(tmp_path / "unsent.jsonl", [(begun.task, left), (begun.task, ending)])
     with stage_run(line, "conclusion") as run:
-        run.publish_left(tmp_path / "unsent.jsonl")
+        run.backfill(tmp_path / "unsent.jsonl")
     found = only_stage_run(client, line, "vqgan")
     assert (found.info.run_id, found.info.status) == (begun.run_id, "FINISHED")
     assert [point.step for point in client.get_metric_history(found.info.run_id, "total")] == [1, 2]
@@ -511,7 +512,7 @@ def test_cached_stage_has_the_curves_that_its_own_run_could_not_send(
     write_events(tmp_path / "unsent.jsonl", [(task, event) for event in (others[0], *curve, *others[1:])])
     with stage_run(line, "conclusion") as run:
         run.log_cached("vqgan", "run-0", {"psnr": 20.0})
-        run.publish_left_of_cached(tmp_path / "unsent.jsonl")
+        run.backfill_cached(tmp_path / "unsent.jsonl")
     found = only_stage_run(client, line, "vqgan")
     assert [point.value for point in client.get_metric_history(found.info.run_id, "total")] == [1.0, 0.5]
     assert (found.data.tags["vigil.cached"], found.data.metrics["psnr"]) == ("run-0", 20.0)
@@ -541,7 +542,7 @@ def test_last_stage_waits_for_mlflow(
         back.join()
         assert run.run_id
     assert only_stage_run(MlflowClient(), line, "conclusion").info.status == "FINISHED"
-    assert capsys.readouterr().out.count("MLflow does not answer") == 1
+    assert capsys.readouterr().err.count("MLflow does not answer") == 1
 
 
 def test_last_stage_gives_up_in_the_end(unreachable: None, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -574,7 +575,7 @@ def test_refused_event_is_told_and_does_not_hold_up_the_others(
         run.log_metrics({"not a good name!": 1.0})
         run.log_params({"images": 4})
     assert only_stage_run(client, line, "vqgan").data.params == {"images": "4"}
-    assert "MLflow refused metrics of vqgan" in capsys.readouterr().out
+    assert "MLflow refused metrics of vqgan" in capsys.readouterr().err
 
 
 def test_every_event_that_a_deleted_run_refuses_is_counted(
@@ -586,7 +587,7 @@ def test_every_event_that_a_deleted_run_refuses_is_counted(
             run.log_params({"images": 4})
         run.log_parent_metrics({"auroc": 1.0})
     assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
-    told = [text for text in capsys.readouterr().out.splitlines() if "MLflow" in text]
+    told = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
     assert told[0].startswith("[vigil] MLflow refused params of vqgan (")
     assert told[1:] == ["[vigil] MLflow lacks 4 events, which it refused or which could not be written"]
 
@@ -598,8 +599,8 @@ def test_event_that_cannot_be_written_is_told_and_does_not_hold_up_the_others(
         run._transport.put(run.task, Event(kind="metrics", values={}))
         run.log_params({"images": 4})
     assert only_stage_run(client, line, "vqgan").data.params == {"images": "4"}
-    told = capsys.readouterr().out
-    assert "[vigil] metrics of vqgan is not recorded in MLflow (KeyError: 'step')\n" in told
+    told = capsys.readouterr().err
+    assert "[vigil] metrics of vqgan is not recorded in MLflow (KeyError: 'scalars')\n" in told
     assert "MLflow lacks 1 events" in told
 
 
@@ -613,7 +614,7 @@ def test_store_whose_client_is_not_installed_is_told_and_not_waited_for(
         run.log_params({"images": 4})
         assert run.flush() == []
     assert only_stage_run(client, line, "vqgan").data.params == {"images": "4"}
-    assert "file of vqgan is not recorded in MLflow (ModuleNotFoundError: " in capsys.readouterr().out
+    assert "file of vqgan is not recorded in MLflow (ModuleNotFoundError: " in capsys.readouterr().err
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -675,7 +676,7 @@ def test_only_what_will_always_be_refused_is_dropped(
             run.log_params({"images": 4})
             kept = [event.kind for _, event in run.flush()]
     assert kept == ([] if told == "refused start" else ["start", "params"])
-    assert f"MLflow {told}" in capsys.readouterr().out
+    assert f"MLflow {told}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -690,7 +691,7 @@ def test_file_waits_unless_its_store_will_always_refuse_it(
         with stage_run(line, "vqgan") as run:
             run.log_file(b"text", "a.txt")
             assert [event.kind for _, event in run.flush()] == kept
-    assert told in capsys.readouterr().out
+    assert told in capsys.readouterr().err
 
 
 def test_files_wait_for_their_store_and_hold_up_nothing_else(
@@ -711,7 +712,7 @@ def test_files_wait_for_their_store_and_hold_up_nothing_else(
         assert run.flush() == []
     names = [file.path for file in client.list_artifacts(failed.info.run_id)]
     assert names == ["a.txt", "b.txt", "failure.txt"]
-    assert capsys.readouterr().out.count("artifact store does not answer, files wait") == 1
+    assert capsys.readouterr().err.count("artifact store does not answer, files wait") == 1
 
 
 def test_spool_is_published_while_stages_write_it(
@@ -758,7 +759,7 @@ def test_processes_of_a_local_run_say_once_that_mlflow_is_silent(
                 with stage_run(line, stage, direct=direct):
                     pass
             assert not publish()
-        assert capsys.readouterr().out.count("MLflow does not answer") == 1
+        assert capsys.readouterr().err.count("MLflow does not answer") == 1
 
 
 def test_damaged_line_of_a_spool_is_told_and_lost(
@@ -775,7 +776,7 @@ def test_damaged_line_of_a_spool_is_told_and_lost(
         assert publish()
     found = only_stage_run(client, line, "vqgan")
     assert (found.data.params, found.data.metrics, found.info.status) == ({"images": "4"}, {"total": 1.0}, "FINISHED")
-    assert capsys.readouterr().out.count("a damaged line is not recorded in MLflow") == 1
+    assert capsys.readouterr().err.count("a damaged line is not recorded in MLflow") == 1
 
 
 def test_spool_keeps_only_what_could_not_be_sent(

@@ -1,50 +1,123 @@
-"""Tests of the samples of a stage's machine."""
+"""MLflow's monitor watches the machine of every stage, in the process that writes to MLflow."""
 
-import sys
+import threading
 import time
-import types
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from mlflow import MlflowClient
 
-from components.tracking.events import read_events
-from components.tracking.run import StageRun
-from components.tracking.system_metrics import sampled_system_metrics, system_metrics
+from components.tracking.events import Event
+from components.tracking.mlflow_runs import HEARTBEAT
+from components.tracking.run import StageRun, stage_run
+from components.tracking.spool import published
+from tests.components.runs import only_stage_run
+from tests.conftest import NewDatabase
 
-NAMES = {
-    "system/cpu_utilization_percentage",
-    "system/system_memory_usage_megabytes",
-    "system/system_memory_usage_percentage",
-    "system/process_memory_usage_megabytes",
-}
-
-
-def test_figures_are_plausible() -> None:
-    found = system_metrics(psutil.Process())
-    assert set(found) >= NAMES
-    assert 5 < found["system/process_memory_usage_megabytes"] < found["system/system_memory_usage_megabytes"]
-    assert 0 <= found["system/cpu_utilization_percentage"] <= 100
+NAMES = {HEARTBEAT, "system/system_memory_usage_megabytes", "system/system_memory_usage_percentage"}
+SECONDS = 30.0
+OTHERS: list[threading.Thread] = []
 
 
-def test_samples_are_recorded_while_the_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+@pytest.fixture(scope="module")
+def database(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_database(tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture
+def client(database: str, others: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    monkeypatch.setenv("VIGIL_RUN_ID", "run-1")
+    yield MlflowClient()
+    assert monitors() == []
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Leave aside the monitors of stages that other tests never end."""
+    OTHERS.clear()
+    OTHERS.extend(monitors())
+
+
+def monitors() -> list[threading.Thread]:
+    threads = [thread for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
+    return [thread for thread in threads if thread not in OTHERS]
+
+
+def wait_for_samples(client: MlflowClient, run_id: str, count: int) -> list[int]:
+    """Steps of the heartbeat once there are so many."""
+    deadline = time.monotonic() + SECONDS
+    while len(found := client.get_metric_history(run_id, HEARTBEAT)) < count:
+        assert time.monotonic() < deadline, "no sample arrives"
+        time.sleep(0.05)
+    return [sample.step for sample in found]
+
+
+def test_samples_arrive_while_the_stage_runs_and_end_with_it(client: MlflowClient) -> None:
+    with stage_run("bolts", "vqgan") as run:
+        steps = wait_for_samples(client, run.run_id, 3)
+        assert steps == list(range(len(steps)))
+    found = only_stage_run(client, "bolts", "vqgan")
+    assert set(found.data.metrics) >= NAMES
+    assert 0 <= found.data.metrics[HEARTBEAT] <= 100
+    assert found.info.status == "FINISHED"
+
+
+def test_runner_watches_the_stages_of_a_local_run(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VIGIL_TRACKING_SPOOL", str(tmp_path))
-    run = StageRun("bolts", "vqgan")
-    with sampled_system_metrics(run, interval=0.05):
-        time.sleep(0.5)
-    (file,) = tmp_path.iterdir()
-    samples = [event.values for _, event in read_events(file) if event.kind == "metrics"]
-    assert len(samples) >= 3
-    assert [sample["step"] for sample in samples] == list(range(len(samples)))
-    assert all(set(sample["scalars"]) >= NAMES for sample in samples)
+    with published(tmp_path) as publish:
+        with stage_run("nuts", "vqgan"):
+            while not monitors():
+                time.sleep(0.05)
+            wait_for_samples(client, only_stage_run(client, "nuts", "vqgan").info.run_id, 2)
+        assert publish()
+        assert monitors() == []
+
+
+def test_stage_that_crashed_is_watched_no_longer_than_the_local_run(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIGIL_TRACKING_SPOOL", str(tmp_path))
+    with published(tmp_path) as publish:
+        StageRun("screws", "vqgan")
+        assert publish()
+        assert len(monitors()) == 1
+
+
+def test_samples_go_on_after_an_outage(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage_run("cables", "vqgan") as run:
+        run_id = run.run_id
+        with monkeypatch.context() as outage:
+
+            def fail(*_: object) -> None:
+                raise ConnectionError("no answer")
+
+            outage.setattr(MlflowClient, "get_run", fail)
+            time.sleep(0.5)
+        before = len(client.get_metric_history(run_id, HEARTBEAT))
+        wait_for_samples(client, run_id, before + 2)
+
+
+def test_unreachable_server_fails_no_finished_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with stage_run("bolts", "vqgan") as run:
+        assert len(run.flush()) == 1
+    assert monitors() == []
 
 
 def test_nothing_is_sampled_without_tracking() -> None:
-    with sampled_system_metrics(StageRun("bolts", "vqgan"), interval=0.01):
-        time.sleep(0.05)
+    with stage_run("bolts", "vqgan"):
+        assert monitors() == []
 
 
-def test_torch_that_is_still_loading_is_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
-    assert set(system_metrics(psutil.Process())) == NAMES
+def test_stage_that_is_backfilled_long_after_its_end_is_not_watched(client: MlflowClient) -> None:
+    with stage_run("pills", "conclusion") as run:
+        hour_ago = int((time.time() - 3600) * 1000)
+        run._transport.put(run.task, Event(kind="start", values={}, time=hour_ago))
+        run.flush()
+        assert len(monitors()) == 1

@@ -1,0 +1,141 @@
+"""MLflow's client, and what its errors mean: it is unavailable and may accept the same later, or it refuses."""
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import without_credentials
+from components.tracking.events import TRACKING_URI
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+SQLITE = "sqlite:///"
+_REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
+"""What MLflow's own store says of a run or experiment that was deleted; a proxy's 404 has another code."""
+_REFUSAL_STATUS = (400, 409, 413, 422)
+_PROXY_STATUS = re.compile(r"failed with error code (\d{3})")
+_MAX_ERROR = 300
+
+
+def keep_mlflow_quiet() -> None:
+    """Set what MLflow reads when any part of it is imported: no telemetry, no log lines for what is raised as well."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
+
+
+def tracking_client(uri: str = "") -> "MlflowClient":
+    """Client that gives up on an unavailable server after seconds instead of minutes.
+
+    Args:
+        uri: tracking URI; that of the environment where it is empty.
+    """
+    keep_mlflow_quiet()
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    from mlflow import MlflowClient
+
+    uri = uri or os.environ.get(TRACKING_URI, "")
+    if not uri.startswith(SQLITE):
+        return MlflowClient(tracking_uri=uri or None)
+    # MLflow creates the tables of a database without a lock, so processes open it one after the other.
+    folder = Path(uri.removeprefix(SQLITE)).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # network file systems lock no folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return MlflowClient(tracking_uri=uri)
+    finally:
+        os.close(descriptor)
+
+
+def experiment_id(client: "MlflowClient", line: str) -> str:
+    """Id of the experiment of a line, created where it is missing; the same for processes that create it at once.
+
+    Its artifacts lie beside a sqlite database, whose default is the working directory, or where the server decides.
+    """
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(line)
+    if experiment is None:
+        uri = os.environ[TRACKING_URI]
+        local = (Path(uri.removeprefix(SQLITE)).parent / "mlartifacts").as_uri() if uri.startswith(SQLITE) else None
+        try:
+            return str(client.create_experiment(line, artifact_location=local))
+        except MlflowException:
+            experiment = client.get_experiment_by_name(line)
+            if experiment is None:
+                raise
+    return str(experiment.experiment_id)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow has understood, and would answer the same again; a refused login is none."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        answer = getattr(error, "response", None)  # of an HTTPError, by which the upload of a file ends
+        return getattr(answer, "status_code", None) in _REFUSAL_STATUS
+    # MLflow takes every status that it does not know for an internal error.
+    proxy = _PROXY_STATUS.search(str(error))
+    status = int(proxy[1]) if proxy else error.get_http_status_code()
+    return status in _REFUSAL_STATUS or error.error_code in _REFUSALS
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether MLflow, its database or the network failed, so that the same may succeed later."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, (MlflowException, SQLAlchemyError, OSError)) and not is_refusal(error)
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Turn MLflow's errors, such as that of an unreachable server, into a `RuntimeError` of one line.
+
+    Credentials in the address are left out.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise RuntimeError(f"MLflow: {without_credentials(str(error).splitlines()[0])}") from None
+
+
+@contextmanager
+def outage_tolerated(stage: str, consequence: str) -> Iterator[None]:
+    """Log a warning, and go on after the block, where MLflow becomes unavailable in it.
+
+    Args:
+        stage: name of the stage, for the warning.
+        consequence: what is not done therefore.
+
+    Raises:
+        RuntimeError: MLflow refuses; the message is one line without credentials.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if not is_unavailable(error):
+            raise RuntimeError(f"MLflow: {one_line(error)}") from None
+        logger.warning("%s: MLflow does not answer, %s (%s)", stage, consequence, one_line(error))
+
+
+def one_line(error: Exception) -> str:
+    """The start of an error's message, without line ends and credentials."""
+    return without_credentials(" ".join(str(error).split()) or type(error).__name__)[:_MAX_ERROR]
