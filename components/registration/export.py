@@ -70,8 +70,19 @@ def write_export(detector: Detector, directory: Path, kind: str) -> None:
     The export takes one image, float32 [1, 3, size, size] in [0, 1], as `images`, and gives `score` [1] and
     `anomaly_map` [1, size, size]. The number is fixed, since PatchCore's search is unrolled for it.
     """
+    import torch
+
     path = directory / ONNX_MODEL
-    _write_onnx(detector, path)
+    # The exporter on torch.export gives the same figures in thirty times the time.
+    torch.onnx.export(
+        detector.scorer().eval(),
+        (torch.zeros(1, 3, detector.image_size, detector.image_size),),
+        str(path),
+        dynamo=False,
+        opset_version=_OPSET,
+        input_names=[EXPORT_INPUT],
+        output_names=list(EXPORT_OUTPUTS),
+    )
     if kind == "openvino":
         import openvino
 
@@ -107,20 +118,4 @@ def compare(detector: Detector, exported: Predictor, images: "Tensor", config: C
         max_map_difference=map_difference,
         changed_decisions=changed,
         passed=max(score_difference, map_difference) <= limit and changed <= config.parity_changes,
-    )
-
-
-def _write_onnx(detector: Detector, path: Path) -> None:
-    import torch
-
-    example = torch.zeros(1, 3, detector.image_size, detector.image_size)
-    # The exporter on torch.export gives the same figures in thirty times the time.
-    torch.onnx.export(
-        detector.scorer().eval(),
-        (example,),
-        str(path),
-        dynamo=False,
-        opset_version=_OPSET,
-        input_names=[EXPORT_INPUT],
-        output_names=list(EXPORT_OUTPUTS),
     )

@@ -200,9 +200,11 @@ def decide(
     opponent = None if isinstance(known, str) else known
     if opponent is not None and opponent.digest != measured.digest:
         raise ValueError(f"champion: got digest {opponent.digest}, expected the challenger's, {measured.digest}")
-    criteria = (*_absolute(limits, measured, opponent), *_relative(limits, measured, opponent))
+    criteria = _criteria(limits, measured, opponent)
     if isinstance(known, str):
-        criteria = (*criteria, _champion_measured(known))
+        limit = f"the champion's figures on the same test split: {known}"
+        unmeasured = Criterion(name="champion_measured", limit=limit, champion=None, challenger=None, held=False)
+        criteria = (*criteria, unmeasured)
     passed = UNREGISTERED if not version else FIRST if opponent is None else PROMOTED
     return Decision(
         gate=passed if all(criterion.held for criterion in criteria) else REFUSED,
@@ -217,80 +219,40 @@ def decide(
     )
 
 
-def _absolute(limits: GateLimits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
-    """Limits that need no champion."""
-    metric = own.record.metric(limits.metric)
-    return [
-        Criterion(
-            name="min_metric",
-            limit=f"{limits.metric} of at least {_shown(limits.min_metric)}",
-            champion=_value(champion, limits.metric),
-            challenger=metric,
-            held=metric is not None and metric >= limits.min_metric,
-        ),
-        _at_most("max_latency_ms", limits.max_latency_ms, _value(champion, "latency_ms"), own.record.latency_ms),
-        _at_most("max_model_mb", limits.max_model_mb, None if champion is None else champion.model_mb, own.model_mb),
-        Criterion(
-            name="export_parity",
-            limit="passed where an export was made",
-            champion=None if champion is None else _number(champion.parity),
-            challenger=_number(own.parity),
-            held=own.parity is not False,
-        ),
-    ]
-
-
-def _at_most(name: str, limit: float, champion: float | None, challenger: float | None) -> Criterion:
-    text = f"at most {_shown(limit)}" if limit else "no limit"
-    held = not limit or (challenger is not None and challenger <= limit)
-    return Criterion(name=name, limit=text, champion=champion, challenger=challenger, held=held)
-
-
-def _relative(limits: GateLimits, own: Measurement, champion: Measurement | None) -> list[Criterion]:
-    """Limits on the difference to the champion; they hold without one."""
-    metric = own.record.metric(limits.metric)
-    best = _value(champion, limits.metric)
-    gain = None if best is None or metric is None else _difference(metric, best)
-    least = limits.min_champion_gain
+def _criteria(limits: GateLimits, own: Measurement, champion: Measurement | None) -> tuple[Criterion, ...]:
+    """The limits of the challenger itself, and those of its difference to the champion, which hold without one."""
+    before = old_time = mb = parity = None
+    if champion is not None:
+        before, old_time = champion.record.metric(limits.metric), champion.record.latency_ms
+        mb, parity = champion.model_mb, champion.parity
+    metric, time = own.record.metric(limits.metric), own.record.latency_ms
+    gain = None if metric is None or before is None else round(metric - before, _DIGITS)
+    least, most_ms, most_mb = limits.min_champion_gain, limits.max_latency_ms, limits.max_model_mb
+    limit_ms, limit_mb = (f"at most {_shown(most)}" if most else "no limit" for most in (most_ms, most_mb))
+    least_metric = f"{limits.metric} of at least {_shown(limits.min_metric)}"
+    least_gain = f"a gain in {limits.metric} {'of at least' if least else 'above'} {_shown(least)}"
+    gained = gain is not None and gain >= least and (gain > 0 or least < 0)
     rows = [
-        Criterion(
-            name="min_champion_gain",
-            limit=f"a gain in {limits.metric} {'of at least' if least else 'above'} {_shown(least)}",
-            champion=best,
-            challenger=metric,
-            held=champion is None or (gain is not None and gain >= least and (gain > 0 or least < 0)),
-        )
+        ("min_metric", least_metric, before, metric, metric is not None and metric >= limits.min_metric),
+        ("max_latency_ms", limit_ms, old_time, time, not most_ms or (time is not None and time <= most_ms)),
+        ("max_model_mb", limit_mb, mb, own.model_mb, not most_mb or own.model_mb <= most_mb),
+        ("export_parity", "passed where an export was made", parity, own.parity, own.parity is not False),
+        ("min_champion_gain", least_gain, before, metric, champion is None or gained),
     ]
     for defect, auroc in own.defect_auroc.items():
-        before = None if champion is None else champion.defect_auroc[defect]
-        rows.append(
-            Criterion(
-                name=f"max_defect_drop[{defect}]",
-                limit=f"image AUROC at most {_shown(limits.max_defect_drop)} below the champion's",
-                champion=before,
-                challenger=auroc,
-                held=before is None or _difference(before, auroc) <= limits.max_defect_drop,
-            )
-        )
-    return rows
+        old = None if champion is None else champion.defect_auroc[defect]
+        held = old is None or round(old - auroc, _DIGITS) <= limits.max_defect_drop
+        limit = f"image AUROC at most {_shown(limits.max_defect_drop)} below the champion's"
+        rows.append((f"max_defect_drop[{defect}]", limit, old, auroc, held))
+    return tuple(
+        Criterion(name=name, limit=limit, champion=_number(old), challenger=_number(new), held=held)
+        for name, limit, old, new, held in rows
+    )
 
 
-def _champion_measured(why_not: str) -> Criterion:
-    """The limit that a champion who could not be measured breaks."""
-    limit = f"the champion's figures on the same test split: {why_not}"
-    return Criterion(name="champion_measured", limit=limit, champion=None, challenger=None, held=False)
-
-
-def _value(champion: Measurement | None, name: str) -> float | None:
-    return None if champion is None else champion.record.metric(name)
-
-
-def _difference(first: float, second: float) -> float:
-    return round(first - second, _DIGITS)
-
-
-def _number(parity: bool | None) -> float | None:
-    return None if parity is None else float(parity)
+def _number(value: float | None) -> float | None:
+    """A parity's True and False are 1 and 0."""
+    return None if value is None else float(value)
 
 
 def _shown(value: float | None) -> str:

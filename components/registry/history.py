@@ -1,7 +1,4 @@
-"""Reads from MLflow what the pipeline runs of production lines left: a bounded number of pages for each line.
-
-What a run is, is written by `components.tracking` and `components.registry`; nothing is created or changed here.
-"""
+"""Reads from MLflow what the pipeline runs of production lines left there; nothing is created or changed."""
 
 import os
 import re
@@ -16,7 +13,8 @@ from urllib.parse import urlsplit
 from components.errors import InputError, check
 from components.metrics.records import KIND_METRICS, METRICS, SPRO_METRICS, Record
 from components.registry.models import download_detector, pages
-from components.tracking.events import CACHED_TAG, PIPELINE, RUN_ID_TAG, STAGE_TAG, TRACKING_URI
+from components.tracking.client import SQLITE, keep_mlflow_quiet, tracking_client
+from components.tracking.events import CACHED_TAG, PARENT_TAG, PIPELINE, RUN_ID_TAG, STAGE_TAG, TRACKING_URI
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +29,6 @@ _EXPERIMENTS_PER_CALL = 100
 _MEASURED = (*METRICS, *KIND_METRICS, *SPRO_METRICS, "latency_ms")
 _NOT_SETTINGS = ("line", "object", "seed", "profile", "vigil_version", "dataset_uri", "dataset_shots", "trials")
 _WITHOUT_INFLUENCE = ("gate_", "evaluation_latency_images")
-_SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +128,12 @@ def read_history(uri: str, lines: Sequence[str] | None = None, since: datetime |
         InputError: the URI is no tracking URI, or its database is missing.
         OSError: MLflow cannot be reached, or refuses.
     """
-    _check_uri(uri)
-    with _told_in_one_line(uri):
-        client = _client(uri)
-        experiments = _experiments(client, lines)
+    with _client(uri) as client:
+        if lines is None:
+            found = pages(client.search_experiments, max_results=_PAGE)
+        else:
+            found = filter(None, (client.get_experiment_by_name(line) for line in lines))
+        experiments = {str(experiment.experiment_id): str(experiment.name) for experiment in found}
         runs = _runs(client, experiments, f"tags.`{STAGE_TAG}` = '{PIPELINE}'", since)
         drift = _runs(client, experiments, f"tags.`{STAGE_TAG}` = '{DRIFT}'", since)
         cached = f"tags.`{STAGE_TAG}` = '{_EVALUATION}' and tags.`{CACHED_TAG}` LIKE '%'"
@@ -143,9 +142,16 @@ def read_history(uri: str, lines: Sequence[str] | None = None, since: datetime |
         return [
             LineHistory(
                 line=name,
-                runs=distinct_runs(_measured_once([_past_run(name, run, uri) for run in runs[name]], reused[name])),
+                runs=distinct_runs(_past_runs(name, runs[name], reused[name], uri)),
                 versions=tuple(versions.get(name, ())),
-                drift=tuple(_drift_check(run) for run in drift[name]),
+                drift=tuple(
+                    DriftCheck(
+                        started=_time(run.info.start_time),
+                        retrain=run.data.tags.get("vigil.retrain") == "yes",
+                        reasons=run.data.tags.get("vigil.retrain_reasons", ""),
+                    )
+                    for run in drift[name]
+                ),
             )
             for name in sorted(experiments.values())
             if lines is not None or runs[name]
@@ -167,10 +173,7 @@ def fetch_detector(line: str, alias: str, directory: Path) -> Path:
         InputError: the line has no such version.
         OSError: MLflow cannot be reached, or refuses.
     """
-    uri = os.environ[TRACKING_URI]
-    _check_uri(uri)
-    with _told_in_one_line(uri):
-        client = _client(uri)
+    with _client(os.environ[TRACKING_URI]) as client:
         models = pages(client.search_registered_models, filter_string=f"name = '{line}'", max_results=_PAGE)
         version = next((model.aliases[alias] for model in models if alias in model.aliases), None)
         if version is None:
@@ -204,45 +207,29 @@ def public_uri(uri: str) -> str:
     return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", uri)[0])
 
 
-def _check_uri(uri: str) -> None:
+@contextmanager
+def _client(uri: str) -> "Iterator[MlflowClient]":
+    """Client of a tracking URI; MLflow's errors in the block become OSErrors without the password of the URI.
+
+    Raises:
+        InputError: the URI is no tracking URI, or its database is missing.
+    """
     scheme = urlsplit(uri).scheme
     known = scheme in ("http", "https") or scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
     check(known, "tracking-uri", public_uri(uri), "http(s)://HOST:PORT or a database such as sqlite:///PATH")
-    if uri.startswith(_SQLITE):
-        path = Path(uri.removeprefix(_SQLITE))
+    if uri.startswith(SQLITE):
+        path = Path(uri.removeprefix(SQLITE))
         check(path.is_file(), "tracking-uri", uri, "the database of earlier runs; there is no such file")
-
-
-@contextmanager
-def _told_in_one_line(uri: str) -> Iterator[None]:
-    """MLflow's errors as OSError, without the password that a URI may hold."""
+    keep_mlflow_quiet()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        yield
+        yield tracking_client(uri)
     except (MlflowException, SQLAlchemyError) as error:
         lines = str(error).replace(uri, public_uri(uri)).strip().splitlines() or [type(error).__name__]
         text = re.sub(r"//[^/\s@]*@", "//", lines[0])
         raise OSError(f"MLflow at {public_uri(uri)}: {text}") from None
-
-
-def _client(uri: str) -> "MlflowClient":
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
-def _experiments(client: "MlflowClient", lines: Sequence[str] | None) -> dict[str, str]:
-    """Name of each experiment by its id."""
-    if lines is None:
-        found = pages(client.search_experiments, max_results=_PAGE)
-    else:
-        found = filter(None, (client.get_experiment_by_name(line) for line in lines))
-    return {str(experiment.experiment_id): str(experiment.name) for experiment in found}
 
 
 def _runs(
@@ -263,13 +250,6 @@ def _runs(
     return runs
 
 
-def _measured_once(runs: Sequence[tuple[str, PastRun]], reused: Sequence[Any]) -> list[PastRun]:
-    """The runs by MLflow's id, without the records that a run took from the cache of another one of them."""
-    origins = {run.data.tags.get("mlflow.parentRunId"): run.data.tags[CACHED_TAG] for run in reused}
-    known = {run.run_id for _, run in runs}
-    return [replace(run, records=()) if origins.get(id) in known - {run.run_id} else run for id, run in runs]
-
-
 def _versions(client: "MlflowClient", lines: Sequence[str] | None) -> dict[str, list[ModelVersion]]:
     """Versions of the lines' registered models, newest first: two searches for each line, or for all of them."""
     queries = [None] if lines is None else [f"name = '{line}'" for line in lines]
@@ -280,75 +260,60 @@ def _versions(client: "MlflowClient", lines: Sequence[str] | None) -> dict[str, 
             for alias, number in sorted(model.aliases.items()):
                 aliases.setdefault((model.name, str(number)), []).append(alias)
         for entry in pages(client.search_model_versions, filter_string=query, max_results=_PAGE):
-            own = aliases.get((entry.name, str(entry.version)), [])
-            found.setdefault(entry.name, []).append(_version(entry, own, client.tracking_uri))
+            version = ModelVersion(
+                registry=public_uri(client.tracking_uri),
+                number=int(entry.version),
+                aliases=tuple(aliases.get((entry.name, str(entry.version)), [])),
+                created=_time(entry.creation_timestamp),
+                gate=entry.tags.get("vigil.gate", ""),
+                gate_reasons=entry.tags.get("vigil.gate_reasons", ""),
+            )
+            found.setdefault(entry.name, []).append(version)
     return {name: sorted(own, key=lambda version: -version.number) for name, own in found.items()}
 
 
-def _version(entry: Any, aliases: Sequence[str], uri: str) -> ModelVersion:
-    return ModelVersion(
-        registry=public_uri(uri),
-        number=int(entry.version),
-        aliases=tuple(aliases),
-        created=_time(entry.creation_timestamp),
-        gate=entry.tags.get("vigil.gate", ""),
-        gate_reasons=entry.tags.get("vigil.gate_reasons", ""),
-    )
+def _past_runs(line: str, runs: Sequence[Any], reused: Sequence[Any], uri: str) -> Iterator[PastRun]:
+    """The runs, without the records that one took from the cache of another one of them."""
+    origins = {run.data.tags.get(PARENT_TAG): run.data.tags[CACHED_TAG] for run in reused}
+    ids = {run.data.tags.get(RUN_ID_TAG) or run.info.run_id for run in runs}
+    for run in runs:
+        past = _past_run(line, run, uri)
+        yield replace(past, records=()) if origins.get(run.info.run_id) in ids - {past.run_id} else past
 
 
-def _past_run(line: str, run: Any, uri: str) -> tuple[str, PastRun]:
-    """MLflow's id of a run, and the run."""
-    tags, params = run.data.tags, run.data.params
-    known = {name.removeprefix("vigil."): value for name, value in tags.items() if name.startswith("vigil.")}
-    seed = known.get("seed", params.get("seed"))
-    seed = int(seed) if seed is not None and seed.isdecimal() else None
-    failure = ": ".join(filter(None, (known.get("failed_stage"), known.get("failure"))))
-    past = PastRun(
-        line=line,
-        run_id=known.get(RUN_ID_TAG.removeprefix("vigil.")) or run.info.run_id,
-        status=run.info.status,
-        started=_time(run.info.start_time),
-        ended=_time(run.info.end_time) if run.info.end_time else None,
-        seed=seed,
-        conditions=_conditions(known, params),
-        records=records_of(run.data.metrics, seed),
-        failure=failure,
-        registered=known.get("best", ""),
-        model_version=known.get("model_version", ""),
-        registry=public_uri(uri),
-        link=_link(uri, run.info),
-    )
-    return str(run.info.run_id), past
-
-
-def _conditions(tags: Mapping[str, str], params: Mapping[str, str]) -> Conditions:
+def _past_run(line: str, run: Any, uri: str) -> PastRun:
+    info, params = run.info, run.data.params
+    tags = {name.removeprefix("vigil."): value for name, value in run.data.tags.items() if name.startswith("vigil.")}
+    seed = tags.get("seed", params.get("seed", ""))
+    number = int(seed) if seed.isdecimal() else None
     shots = tags.get("shots", params.get("dataset_shots", UNKNOWN))
     settings = {
         name: value
         for name, value in params.items()
         if name not in _NOT_SETTINGS and not name.startswith(_WITHOUT_INFLUENCE)
     }
-    return Conditions(
-        dataset=tags.get("dataset_digest", UNKNOWN),
-        shots="all" if shots == "0" else shots,
-        profile=tags.get("profile", params.get("profile", UNKNOWN)),
-        version=tags.get("version", UNKNOWN),
-        settings=tuple(sorted(settings.items())),
+    address = f"{public_uri(uri).rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    return PastRun(
+        line=line,
+        run_id=tags.get("run_id") or info.run_id,
+        status=info.status,
+        started=_time(info.start_time),
+        ended=_time(info.end_time) if info.end_time else None,
+        seed=number,
+        conditions=Conditions(
+            dataset=tags.get("dataset_digest", UNKNOWN),
+            shots="all" if shots == "0" else shots,
+            profile=tags.get("profile", params.get("profile", UNKNOWN)),
+            version=tags.get("version", UNKNOWN),
+            settings=tuple(sorted(settings.items())),
+        ),
+        records=records_of(run.data.metrics, number),
+        failure=": ".join(filter(None, (tags.get("failed_stage"), tags.get("failure")))),
+        registered=tags.get("best", ""),
+        model_version=tags.get("model_version", ""),
+        registry=public_uri(uri),
+        link=address if uri.startswith(("http://", "https://")) else "",
     )
-
-
-def _drift_check(run: Any) -> DriftCheck:
-    return DriftCheck(
-        started=_time(run.info.start_time),
-        retrain=run.data.tags.get("vigil.retrain") == "yes",
-        reasons=run.data.tags.get("vigil.retrain_reasons", ""),
-    )
-
-
-def _link(uri: str, info: Any) -> str:
-    if not uri.startswith(("http://", "https://")):
-        return ""
-    return f"{public_uri(uri).rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
 
 
 def _time(milliseconds: int) -> datetime:

@@ -17,7 +17,7 @@ from components.detectors.serving import ONNX, OPENVINO, TORCH, runtime_of
 from components.metrics.records import Record
 from components.metrics.scoring import TestSplit
 from components.registry.gate import Decision, GateLimits, Measurement, decide
-from components.registry.models import register_detector
+from components.registry.models import download_detector, register_detector
 from components.registry.promotion import LineModel, line_names
 from components.tracking.client import errors_in_one_line, one_line, outage_tolerated
 from components.tracking.events import RUN_ID_TAG
@@ -161,26 +161,23 @@ def measurement_of(path: Path, record: Record, defect_auroc: dict[str, float], d
 def _register(nomination: Nomination, reference: str | Path, detector: Path, run: StageRun) -> tuple[str, LineModel]:
     """The detector as the line's challenger, registered unless it is, with what a later comparison needs as tags."""
     model = LineModel.create(nomination.line, run.run_id)
-    found = model.version_of_run(nomination.run_id)
-    number = str(found.version) if found else _new_version(nomination, reference, detector, run)
+    if found := model.version_of_run(nomination.run_id):
+        number = str(found.version)
+    else:
+        images, config, runtime = ImageSet(reference), read_json(detector / CONFIG), runtime_of(detector)
+        number = register_detector(
+            run,
+            name=nomination.line,
+            code=PYFUNC,
+            files={"detector": detector},
+            example=encode_png(images.image(images.ids("train")[0])),
+            packages=[f"{name}=={version(name)}" for name in (*_PACKAGES, *_RUNTIME_PACKAGES[runtime])],
+            metadata={"runtime": runtime} | {name: config[name] for name in _METADATA if name in config},
+            tags={RUN_ID_TAG: nomination.run_id},
+        )
     model.describe(number, nomination.measurement, nomination.limits, nomination.run_id)
     model.challenge()
     return number, model
-
-
-def _new_version(nomination: Nomination, reference: str | Path, detector: Path, run: StageRun) -> str:
-    images = ImageSet(reference)
-    described = {name: value for name, value in read_json(detector / CONFIG).items() if name in _METADATA}
-    return register_detector(
-        run,
-        name=nomination.line,
-        code=PYFUNC,
-        files={"detector": detector},
-        example=encode_png(images.image(images.ids("train")[0])),
-        packages=[f"{name}=={version(name)}" for name in (*_PACKAGES, *_RUNTIME_PACKAGES[runtime_of(detector)])],
-        metadata={"runtime": runtime_of(detector), **described},
-        tags={RUN_ID_TAG: nomination.run_id},
-    )
 
 
 def _promote(nomination: Nomination, number: str, model: LineModel, reference: str | Path) -> Decision:
@@ -207,41 +204,31 @@ def _promote(nomination: Nomination, number: str, model: LineModel, reference: s
 
 
 def _measure_again(nomination: Nomination, number: str, model: LineModel, reference: str | Path) -> Measurement | str:
-    """Measurement of a version, fetched from MLflow, on this run's test split, kept as its tag; or why it has none."""
+    """Measurement of a version on this run's test split, kept as its tag; or why there is none.
+
+    The version is fetched from MLflow. There is none where it was deleted, where this version of VIGIL cannot load it,
+    or where the runtime that serves it is missing.
+
+    Raises:
+        MlflowException: MLflow does not answer at all.
+    """
     with tempfile.TemporaryDirectory() as directory:
         try:
-            path, detector = _load(model, number, Path(directory))
-        except _UnusableError as error:
-            return str(error)
+            with errors_in_one_line():
+                path = download_detector(model.line, number, Path(directory))
+            if (runtime := runtime_of(path)) != TORCH:
+                import_module(_RUNTIME_PACKAGES[runtime][0])
+            detector = Detector(path)
+        except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            model.aliases()
+            return (
+                f"champion version {number} of {model.line} cannot be measured on the new test split"
+                f" ({one_line(error)}); vigil registry promote {model.line} VERSION --force makes another version the"
+                " champion"
+            )
         split = TestSplit(reference, aupro_limit=nomination.aupro_limit, latency_images=nomination.latency_images)
         measured = split.measure(detector)
         record = measured.record.with_metrics(split.export_speed(path))
         measurement = measurement_of(path, record, measured.defect_auroc, nomination.measurement.digest)
     model.keep(number, measurement)
     return measurement
-
-
-class _UnusableError(RuntimeError):
-    """A version that MLflow knows cannot be fetched or loaded."""
-
-
-def _load(model: LineModel, number: str, directory: Path) -> tuple[Path, Detector]:
-    """Fetch a version's detector, which an earlier version of VIGIL may have written.
-
-    Raises:
-        _UnusableError: it is not there, this version of VIGIL cannot load it, or the runtime that serves it is missing.
-        MlflowException: MLflow does not answer at all.
-    """
-    try:
-        with errors_in_one_line():
-            path = model.fetch_detector(number, directory)
-        if (runtime := runtime_of(path)) != TORCH:
-            import_module(_RUNTIME_PACKAGES[runtime][0])
-        return path, Detector(path)
-    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        model.aliases()
-        why = one_line(error)
-        raise _UnusableError(
-            f"champion version {number} of {model.line} cannot be measured on the new test split ({why});"
-            f" vigil registry promote {model.line} VERSION --force makes another version the champion"
-        ) from error

@@ -1,40 +1,38 @@
 """The champion of a line: a history that decides, and the alias `champion` that shows it.
 
-MLflow sets an alias unconditionally, so two runs that finish at once could each replace the other's champion unseen.
-What MLflow does guarantee, by a primary key of its database, is that a parameter of a run is written once. The history
-of a line's champions is therefore the parameters `champion.000001`, `champion.000002`, ... of one run, whose id is a
-tag that the registered model is created with. To move the champion is to write the entry after the last one that was
-read: of several writers one succeeds, and the others read, and decide, again. Nothing is locked, so nobody waits for a
-process that has died.
+MLflow sets an alias unconditionally, so two runs that finish at once could each replace the other's champion unseen,
+but it writes a parameter of a run only once. The history of a line's champions is therefore the parameters
+`champion.000001`, `champion.000002`, ... of one run, whose id is a tag of the registered model. To move the champion is
+to write the entry after the last one that was read: of several writers one succeeds, and the others decide again.
+Nothing is locked, so nobody waits for a process that crashed.
 
-Limits. The alias follows its entry by some milliseconds. Where the process dies in between, the alias stays on the
-former champion until the next run of the line, or the next `vigil registry promote` or `rollback`, finishes the move.
-An alias that somebody moved by other means is taken over as an entry `outside` when it stands for `SETTLE_SECONDS`; a
-process that is suspended for longer, exactly before it sets the alias, can be mistaken for a person.
-
-The history survives what happens to runs: one that was deleted is restored, one that is gone for good is followed by a
-new history that starts with the alias, and an entry that cannot be read counts as a move to what the alias shows.
+The alias follows its entry by some milliseconds; after a crash in between, the next run of the line, `vigil registry
+promote` or `rollback` finishes the move. An alias that was moved by other means is taken over as an entry `outside`
+when it stands for `SETTLE_SECONDS`; a process suspended for longer just before it sets the alias looks the same.
+A deleted run of the history is restored. One that is gone is followed by a new history that starts with the alias, and
+an entry that cannot be read counts as a move to what the alias shows.
 """
 
 import json
+import logging
 import secrets
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import InputError, check
 from components.registry.gate import REFUSED, Decision, GateLimits, GateRefusedError, Measurement, decide
-from components.registry.models import download_detector, pages
+from components.registry.models import pages
 from components.tracking.client import experiment_id, tracking_client
 from components.tracking.events import RUN_ID_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+logger = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -114,7 +112,7 @@ class LineModel:
         """
         self.line = line
         self._client = tracking_client()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._history_run = _history_run(self._client, self._model())
 
     @classmethod
@@ -201,27 +199,22 @@ class LineModel:
     def _newest(self) -> str:
         return next((str(version.version) for version in self.versions() if _DIGEST_TAG in version.tags), "")
 
-    def fetch_detector(self, number: str, directory: Path) -> Path:
-        """Download the detector artifact of a version below the directory, and return its path."""
-        return download_detector(self.line, number, directory)
-
     def entries(self) -> list[Entry]:
-        """The history, oldest first."""
-        params = self._client.get_run(self._history_run).data.params
-        found = [self._entry(key, value) for key, value in params.items() if key.startswith(_KEY)]
+        """The history, oldest first; one whose text is damaged is `unreadable` and without a version."""
+        found = []
+        for key, text in self._client.get_run(self._history_run).data.params.items():
+            if not key.startswith(_KEY):
+                continue
+            try:
+                found.append(Entry(**json.loads(text)))
+            except (TypeError, ValueError) as error:
+                why = f"entry {key} of the history of {self.line}'s champions cannot be read ({error})"
+                if key not in self._reported:
+                    logger.warning("%s; what the alias shows counts in its place", why)
+                self._reported.add(key)
+                number = int(key.removeprefix(_KEY))
+                found.append(Entry(number=number, action=UNREADABLE, version="", by="", why=why, at="", token=""))
         return sorted(found, key=lambda entry: entry.number)
-
-    def _entry(self, key: str, text: str) -> Entry:
-        """An entry of the history, `unreadable` and without a version where its text is damaged, which is told once."""
-        try:
-            return Entry(**json.loads(text))
-        except (TypeError, ValueError) as error:
-            why = f"entry {key} of the history of {self.line}'s champions cannot be read ({error})"
-        if key not in self._told:
-            print(f"[vigil] {why}; what the alias shows counts in its place", file=sys.stderr, flush=True)
-            self._told.add(key)
-        number = int(key.removeprefix(_KEY))
-        return Entry(number=number, action=UNREADABLE, version="", by="", why=why, at="", token="")
 
     def standing(self) -> Standing:
         """The champion and its predecessors, after finishing a move that was interrupted or made by other means."""
@@ -229,12 +222,17 @@ class LineModel:
             entries = self.entries()
             recorded = entries[-1].version if entries else ""
             model = self._model()
+            shown = str(model.aliases.get(CHAMPION, ""))
             if int(model.tags.get(_APPLIED_TAG, 0)) < len(entries):
                 self._apply()
-            elif self._champion(model) == recorded:
+                continue
+            if shown == recorded:
                 return Standing(number=len(entries), champion=recorded, former=_former(entries))
-            else:
-                self._take_over(len(entries), self._champion(model))
+            time.sleep(SETTLE_SECONDS)
+            if len(self.entries()) == len(entries) and str(self._model().aliases.get(CHAMPION, "")) == shown:
+                why = "the alias was moved by other means than vigil, or the history before it cannot be read"
+                if self._append(len(entries), OUTSIDE, shown, "unknown", why):
+                    self._apply()
 
     def move(self, standing: Standing, action: str, version: str, *, by: str, why: str) -> bool:
         """Make a version the champion, unless the champion was moved after `standing` was read.
@@ -277,34 +275,32 @@ class LineModel:
             InputError: the version does not exist, is the champion, or was not measured as the champion was.
             GateRefusedError: a limit does not hold.
         """
-        self.version(number)
+        tags = self.version(number).tags
+        digest = tags.get(_DIGEST_TAG, "")
         while True:
             standing = self.standing()
-            check(number != standing.champion, "version", number, f"a version of {self.line} that is not its champion")
+            champion = standing.champion
+            check(number != champion, "version", number, f"a version of {self.line} that is not its champion")
             if force:
-                done = self.move(standing, FORCED, number, by=by, why=why)
-            else:
-                done = self.carry_out(standing, self._checked(number, standing.champion), by=by, why=why)
-            if done:
-                return standing.champion
-
-    def _checked(self, number: str, champion: str) -> Decision:
-        """Decision on a version by what its tags hold."""
-        tags = self.version(number).tags
-        digest = tags.get("vigil.evaluation_digest", "")
-        own, other = self.measurement(number, digest), self.measurement(champion, digest) if champion else None
-        if own is None:
-            raise InputError(f"version: {self.line} {number} has no measurement, expected one that a run registered")
-        if champion and other is None:
-            raise InputError(
-                f"version: {self.line} {number} was measured on another test split than champion {champion}, expected a"
-                " version of a newer run"
-            )
-        limits = GateLimits(**json.loads(tags["vigil.limits"]))
-        decision = decide(limits, self.line, (number, own), None if other is None else (champion, other))
-        if decision.gate == REFUSED:
-            raise GateRefusedError(f"the gate refuses version {number} of {self.line}: {decision.reasons}")
-        return decision
+                if self.move(standing, FORCED, number, by=by, why=why):
+                    return champion
+                continue
+            own, other = self.measurement(number, digest), self.measurement(champion, digest) if champion else None
+            if own is None:
+                raise InputError(
+                    f"version: {self.line} {number} has no measurement, expected one that a run registered"
+                )
+            if champion and other is None:
+                raise InputError(
+                    f"version: {self.line} {number} was measured on another test split than champion {champion},"
+                    " expected a version of a newer run"
+                )
+            limits = GateLimits(**json.loads(tags["vigil.limits"]))
+            decision = decide(limits, self.line, (number, own), None if other is None else (champion, other))
+            if decision.gate == REFUSED:
+                raise GateRefusedError(f"the gate refuses version {number} of {self.line}: {decision.reasons}")
+            if self.carry_out(standing, decision, by=by, why=why):
+                return champion
 
     def rollback(self, *, by: str, why: str) -> tuple[str, str]:
         """Make the previous champion that still exists the champion again.
@@ -336,9 +332,6 @@ class LineModel:
             raise InputError(f"line: MLflow has no registered model {self.line!r}, expected one of: {known}")
         return found
 
-    def _champion(self, model: "RegisteredModel") -> str:
-        return str(model.aliases.get(CHAMPION, ""))
-
     def _append(self, number: int, action: str, version: str, by: str, why: str) -> bool:
         """Write the entry after the first `number` ones; False where another one was there before."""
         from mlflow.exceptions import MlflowException
@@ -367,26 +360,15 @@ class LineModel:
         while True:
             last = self.entries()[-1]
             if last.action != UNREADABLE:  # then the alias stays, and `standing` takes it over
-                self._show(last)
+                if last.version in {str(version.version) for version in self.versions()}:
+                    _again(self._client.set_registered_model_alias, self.line, CHAMPION, last.version)
+                    values = {"action": last.action, "by": last.by, "at": last.at, "why": last.why}
+                    self.tag(last.version, {f"champion_{name}": value for name, value in values.items()})
+                else:
+                    self._client.delete_registered_model_alias(self.line, CHAMPION)
             _again(self._client.set_registered_model_tag, self.line, _APPLIED_TAG, str(last.number))
             if self.entries()[-1].number == last.number:
                 return
-
-    def _show(self, entry: Entry) -> None:
-        if entry.version in {str(version.version) for version in self.versions()}:
-            _again(self._client.set_registered_model_alias, self.line, CHAMPION, entry.version)
-            values = {"action": entry.action, "by": entry.by, "at": entry.at, "why": entry.why}
-            self.tag(entry.version, {f"champion_{name}": value for name, value in values.items()})
-        else:
-            self._client.delete_registered_model_alias(self.line, CHAMPION)
-
-    def _take_over(self, number: int, version: str) -> None:
-        """Record an alias that was moved by other means, if it still stands after a while."""
-        time.sleep(SETTLE_SECONDS)
-        if len(self.entries()) == number and self._champion(self._model()) == version:
-            why = "the alias was moved by other means than vigil, or the history before it cannot be read"
-            if self._append(number, OUTSIDE, version, "unknown", why):
-                self._apply()
 
 
 def line_names() -> list[str]:
@@ -412,34 +394,31 @@ def _former(entries: list[Entry]) -> tuple[str, ...]:
 
 
 def _history_run(client: "MlflowClient", model: "RegisteredModel") -> str:
-    """Run that holds the history; of a model that has none yet, the run of its oldest version, for all the same one."""
-    if _HISTORY_TAG in model.tags:
-        return _kept_history_run(client, model.name, str(model.tags[_HISTORY_TAG]))
-    versions = pages(client.search_model_versions, filter_string=f"name = '{model.name}'")
-    runs = [version.run_id for version in sorted(versions, key=lambda version: int(version.version)) if version.run_id]
-    if not runs:
-        raise InputError(f"line: the registered model {model.name!r} was not made by vigil, expected another name")
-    _again(client.set_registered_model_tag, model.name, _HISTORY_TAG, str(runs[0]))
-    return str(runs[0])
+    """Run that holds the history, restored where it was deleted.
 
-
-def _kept_history_run(client: "MlflowClient", line: str, run_id: str) -> str:
-    """The history's run, restored where it was deleted; a new one, which starts with the alias, where it is gone."""
+    Of a model that has no history yet, it is the run of its oldest version, the same for all processes; where it is
+    gone for good, it is a new run, whose history starts with the alias.
+    """
     from mlflow.exceptions import MlflowException
 
+    line = model.name
+    if _HISTORY_TAG not in model.tags:
+        versions = pages(client.search_model_versions, filter_string=f"name = '{line}'")
+        runs = [entry.run_id for entry in sorted(versions, key=lambda entry: int(entry.version)) if entry.run_id]
+        if not runs:
+            raise InputError(f"line: the registered model {line!r} was not made by vigil, expected another name")
+        _again(client.set_registered_model_tag, line, _HISTORY_TAG, str(runs[0]))
+        return str(runs[0])
+    run_id = str(model.tags[_HISTORY_TAG])
     try:
-        run = client.get_run(run_id)
+        kept = client.get_run(run_id)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return _started_again(client, line)
-    if run.info.lifecycle_stage == "deleted":
-        client.restore_run(run_id)
-    return run_id
-
-
-def _started_again(client: "MlflowClient", line: str) -> str:
-    """Id of an empty history in the place of one that is gone."""
+    else:
+        if kept.info.lifecycle_stage == "deleted":
+            client.restore_run(run_id)
+        return run_id
     _again(client.set_registered_model_tag, line, _APPLIED_TAG, "0")
     new = _new_history_run(client, line, experiment_id(client, line))
     _again(client.set_registered_model_tag, line, _HISTORY_TAG, new)

@@ -40,19 +40,15 @@ def read_images(items: "npt.NDArray[Any]", size: int) -> "list[UInt8Image]":
 
 def _read_image(item: Any, size: int, name: str) -> "UInt8Image":
     if isinstance(item, str):
-        item = _from_base64(item, name)
+        try:
+            item = base64.b64decode(item, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InputError(f"{name}: not base64 ({error}), expected an encoded image as base64 text") from error
     if isinstance(item, Path) and not item.is_file():
         raise InputError(f"{name}: no file at {item}")
     if isinstance(item, bytes | Path):
         return decode_image(item, size, name)[0]
     return resize_array(_from_numbers(item, name), size, name)
-
-
-def _from_base64(text: str, name: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError(f"{name}: not base64 ({error}), expected an encoded image as base64 text") from error
 
 
 def _from_numbers(values: "Sequence[Any] | np.ndarray[Any, Any]", name: str) -> "UInt8Image":

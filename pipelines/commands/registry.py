@@ -4,6 +4,7 @@ import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,16 +93,10 @@ def _table(line: str, versions: "list[ModelVersion]", aliases: dict[str, str]) -
         own = ", ".join(sorted(alias for alias, target in aliases.items() if target == number))
         names = ("metric", "training_set", "evaluation_digest", "gate")
         metric, training_set, digest, gate = (version.tags.get(f"vigil.{name}", "-") for name in names)
-        created = _date(version.creation_timestamp)
+        created = f"{datetime.fromtimestamp(version.creation_timestamp / 1000, UTC):%Y-%m-%d %H:%M}"
         run = version.tags.get("vigil.run_id") or version.run_id
         table.add_row(number, own, metric, training_set, digest[:_DIGEST_CHARACTERS], gate, created, run)
     return table
-
-
-def _date(milliseconds: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _person() -> str:

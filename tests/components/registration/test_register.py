@@ -260,7 +260,7 @@ def test_mlflow_that_stops_answering_is_told_and_the_detector_registered_later(
         kept = register(run, tmp_path / "best", Config(), outage, "run-9", line=line)
     assert (kept.result["gate"], kept.result["model_version"]) == ("unregistered", "")
     printed = capsys.readouterr()
-    told = [text for text in printed.out.splitlines() if "the detector is not registered yet" in text]
+    told = [text for text in printed.err.splitlines() if "the detector is not registered yet" in text]
     assert len(told) == 1
     assert "secret" not in printed.out + printed.err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
@@ -285,7 +285,7 @@ def test_outage_in_the_conclusion_is_told_and_ends_nothing(
         stop_answering(outage, "_decided", "http://127.0.0.1:9")
         capsys.readouterr()
         nominate_later(run.reference, kept.best, tracker)
-    assert capsys.readouterr().out.count("the detector is not registered yet") == 1
+    assert capsys.readouterr().err.count("the detector is not registered yet") == 1
     assert "hooks" not in line_names()
 
 
