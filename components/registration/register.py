@@ -53,7 +53,7 @@ def register_best(
         tracker: MLflow run of the stage.
 
     Returns:
-        Which detector it is, its metric, the registered version (empty where MLflow is off or silent), the parity and
+        Which detector it is, its metric, the registered version (empty where MLflow does not answer), the parity and
         the speed of its export, if there is one, and the decision.
     """
     record = best_record(read_records(Path(predictions) / RECORDS), config.metric, config.min_gain)

@@ -65,8 +65,8 @@ def register_detector(
 class _Untried:
     """MLflow's pyfunc flavour for a model whose example is not tried when it is logged.
 
-    The trial loads the detector, which takes longer than all else that is recorded of a run, and MLflow only warns
-    where it fails. `mlflow.pyfunc.log_model` cannot be told to leave it out.
+    The trial loads the detector, which is slow, and MLflow only warns where it fails; `mlflow.pyfunc.log_model` has no
+    option to leave it out.
     """
 
     @staticmethod

@@ -138,10 +138,7 @@ def is_registered(detector: str | Path) -> bool:
 
 
 def registration_tags(detector: str | Path) -> dict[str, str]:
-    """What the registration stage said of the detector of its artifact, as a pipeline run's tags.
-
-    A run whose registration came from the cache has them from here alone.
-    """
+    """The registration stage's result as tags of a pipeline run, which may have it from the cache."""
     summary = read_json(Path(detector) / SUMMARY)
     return {f"vigil.{name}": summary[name] for name in ("best", "model_version", "gate", "gate_reasons")}
 

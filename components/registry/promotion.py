@@ -51,7 +51,7 @@ _DIGEST_TAG = "vigil.evaluation_digest"
 _MAX_REASON = 2000
 _MAX_PERSON = 200
 _MAX_PARAMETER = 6000
-"""Characters of a parameter's value; MLflow cuts off what is beyond without a word."""
+"""Characters of a parameter's value; MLflow silently cuts off what is beyond."""
 _KEPT = 0.9
 _ATTEMPTS = 4
 
@@ -73,7 +73,7 @@ class Entry:
     at: str
     """UTC, ISO 8601."""
     token: str
-    """Tells the writers of one entry from each other."""
+    """Distinguishes the writers of one entry."""
 
     def to_json(self) -> str:
         """Text of a parameter, which MLflow stores whole."""

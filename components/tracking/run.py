@@ -5,7 +5,7 @@ where `VIGIL_TRACKING_SPOOL` names a folder, through files that the local runner
 alone takes seconds, is loaded once and not in every stage. Nothing that happens to MLflow stops a stage.
 
 Off unless `MLFLOW_TRACKING_URI` is set. `VIGIL_RUN_ID`, from the environment so that it is no input of any task,
-tells the stages of one pipeline run from another's.
+distinguishes the stages of one pipeline run from another's.
 """
 
 import base64

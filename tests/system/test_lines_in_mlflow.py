@@ -112,7 +112,7 @@ def start(line: Path, workdir: Path, address: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "MLFLOW_TRACKING_URI": address, "NO_COLOR": "1"}
     environment.pop("VIGIL_RUN_ID", None)
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 
@@ -155,7 +155,7 @@ def test_runs_end_with_their_codes(plant: Plant) -> None:
     assert plant.codes == [0, 1, 0, 0, 2, 0, 0]
 
 
-def test_silence_is_told_once(plant: Plant) -> None:
+def test_outage_is_reported_once(plant: Plant) -> None:
     assert plant.unheard.count("MLflow does not answer") == 1
     assert plant.unheard.count("what MLflow lacks is kept in") == 1
 

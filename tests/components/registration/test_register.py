@@ -244,7 +244,7 @@ def stop_answering(environment: pytest.MonkeyPatch, name: str, address: str) -> 
 @pytest.mark.parametrize(
     ("name", "versions"), [("register_detector", 0), ("_promote", 1)], ids=["before-upload", "before-promotion"]
 )
-def test_mlflow_that_stops_answering_is_told_and_the_detector_registered_later(
+def test_mlflow_that_stops_answering_is_reported_and_the_detector_registered_later(
     run: Run,
     tmp_path: Path,
     database: str,
@@ -260,8 +260,8 @@ def test_mlflow_that_stops_answering_is_told_and_the_detector_registered_later(
         kept = register(run, tmp_path / "best", Config(), outage, "run-9", line=line)
     assert (kept.result["gate"], kept.result["model_version"]) == ("unregistered", "")
     printed = capsys.readouterr()
-    told = [text for text in printed.err.splitlines() if "the detector is not registered yet" in text]
-    assert len(told) == 1
+    reported = [text for text in printed.err.splitlines() if "the detector is not registered yet" in text]
+    assert len(reported) == 1
     assert "secret" not in printed.out + printed.err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     assert len(LineModel(line).versions()) == versions
@@ -276,7 +276,7 @@ def test_mlflow_that_stops_answering_is_told_and_the_detector_registered_later(
     assert LineModel(line).aliases() == {"champion": "1", "challenger": "1"}
 
 
-def test_outage_in_the_conclusion_is_told_and_ends_nothing(
+def test_outage_in_the_conclusion_is_reported_and_ends_nothing(
     run: Run, tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = register(run, tmp_path / "best", Config(), monkeypatch, "run-9", line="hooks")

@@ -155,7 +155,7 @@ def test_file_that_is_no_database(tmp_path: Path) -> None:
         read_history(f"sqlite:///{path}")
 
 
-def test_unreachable_server_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server_is_reported_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(OSError, match=r"MLflow at http://127\.0\.0\.1:9") as caught:
         read_history("http://someone:secret@127.0.0.1:9")
@@ -193,7 +193,7 @@ def test_results_from_the_cache_of_another_run_count_once(uri: str) -> None:
     assert found == {"r0": 1, "r1": 0, "r2": 1}
 
 
-def test_failure_is_told(uri: str) -> None:
+def test_failure_is_reported(uri: str) -> None:
     client = MlflowClient(uri)
     tags = {"vigil.failed_stage": "ingestion", "vigil.failure": "no images"}
     write_run(client, "pins", "p0", {}, status="FAILED", tags=tags)

@@ -190,7 +190,7 @@ def test_long_reasons_are_cut_until_mlflow_stores_them_whole(client: MlflowClien
     assert model.rollback(by="ann", why="") == ("1", "2")
 
 
-def test_unreadable_entry_is_told_and_the_alias_counts(
+def test_unreadable_entry_is_reported_and_the_alias_counts(
     client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for auroc in (0.7, 0.8):
@@ -200,9 +200,9 @@ def test_unreadable_entry_is_told_and_the_alias_counts(
     model = LineModel(line)
     assert model.standing().champion == "2"
     assert [(entry.action, entry.version) for entry in model.entries()[2:]] == [("unreadable", ""), ("outside", "2")]
-    told = [text for text in capsys.readouterr().err.splitlines() if "cannot be read" in text]
-    assert len(told) == 1
-    assert told[0].startswith(f"[vigil] entry champion.000003 of the history of {line}'s champions cannot be read")
+    reported = [text for text in capsys.readouterr().err.splitlines() if "cannot be read" in text]
+    assert len(reported) == 1
+    assert reported[0].startswith(f"[vigil] entry champion.000003 of the history of {line}'s champions cannot be read")
     assert run_line(line, 0.9) == "promoted"
     assert model.rollback(by="ann", why="") == ("3", "2")
     assert model.rollback(by="ann", why="") == ("2", "1")

@@ -76,10 +76,10 @@ def roll_back(address: str, line: str, barrier: Any, results: Path) -> None:
     barrier.wait(SECONDS)
     model.standing = lambda: standing  # type: ignore[method-assign]
     try:
-        told = " to ".join(model.rollback(by="ann", why=""))
+        reported = " to ".join(model.rollback(by="ann", why=""))
     except InputError as error:
-        told = str(error)
-    results.write_text(told, encoding="utf-8")
+        reported = str(error)
+    results.write_text(reported, encoding="utf-8")
 
 
 def test_two_runs_at_once_leave_one_champion_that_both_decided_on(address: str, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_nested_run_fails_with_its_block(client: MlflowClient, line: str, error:
     assert (found.info.status, found.data.metrics) == (status, {"total": 1.0})
 
 
-def test_failure_is_told_at_the_pipeline_run(client: MlflowClient, line: str) -> None:
+def test_failure_is_reported_at_the_pipeline_run(client: MlflowClient, line: str) -> None:
     with stage_run(line, "vqgan") as run:
         run.log_failure("FAILED", "ValueError: no luck", "step 3\nTraceback\n")
     parent = pipeline_run(client, line)
@@ -262,8 +262,8 @@ def test_run_of_kubeflow_that_is_missing_holds_up_nothing(
         run.log_metrics({"total": 1.0}, step=1)
         run.log_parent_metrics({"auroc": 1.0})
     assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
-    told = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
-    assert [text.partition(" (")[0] for text in told] == [
+    reported = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
+    assert [text.partition(" (")[0] for text in reported] == [
         "[vigil] MLflow refused start of vqgan",
         "[vigil] MLflow lacks 2 events, which it refused or which could not be written",
     ]
@@ -443,8 +443,8 @@ def test_stage_goes_on_without_mlflow_and_says_so_once(
         use_everything(run)
         assert len(run.flush()) > 5
         assert run.run_id == ""
-    (told,) = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
-    assert told.startswith("[vigil] MLflow does not answer, the run goes on without it")
+    (reported,) = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
+    assert reported.startswith("[vigil] MLflow does not answer, the run goes on without it")
 
 
 def test_database_that_does_not_open_is_written_when_it_does(
@@ -457,15 +457,15 @@ def test_database_that_does_not_open_is_written_when_it_does(
     assert only_stage_run(MlflowClient(), line, "vqgan").info.status == "FINISHED"
 
 
-def test_address_of_a_silent_server_is_told_without_its_password(
+def test_address_of_a_silent_server_is_reported_without_its_password(
     unreachable: None, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:hush-hush@127.0.0.1:9")
     with stage_run(line, "vqgan"):
         pass
-    told = capsys.readouterr().err
-    assert "MLflow does not answer" in told
-    assert "hush-hush" not in told
+    reported = capsys.readouterr().err
+    assert "MLflow does not answer" in reported
+    assert "hush-hush" not in reported
 
 
 def test_what_could_not_be_sent_is_published_by_a_later_stage(
@@ -568,7 +568,7 @@ def test_nothing_is_left_where_all_was_sent(client: MlflowClient, line: str, tmp
     assert not (tmp_path / "unsent.jsonl").exists()
 
 
-def test_refused_event_is_told_and_does_not_hold_up_the_others(
+def test_refused_event_is_reported_and_does_not_hold_up_the_others(
     client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with stage_run(line, "vqgan") as run:
@@ -587,25 +587,25 @@ def test_every_event_that_a_deleted_run_refuses_is_counted(
             run.log_params({"images": 4})
         run.log_parent_metrics({"auroc": 1.0})
     assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
-    told = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
-    assert told[0].startswith("[vigil] MLflow refused params of vqgan (")
-    assert told[1:] == ["[vigil] MLflow lacks 4 events, which it refused or which could not be written"]
+    reported = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
+    assert reported[0].startswith("[vigil] MLflow refused params of vqgan (")
+    assert reported[1:] == ["[vigil] MLflow lacks 4 events, which it refused or which could not be written"]
 
 
-def test_event_that_cannot_be_written_is_told_and_does_not_hold_up_the_others(
+def test_event_that_cannot_be_written_is_reported_and_does_not_hold_up_the_others(
     client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with stage_run(line, "vqgan") as run:
         run._transport.put(run.task, Event(kind="metrics", values={}))
         run.log_params({"images": 4})
     assert only_stage_run(client, line, "vqgan").data.params == {"images": "4"}
-    told = capsys.readouterr().err
-    assert "[vigil] metrics of vqgan is not recorded in MLflow (KeyError: 'scalars')\n" in told
-    assert "MLflow lacks 1 events" in told
+    reported = capsys.readouterr().err
+    assert "[vigil] metrics of vqgan is not recorded in MLflow (KeyError: 'scalars')\n" in reported
+    assert "MLflow lacks 1 events" in reported
 
 
 @pytest.mark.skipif(find_spec("pysftp") is not None, reason="the client of this kind of store is installed")
-def test_store_whose_client_is_not_installed_is_told_and_not_waited_for(
+def test_store_whose_client_is_not_installed_is_reported_and_not_waited_for(
     client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.create_experiment(line, artifact_location="sftp://nobody@127.0.0.1/artifacts")
@@ -650,7 +650,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "reported"),
     [
         (401, b"You are not authenticated", "does not answer"),
         (403, b'{"error_code": "PERMISSION_DENIED", "message": "no"}', "does not answer"),
@@ -668,30 +668,30 @@ def test_only_what_will_always_be_refused_is_dropped(
     capsys: pytest.CaptureFixture[str],
     status: int,
     body: bytes,
-    told: str,
+    reported: str,
 ) -> None:
     with answering(status, body) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         with stage_run(line, "vqgan") as run:
             run.log_params({"images": 4})
             kept = [event.kind for _, event in run.flush()]
-    assert kept == ([] if told == "refused start" else ["start", "params"])
-    assert f"MLflow {told}" in capsys.readouterr().err
+    assert kept == ([] if reported == "refused start" else ["start", "params"])
+    assert f"MLflow {reported}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("status", "kept", "told"),
+    ("status", "kept", "reported"),
     [(403, ["file"], "MLflow's artifact store does not answer"), (413, [], "MLflow refused file of vqgan")],
 )
 def test_file_waits_unless_its_store_will_always_refuse_it(
-    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str], status: int, kept: list[str], told: str
+    client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str], status: int, kept: list[str], reported: str
 ) -> None:
     with answering(status, b"no") as address:
         client.create_experiment(line, artifact_location=f"{address}/artifacts")
         with stage_run(line, "vqgan") as run:
             run.log_file(b"text", "a.txt")
             assert [event.kind for _, event in run.flush()] == kept
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
 
 
 def test_files_wait_for_their_store_and_hold_up_nothing_else(
@@ -762,7 +762,7 @@ def test_processes_of_a_local_run_say_once_that_mlflow_is_silent(
         assert capsys.readouterr().err.count("MLflow does not answer") == 1
 
 
-def test_damaged_line_of_a_spool_is_told_and_lost(
+def test_damaged_line_of_a_spool_is_reported_and_lost(
     client: MlflowClient, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VIGIL_TRACKING_SPOOL", str(tmp_path))
