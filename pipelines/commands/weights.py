@@ -11,7 +11,6 @@ from pipelines.commands.convert import convert
 from pipelines.terminal import console
 
 if TYPE_CHECKING:
-    from components.weights.manifest import WeightsEntry
     from components.weights.mirror import Verified
 
 app = typer.Typer(no_args_is_help=True)
@@ -36,15 +35,23 @@ def list_weights(profile: Profile = "all", line: LineOption = None) -> None:
     """Show name, licence, size where it is known, digest, source, where the file is, and figures that are recorded."""
     from rich.table import Table
 
+    from components.weights.fetch import cached_path, local_path, resolve
+
     table = Table()
     for title in ("name", "licence", "MB", "sha256", "source", "here"):
         table.add_column(title, overflow="fold")
-    references = _references(profile, line)
-    for reference in references:
-        table.add_row(*(escape(cell) for cell in _row(reference)))
+    entries = [resolve(reference) for reference in _references(profile, line)]
+    for entry in entries:
+        places = {"local": local_path(entry), "cached": cached_path(entry)}
+        here, path = next(((word, path) for word, path in places.items() if path and path.is_file()), ("", None))
+        size = "" if path is None else f"{path.stat().st_size / 1e6:.2f}"
+        cells = (entry.name, entry.licence, size, entry.sha256[:12], entry.uri, here)
+        table.add_row(*(escape(cell) for cell in cells))
     console.print(table)
-    for reference in references:
-        _print_figures(reference)
+    for entry in entries:
+        if entry.figures:
+            shown = ", ".join(f"{name} {value}" for name, value in entry.figures.items())
+            console.print(f"{escape(entry.name)}: {escape(shown)}", soft_wrap=True)
 
 
 @app.command()
@@ -121,31 +128,3 @@ def _references(profile: str, line: Path | None) -> list[str]:
     named = [reference for _, reference in load_line(line).named_weights()] if line is not None else []
     names = {f"{entry.uri}#sha256={entry.sha256}": name for name, entry in manifest().items()}
     return list(dict.fromkeys([*profile_weights(profile), *(names.get(found, found) for found in named)]))
-
-
-def _print_figures(reference: str) -> None:
-    from components.weights.fetch import resolve
-
-    entry = resolve(reference)
-    if entry.figures:
-        shown = ", ".join(f"{name} {value}" for name, value in entry.figures.items())
-        console.print(f"{escape(entry.name)}: {escape(shown)}", soft_wrap=True)
-
-
-def _row(reference: str) -> tuple[str, ...]:
-    from components.weights.fetch import resolve
-
-    entry = resolve(reference)
-    path, here = _place(entry)
-    size = "" if path is None else f"{path.stat().st_size / 1e6:.2f}"
-    return entry.name, entry.licence, size, entry.sha256[:12], entry.uri, here
-
-
-def _place(entry: "WeightsEntry") -> tuple[Path | None, str]:
-    """Where the file is on this machine, and a word for it; None where it is not."""
-    from components.weights.fetch import cached_path, local_path
-
-    for path, word in ((local_path(entry), "local"), (cached_path(entry), "cached")):
-        if path is not None and path.is_file():
-            return path, word
-    return None, ""
