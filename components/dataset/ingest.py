@@ -2,14 +2,13 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import ImageSet, ImageSetWriter, file_sha256, new_image_set, require_directory
+from components.artifacts import ImageSet, file_sha256, new_image_set, require_directory
 from components.dataset.config import ALL_SHOTS, LOCO, Config
 from components.dataset.layouts import SourceImage, find_images
-from components.dataset.regions import DefectType, read_defect_types, read_regions
+from components.dataset.regions import read_defect_types, read_regions
 from components.decode import decode_image, decode_mask
 from components.errors import InputError
 from components.storage import s3 as storage
@@ -52,9 +51,25 @@ def ingest_dataset(reference: str | Path, config: Config, expected_digest: str =
         sources = find_images(root, config)
         defect_types = read_defect_types(root) if config.layout == LOCO else {}
         for source in draw_shots(sources, config):
-            _add(writer, source, root, defect_types, config.image_size)
+            image, original_size = decode_image(source.path, config.image_size, f"image {source.path}")
+            masks, to_size = source.masks, (original_size, config.image_size)
+            writer.add(
+                image,
+                id=source.id,
+                split=source.split,
+                label="bad" if source.defect else "good",
+                defect=source.defect,
+                source=source.path.relative_to(root).as_posix(),
+                sha256=file_sha256(source.path),
+                mask=decode_mask(masks, *to_size) if masks else None,
+                regions=read_regions(masks, defect_types, *to_size) if defect_types else (),
+            )
         require_unchanged(config.uri, expected_digest)
-    return _counts(ImageSet(reference))
+    images = ImageSet(reference)
+    kinds = (("train", "good"), ("calibration", "good"), ("test", "good"), ("test", "bad"))
+    counts = {f"{split}_{label}": len(images.ids(split, label)) for split, label in kinds}
+    masked = sum(images.mask(id) is not None for id in images.ids("test", "bad"))
+    return {**counts, "masks": masked, "reference_digest": images.digest}
 
 
 def require_unchanged(uri: str, expected_digest: str) -> None:
@@ -98,31 +113,3 @@ def _permuted(sources: list[SourceImage], split: str, seed: int) -> list[SourceI
 
     chosen = [source for source in sources if source.split == split]
     return [chosen[index] for index in np.random.default_rng(seed).permutation(len(chosen))]
-
-
-def _add(
-    writer: ImageSetWriter, source: SourceImage, root: Path, defect_types: Mapping[int, DefectType], size: int
-) -> None:
-    image, original_size = decode_image(source.path, size, f"image {source.path}")
-    writer.add(
-        image,
-        id=source.id,
-        split=source.split,
-        label="bad" if source.defect else "good",
-        defect=source.defect,
-        source=source.path.relative_to(root).as_posix(),
-        sha256=file_sha256(source.path),
-        mask=decode_mask(source.masks, original_size, size) if source.masks else None,
-        regions=read_regions(source.masks, defect_types, original_size, size) if defect_types else (),
-    )
-
-
-def _counts(images: ImageSet) -> dict[str, Any]:
-    return {
-        "train_good": len(images.ids("train", "good")),
-        "calibration_good": len(images.ids("calibration", "good")),
-        "test_good": len(images.ids("test", "good")),
-        "test_bad": len(images.ids("test", "bad")),
-        "masks": sum(images.mask(id) is not None for id in images.ids("test", "bad")),
-        "reference_digest": images.digest,
-    }

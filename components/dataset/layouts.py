@@ -68,7 +68,11 @@ def find_images(root: Path, config: Config) -> list[SourceImage]:
     """
     require_directory(root, "dataset")
     sources = _find_folder(root, config) if config.layout == "folder" else _SPLIT_LAYOUTS[config.layout].find(root)
-    _require_each_kind(sources, root)
+    kinds = {(source.split, bool(source.defect)) for source in sources}
+    expected = {("train", False): "good training", ("test", False): "good test", ("test", True): "bad test"}
+    for kind, what in expected.items():
+        if kind not in kinds:
+            raise InputError(f"dataset: no {what} images below {root}")
     _require_unique((source.id, source.path) for source in sources)
     return sources
 
@@ -138,14 +142,3 @@ def _require_unique(named: Iterable[tuple[str, Path]]) -> None:
 
 def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _require_each_kind(sources: list[SourceImage], root: Path) -> None:
-    kinds = {(source.split, bool(source.defect)) for source in sources}
-    for kind, what in (
-        (("train", False), "good training"),
-        (("test", False), "good test"),
-        (("test", True), "bad test"),
-    ):
-        if kind not in kinds:
-            raise InputError(f"dataset: no {what} images below {root}")

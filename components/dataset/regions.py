@@ -9,14 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.artifacts import Region
 from components.decode import mask_values, resize_mask
 from components.errors import InputError, check
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 DEFECTS_CONFIG = "defects_config.json"
 _KEYS = ("defect_name", "pixel_value", "saturation_threshold", "relative_saturation")
@@ -82,18 +79,19 @@ def read_regions(
     Raises:
         InputError: a file is no grey image with one value that a defect type has, or has another size than the image.
     """
-    return [_read_region(path, defect_types, mask_values(path, image_size), size) for path in paths]
-
-
-def _read_region(path: Path, defect_types: Mapping[int, DefectType], values: "npt.NDArray[Any]", size: int) -> Region:
     import numpy as np
 
-    check(values.ndim == 2, f"mask {path}", f"{values.ndim} dimensions", "a grey image")
-    found = [int(value) for value in np.unique(values) if value > 0]
-    check(len(found) == 1, f"mask {path}", found, "one grey value beside 0")
-    check(found[0] in defect_types, f"mask {path}", found[0], f"a pixel_value of {DEFECTS_CONFIG}")
-    defect, mask = defect_types[found[0]], values > 0
-    return Region(name=defect.name, mask=resize_mask(mask, size), saturation=defect.saturation(int(mask.sum())))
+    regions = []
+    for path in paths:
+        values = mask_values(path, image_size)
+        check(values.ndim == 2, f"mask {path}", f"{values.ndim} dimensions", "a grey image")
+        found = [int(value) for value in np.unique(values) if value > 0]
+        check(len(found) == 1, f"mask {path}", found, "one grey value beside 0")
+        check(found[0] in defect_types, f"mask {path}", found[0], f"a pixel_value of {DEFECTS_CONFIG}")
+        defect, mask = defect_types[found[0]], values > 0
+        saturation = defect.saturation(int(mask.sum()))
+        regions.append(Region(name=defect.name, mask=resize_mask(mask, size), saturation=saturation))
+    return regions
 
 
 def _check_entry(name: str, entry: Any) -> None:

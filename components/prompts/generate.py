@@ -48,12 +48,29 @@ def generate_prompts(reference: str | Path, prompts: str | Path, config: Config)
     images = ImageSet(reference)
     image_vector = mean_image_vector(embedder, images.tensor(images.ids("train", "good")))
     senses = _rank_senses(config, embedder, image_vector)
-    table = rank_prompts(config, embedder, image_vector, _words(config, senses))
+    if config.words:
+        words = [RelatedWord(word=word, relation="given", synset="", gloss="") for word in config.words]
+    else:
+        words = related_words(senses[0][0], config.object, config.depth)
+    if not words:
+        raise InputError(f"object: WordNet relates no word to {senses[0][1]['synset']}; give prompts.words")
+    table = rank_prompts(config, embedder, image_vector, words)
     with new_directory(prompts) as directory:
         write_table(directory / PROMPTS, table)
         write_table(directory / SENSES, [row for _, row in senses])
         write_table(directory / REFERENCE_PROMPTS, reference_table(table, config.object, embedder, image_vector))
-    return _summary(table, embedder, config)
+    best, worst = table.iloc[0], table.iloc[int(table["cosine"].argmin())]
+    return {
+        "candidates": len(table),
+        "removed": int((~table["kept"]).sum()),
+        "best_cosine": float(best["cosine"]),
+        "worst_cosine": float(worst["cosine"]),
+        "best_prompt": str(best["prompt"]),
+        "worst_prompt": str(worst["prompt"]),
+        "embedder": embedder.name,
+        "embedder_digest": embedder.digest,
+        "wordnet": "not used" if config.words else wordnet_version(config.wordnet),
+    }
 
 
 def mean_image_vector(embedder: Embedder, images: "Tensor") -> "Tensor":
@@ -143,35 +160,8 @@ def _rank_senses(config: Config, embedder: Embedder, image_vector: "Tensor") -> 
     things = noun_senses(config.object, config.wordnet)
     senses = [*things, *left_out_senses(config.object, config.wordnet)]
     cosines = embedder.embed_texts([sense.definition() for sense in senses]) @ image_vector
-    rows = [
-        (
-            sense,
-            {"synset": sense.name(), "gloss": sense.definition(), "cosine": float(cosine), "kept": sense in things},
-        )
-        for sense, cosine in zip(senses, cosines, strict=True)
-    ]
+    rows = []
+    for sense, cosine in zip(senses, cosines, strict=True):
+        row = {"synset": sense.name(), "gloss": sense.definition(), "cosine": float(cosine), "kept": sense in things}
+        rows.append((sense, row))
     return sorted(rows, key=lambda row: (not row[1]["kept"], -row[1]["cosine"]))
-
-
-def _words(config: Config, senses: list[tuple[Any, dict[str, Any]]]) -> list[RelatedWord]:
-    if config.words:
-        return [RelatedWord(word=word, relation="given", synset="", gloss="") for word in config.words]
-    words = related_words(senses[0][0], config.object, config.depth)
-    if not words:
-        raise InputError(f"object: WordNet relates no word to {senses[0][1]['synset']}; give prompts.words")
-    return words
-
-
-def _summary(table: "pd.DataFrame", embedder: Embedder, config: Config) -> dict[str, Any]:
-    best, worst = table.iloc[0], table.iloc[int(table["cosine"].argmin())]
-    return {
-        "candidates": len(table),
-        "removed": int((~table["kept"]).sum()),
-        "best_cosine": float(best["cosine"]),
-        "worst_cosine": float(worst["cosine"]),
-        "best_prompt": str(best["prompt"]),
-        "worst_prompt": str(worst["prompt"]),
-        "embedder": embedder.name,
-        "embedder_digest": embedder.digest,
-        "wordnet": "not used" if config.words else wordnet_version(config.wordnet),
-    }

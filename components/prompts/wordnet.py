@@ -68,7 +68,12 @@ def noun_senses(object_name: str, release: str = "3.0") -> "list[Synset]":
         InputError: neither is in WordNet.
     """
     senses = _all_noun_senses(object_name, release)
-    return [sense for sense in senses if _is_thing(sense)] or senses
+    things = []
+    for sense in senses:
+        ancestors = {sense.name(), *(synset.name() for synset in sense.closure(_step("hypernym")))}
+        if "physical_entity.n.01" in ancestors and "person.n.01" not in ancestors:
+            things.append(sense)
+    return things or senses
 
 
 def left_out_senses(object_name: str, release: str = "3.0") -> "list[Synset]":
@@ -84,12 +89,7 @@ def _all_noun_senses(object_name: str, release: str) -> "list[Synset]":
         senses = wordnet.synsets("_".join(words[start:]), pos=wordnet.NOUN)
         if senses:
             return list(senses)
-    raise InputError(f"object: got {object_name!r}, expected a noun that WordNet knows; or give prompts.words")
-
-
-def _is_thing(sense: "Synset") -> bool:
-    ancestors = {synset.name() for synset in sense.closure(_step("hypernym"))} | {sense.name()}
-    return "physical_entity.n.01" in ancestors and "person.n.01" not in ancestors
+    raise InputError(f"object: got {object_name!r}, expected a noun of WordNet; or give prompts.words")
 
 
 def related_words(sense: "Synset", object_name: str, depth: int) -> list[RelatedWord]:

@@ -82,12 +82,12 @@ def _figures(name: str, results: "pd.DataFrame") -> "Iterator[tuple[str, Figure]
     for measure in KIND_METRICS if name == "fig7" else ("image_auroc",):
         lines = statistics.lines(results, measure)
         for detector in dict.fromkeys(line.detector for line in lines):
-            own = [line for line in lines if line.detector == detector]
-            counts = list(dict.fromkeys(line.shots for line in own))
+            curves = [line for line in lines if line.detector == detector]
+            counts = list(dict.fromkeys(line.shots for line in curves))
             if len(counts) > 1:
-                yield f"{detector}: {HEADS[measure]} by given images", figures.by_shots(own, HEADS[measure])
+                yield f"{detector}: {HEADS[measure]} by given images", figures.by_shots(curves, HEADS[measure])
             for shots in counts:
-                bars = figures.bars([line for line in own if line.shots == shots], HEADS[measure], _columns(lines))
+                bars = figures.bars([line for line in curves if line.shots == shots], HEADS[measure], _columns(lines))
                 yield f"{detector}, {shots_text(shots)}: {HEADS[measure]}", bars
 
 

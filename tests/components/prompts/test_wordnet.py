@@ -80,7 +80,7 @@ def test_noun_that_names_no_thing_keeps_its_senses() -> None:
 
 
 def test_object_without_synset_is_named() -> None:
-    with pytest.raises(InputError, match="object: got 'left qwyzzt', expected a noun that WordNet knows"):
+    with pytest.raises(InputError, match="object: got 'left qwyzzt', expected a noun of WordNet"):
         noun_senses("left qwyzzt")
 
 
