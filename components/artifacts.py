@@ -12,7 +12,7 @@ import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,28 +107,6 @@ def read_json(path: Path) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageRecord:
-    """One row of an image set's manifest."""
-
-    id: str
-    """Unique in the set; also the member name in the tar."""
-    split: str
-    """`train`, `calibration`, `validation` or `test`."""
-    label: str
-    """`good` or `bad`."""
-    defect: str
-    """Defect type; empty for good images."""
-    source: str
-    """Where the image came from: the path below the data set, or how it was generated."""
-    sha256: str
-    """Digest of the source file's bytes; of the PNG for generated images."""
-    width: int
-    """Pixels, as stored in the set."""
-    height: int
-    """Pixels, as stored in the set."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Region:
     """One of the regions that mark the defects of an image, each of which may be annotated on its own."""
 
@@ -146,7 +124,7 @@ class ImageSetWriter:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._tar = tarfile.open(directory / IMAGES, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (closed by close)
-        self._records: list[ImageRecord] = []
+        self._rows: list[dict[str, Any]] = []
         self._regions: list[dict[str, Any]] = []
 
     def add(
@@ -162,31 +140,34 @@ class ImageSetWriter:
         mask: "BoolMask | None" = None,
         regions: Sequence[Region] = (),
     ) -> None:
-        """Append an RGB image [height, width, 3] and, if given, its mask [height, width] and the mask's regions."""
-        png = encode_png(image)
-        add_member(self._tar, f"{id}.image.png", png)
+        """Append an image, and its row to the manifest.
+
+        Args:
+            image: RGB [height, width, 3].
+            id: unique in the set; also the member name in the tar.
+            split: `train`, `calibration`, `validation` or `test`.
+            label: `good` or `bad`.
+            defect: its type; empty for good images.
+            source: where the image came from: the path below the data set, or how it was generated.
+            sha256: digest of the source file's bytes; by default that of the PNG.
+            mask: [height, width], if there is one.
+            regions: of the mask.
+        """
+        png, (height, width, _) = encode_png(image), image.shape
+        digest = sha256 or hashlib.sha256(png).hexdigest()
+        names = {"id": id, "split": split, "label": label, "defect": defect, "source": source}
+        self._rows.append({**names, "sha256": digest, "width": width, "height": height})
+        _add_member(self._tar, f"{id}.image.png", png)
         if mask is not None:
-            add_member(self._tar, f"{id}.mask.png", encode_mask(mask))
+            _add_member(self._tar, f"{id}.mask.png", _encode_mask(mask))
         for index, region in enumerate(regions):
-            add_member(self._tar, region_member(id, index), encode_mask(region.mask))
+            _add_member(self._tar, _region_member(id, index), _encode_mask(region.mask))
             self._regions.append({"id": id, "region": index, "name": region.name, "saturation": region.saturation})
-        self._records.append(
-            ImageRecord(
-                id=id,
-                split=split,
-                label=label,
-                defect=defect,
-                source=source,
-                sha256=sha256 or hashlib.sha256(png).hexdigest(),
-                width=image.shape[1],
-                height=image.shape[0],
-            )
-        )
 
     def close(self) -> None:
         """Finish the tar and write the tables."""
         self._tar.close()
-        write_table(self._directory / MANIFEST, [asdict(record) for record in self._records])
+        write_table(self._directory / MANIFEST, self._rows)
         if self._regions:
             write_table(self._directory / REGIONS, self._regions)
 
@@ -240,16 +221,12 @@ class ImageSet:
         return decode_png(self._read(f"{id}.mask.png"), "L") > 127
 
     def regions(self, id: str) -> list[Region]:
-        """Regions of an image's mask; none where the data set does not tell them apart."""
-        rows = self._region_rows[self._region_rows["id"] == id].to_dict("records")
-        return [
-            Region(
-                name=str(row["name"]),
-                mask=decode_png(self._read(region_member(id, row["region"])), "L") > 127,
-                saturation=float(row["saturation"]),
-            )
-            for row in rows
-        ]
+        """Regions of an image's mask; none where the data set does not mark them apart."""
+        regions = []
+        for row in self._region_rows[self._region_rows["id"] == id].to_dict("records"):
+            mask = decode_png(self._read(_region_member(id, row["region"])), "L") > 127
+            regions.append(Region(name=str(row["name"]), mask=mask, saturation=float(row["saturation"])))
+        return regions
 
     def tensor(self, ids: Sequence[str]) -> "torch.Tensor":
         """Images [len(ids), 3, height, width] as float32 in [0, 1]."""
@@ -270,8 +247,7 @@ class ImageSet:
         return member.read()
 
 
-def region_member(id: str, index: int) -> str:
-    """Name of a region's mask in the tar of an image set."""
+def _region_member(id: str, index: int) -> str:
     return f"{id}.region-{index:03d}.png"
 
 
@@ -294,7 +270,7 @@ def write_candidates(
     path = directory / candidate_file(iteration)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for index, image in enumerate(to_arrays(images)):
-            add_member(tar, f"{index:03d}.image.png", encode_png(image))
+            _add_member(tar, f"{index:03d}.image.png", encode_png(image))
     write_table(directory / ITERATIONS, rows)
 
 
@@ -352,7 +328,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     return pd.read_parquet(path)
 
 
-def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     """Append bytes to a tar with fixed metadata, so that equal content gives an equal file."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
@@ -368,8 +344,7 @@ def encode_png(array: "UInt8Image") -> bytes:
     return buffer.getvalue()
 
 
-def encode_mask(mask: "BoolMask") -> bytes:
-    """PNG bytes of a mask [height, width]: 255 where it is set."""
+def _encode_mask(mask: "BoolMask") -> bytes:
     return encode_png(mask.astype("uint8") * 255)
 
 

@@ -1,4 +1,4 @@
-"""The error of bad input, told apart from a defect or a machine's failure."""
+"""The error of bad input, as opposed to a defect or a machine's failure."""
 
 import difflib
 import re

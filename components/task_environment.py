@@ -53,8 +53,9 @@ def check_task_environment() -> None:
     """
     _check_arrived("ConfigMap", CONFIG_MAP, ADDRESSES, "cluster.config_map")
     _check_arrived("Secret", MLFLOW_SECRET, MLFLOW_KEYS, "cluster.mlflow_secret")
-    name = os.environ.get(CA_CONFIG_MAP)
-    if name and not _holds_files(Path(CA_FOLDER)):
+    name, mounted = os.environ.get(CA_CONFIG_MAP), Path(CA_FOLDER)
+    # Names that start with two dots are Kubernetes' own, and are there without any key.
+    if name and not (mounted.is_dir() and any(not path.name.startswith("..") for path in mounted.iterdir())):
         raise missing("ConfigMap", name, "certificates", "cluster.ca_config_map")
 
 
@@ -62,11 +63,6 @@ def missing(kind: str, name: str, content: str, setting: str) -> InputError:
     """The error of a ConfigMap or a Secret that is not there, or holds nothing of what is expected."""
     expected = f"one with {content}; {setting} of the line names it, and is empty for none"
     return InputError(f"{kind} {name}: not in the namespace of the run, or without content, expected {expected}")
-
-
-def _holds_files(mounted: Path) -> bool:
-    """Whether a mounted ConfigMap has keys; names that start with two dots are Kubernetes' own, there without any."""
-    return mounted.is_dir() and any(not path.name.startswith("..") for path in mounted.iterdir())
 
 
 def _check_arrived(kind: str, variable: str, keys: Sequence[str], setting: str) -> None:

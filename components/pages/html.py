@@ -10,10 +10,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLOURS = ("#6b7280", "#0891b2", "#d97706", "#7c3aed", "#16a34a", "#dc2626", "#2563eb", "#be185d")
-"""One per curve, told apart in print and by most colour-blind readers."""
-
-_PLOT_CONFIG = {"displayModeBar": False, "responsive": True}
-
+"""One per curve, distinct in print and for most colour-blind readers."""
 
 _PRINT_SCRIPT = """
 <script>
@@ -40,7 +37,9 @@ def page_template(package: str, name: str) -> "Template":
 
 def figure_html(figure: "Figure", first: bool = False) -> str:
     """A figure's HTML; the first of a page brings plotly's script, and what fits the figures to a printed page."""
-    html = str(figure.to_html(full_html=False, include_plotlyjs=first, config=_PLOT_CONFIG))
+    html = str(
+        figure.to_html(full_html=False, include_plotlyjs=first, config={"displayModeBar": False, "responsive": True})
+    )
     return html + _PRINT_SCRIPT if first else html
 
 

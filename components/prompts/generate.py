@@ -112,11 +112,7 @@ def rank_prompts(
 def reference_table(ranking: "pd.DataFrame", object: str, embedder: Embedder, image_vector: "Tensor") -> "pd.DataFrame":
     """The prompts that the paper compares (Table 2, Fig. 8): columns kind, prompt, l2, cosine and text_cosine.
 
-    Args:
-        ranking: result of `rank_prompts`.
-        object: W^o.
-        embedder: G of the paper.
-        image_vector: f(I^o), a unit vector [dim].
+    Takes the result of `rank_prompts`, and its arguments.
     """
     import pandas as pd
 

@@ -1,6 +1,6 @@
 """Words related to an object name, from WordNet (paper section 4.1.1)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,12 @@ RELEASES = {"3.0": "wordnet", "3.1": "wordnet31"}
 """Releases of WordNet, and NLTK's names of them."""
 
 _DIRECT_RELATIONS = (
-    "part_meronyms",
-    "substance_meronyms",
-    "member_meronyms",
-    "part_holonyms",
-    "substance_holonyms",
-    "member_holonyms",
+    "part_meronym",
+    "substance_meronym",
+    "member_meronym",
+    "part_holonym",
+    "substance_holonym",
+    "member_holonym",
 )
 
 
@@ -103,7 +103,12 @@ def related_words(sense: "Synset", object_name: str, depth: int) -> list[Related
     name = object_name.lower().replace("_", " ")
     seen = {name, name.split()[-1]}
     words = []
-    for relation, synset in _relations(sense, depth):
+    related = [("synonym", sense)]
+    for relation in ("hypernym", "hyponym"):
+        related += [(relation, synset) for synset in sense.closure(_step(relation), depth=depth)]
+    for relation in _DIRECT_RELATIONS:
+        related += [(relation, synset) for synset in getattr(sense, f"{relation}s")()]
+    for relation, synset in related:
         for lemma in synset.lemma_names():
             word = lemma.replace("_", " ")
             if word.lower() in seen:
@@ -111,17 +116,6 @@ def related_words(sense: "Synset", object_name: str, depth: int) -> list[Related
             seen.add(word.lower())
             words.append(RelatedWord(word=word, relation=relation, synset=synset.name(), gloss=synset.definition()))
     return words
-
-
-def _relations(sense: "Synset", depth: int) -> "Iterator[tuple[str, Synset]]":
-    yield "synonym", sense
-    for relation in ("hypernym", "hyponym"):
-        step: Callable[[Synset], Iterable[Synset]] = _step(relation)
-        for synset in sense.closure(step, depth=depth):
-            yield relation, synset
-    for name in _DIRECT_RELATIONS:
-        for synset in getattr(sense, name)():
-            yield name.removesuffix("s"), synset
 
 
 def _step(relation: str) -> "Callable[[Synset], Iterable[Synset]]":

@@ -5,6 +5,7 @@ in the last block, 1008 classes, TensorFlow 1's bilinear resizing, and pixels as
 torchvision's names; torchvision's own weights are of another training, and do not fit.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,17 +55,19 @@ class FidInception(nn.Module):
 
 def architecture() -> Any:
     """The network without weights."""
+    same_size = {"kernel_size": 3, "stride": 1, "padding": 1}
+    average = partial(functional.avg_pool2d, **same_size, count_include_pad=False)
     blocks = [
         parts.BasicConv2d,
-        _with_pooling(parts.InceptionA, _average),
+        _with_pooling(parts.InceptionA, average),
         parts.InceptionB,
-        _with_pooling(parts.InceptionC, _average),
+        _with_pooling(parts.InceptionC, average),
         parts.InceptionD,
-        _with_pooling(parts.InceptionE, _average),
+        _with_pooling(parts.InceptionE, average),
         parts.InceptionAux,
     ]
     network = parts.Inception3(_CLASSES, aux_logits=False, inception_blocks=blocks, init_weights=False)
-    network.Mixed_7c = _with_pooling(parts.InceptionE, _maximum)(2048)
+    network.Mixed_7c = _with_pooling(parts.InceptionE, partial(functional.max_pool2d, **same_size))(2048)
     return network
 
 
@@ -73,19 +76,18 @@ def resize_like_tensorflow(images: Tensor, side: int) -> Tensor:
 
     Bilinear without antialiasing; output position i takes the value at i * input / output, as if pixels had no centres.
     """
-    height, width = images.shape[2:]
-    rows, columns = (_interpolation(size, side).to(images) for size in (height, width))
+
+    def weights_of_inputs(size: int) -> Tensor:
+        """[side, size]: of the input's positions, for each output position."""
+        positions = torch.arange(side, dtype=torch.float64) * (size / side)
+        lower = positions.floor().long().clamp(max=size - 1)
+        upper = (lower + 1).clamp(max=size - 1)
+        share = (positions - lower)[:, None]
+        one_hot = torch.eye(size, dtype=torch.float64)
+        return ((1 - share) * one_hot[lower] + share * one_hot[upper]).to(images)
+
+    rows, columns = (weights_of_inputs(size) for size in images.shape[2:])
     return torch.einsum("yh,nchw,xw->ncyx", rows, images, columns)
-
-
-def _interpolation(size: int, side: int) -> Tensor:
-    """Weights [side, size] of the input's positions for each output position."""
-    positions = torch.arange(side, dtype=torch.float64) * (size / side)
-    lower = positions.floor().long().clamp(max=size - 1)
-    upper = (lower + 1).clamp(max=size - 1)
-    share = (positions - lower)[:, None]
-    one_hot = torch.eye(size, dtype=torch.float64)
-    return (1 - share) * one_hot[lower] + share * one_hot[upper]
 
 
 def _with_pooling(block: Any, pool: Any) -> Any:
@@ -96,11 +98,3 @@ def _with_pooling(block: Any, pool: Any) -> Any:
             return [*super()._forward(x)[:-1], self.branch_pool(pool(x))]
 
     return Block
-
-
-def _average(maps: Tensor) -> Tensor:
-    return functional.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=False)
-
-
-def _maximum(maps: Tensor) -> Tensor:
-    return functional.max_pool2d(maps, 3, stride=1, padding=1)
