@@ -1,4 +1,4 @@
-"""On-disk format of every artifact: the only module that knows file names.
+"""On-disk format of every artifact: the only module with file names.
 
 An artifact is a directory with a constant number of objects, none of them pickled. It appears under
 its final name only when it is complete: writers fill a directory beside it that is renamed at the end.

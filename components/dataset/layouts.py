@@ -13,10 +13,12 @@ from pathlib import Path
 
 from components.artifacts import require_directory
 from components.dataset.config import Config
-from components.decode import IMAGE_SUFFIXES, drawn_for_test
+from components.decode import FOLDER, GOOD_FOLDERS, IMAGE_SUFFIXES, drawn_for_test
 from components.errors import InputError
 
 _MASKS = "masks"
+_SPLIT_LAYOUTS = {"mvtec": ("good", "_mask"), "loco": ("good", ""), "btad": ("ok", "")}
+"""Name of the folders of good images, and what a mask's stem has after its image's, of the layouts with a split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,29 +39,6 @@ class SourceImage:
         return f"{self.split}-{self.defect or 'good'}-{self.path.stem}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _SplitFolders:
-    """A layout with folders for train and test."""
-
-    good: str
-    """Name of the folders of good images."""
-    mask_suffix: str
-    """What a mask's stem has after the image's."""
-
-    def find(self, root: Path) -> list[SourceImage]:
-        train = _images(root / "train" / self.good)
-        held_out = root / "validation" / self.good
-        validation = _images(held_out) if held_out.is_dir() else []
-        sources = [SourceImage(path=path, split="train", defect="") for path in train]
-        sources += [SourceImage(path=path, split="validation", defect="") for path in validation]
-        require_directory(root / "test", "dataset")
-        for folder in _subfolders(root / "test"):
-            masks = _masks(root / "ground_truth" / folder.name, self.mask_suffix)
-            defect = "" if folder.name == self.good else folder.name
-            sources += _test_images(folder, defect, masks)
-        return sources
-
-
 def find_images(root: Path, config: Config) -> list[SourceImage]:
     """All images of a class folder, sorted by path within a split and type.
 
@@ -67,7 +46,10 @@ def find_images(root: Path, config: Config) -> list[SourceImage]:
         InputError: a folder is missing or empty, or an image and its mask do not match.
     """
     require_directory(root, "dataset")
-    sources = _find_folder(root, config) if config.layout == "folder" else _SPLIT_LAYOUTS[config.layout].find(root)
+    if config.layout == FOLDER:
+        sources = _find_folder(root, config)
+    else:
+        sources = _find_split(root, *_SPLIT_LAYOUTS[config.layout])
     kinds = {(source.split, bool(source.defect)) for source in sources}
     expected = {("train", False): "good training", ("test", False): "good test", ("test", True): "bad test"}
     for kind, what in expected.items():
@@ -77,25 +59,30 @@ def find_images(root: Path, config: Config) -> list[SourceImage]:
     return sources
 
 
-def _find_folder(root: Path, config: Config) -> list[SourceImage]:
-    good = _images(root / "good")
-    held_out = drawn_for_test(len(good), config.test_fraction, config.seed)
-    sources = [
-        SourceImage(path=path, split="test" if index in held_out else "train", defect="")
-        for index, path in enumerate(good)
-    ]
-    for folder in _subfolders(root):
-        if folder.name not in ("good", _MASKS):
-            masks = _masks(root / _MASKS / folder.name, "") or _masks(root / _MASKS / folder.name, "_mask")
-            sources += _test_images(folder, folder.name, masks)
+def _find_split(root: Path, good: str, mask_suffix: str) -> list[SourceImage]:
+    """Images of a layout with folders for train and test."""
+    held_out = root / "validation" / good
+    sources = [SourceImage(path=path, split="train", defect="") for path in _images(root / "train" / good)]
+    if held_out.is_dir():
+        sources += [SourceImage(path=path, split="validation", defect="") for path in _images(held_out)]
+    require_directory(root / "test", "dataset")
+    for folder in _subfolders(root / "test"):
+        masks = _masks(root / "ground_truth" / folder.name, mask_suffix)
+        sources += _test_images(folder, "" if folder.name == good else folder.name, masks)
     return sources
 
 
-_SPLIT_LAYOUTS = {
-    "mvtec": _SplitFolders(good="good", mask_suffix="_mask"),
-    "loco": _SplitFolders(good="good", mask_suffix=""),
-    "btad": _SplitFolders(good="ok", mask_suffix=""),
-}
+def _find_folder(root: Path, config: Config) -> list[SourceImage]:
+    """Images of the layout `folder`, whose test split is drawn."""
+    good = _images(root / GOOD_FOLDERS[FOLDER])
+    held_out = drawn_for_test(len(good), config.test_fraction, config.seed)
+    splits = ["test" if index in held_out else "train" for index in range(len(good))]
+    sources = [SourceImage(path=path, split=split, defect="") for path, split in zip(good, splits, strict=True)]
+    for folder in _subfolders(root):
+        if folder.name not in (GOOD_FOLDERS[FOLDER], _MASKS):
+            masks = _masks(root / _MASKS / folder.name, "") or _masks(root / _MASKS / folder.name, "_mask")
+            sources += _test_images(folder, folder.name, masks)
+    return sources
 
 
 def _test_images(folder: Path, defect: str, masks: Mapping[str, tuple[Path, ...]]) -> list[SourceImage]:

@@ -97,7 +97,7 @@ def pixel_std(images: Tensor) -> float:
 
 
 class _Features(nn.Identity):
-    """Tells torchmetrics that it is given features."""
+    """A network of torchmetrics for what is already features."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

@@ -117,7 +117,7 @@ def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
 
     Raises:
         InputError: on a cluster, the task's ConfigMap or the tracking server's Secret is missing.
-        KeyboardInterrupt: the process was told to terminate.
+        KeyboardInterrupt: the process was asked to terminate.
         Whatever the block raises, after one log line about it.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

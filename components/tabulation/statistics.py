@@ -34,14 +34,14 @@ class Line:
     """By class, and `ALL_CLASSES`: of that mean, `sd` is over the seeds that all classes have."""
 
 
-def lines(results: "pd.DataFrame", measure: str, item: str = "") -> list[Line]:
+def lines(results: "pd.DataFrame", measure: str) -> list[Line]:
     """Rows of the table of one measure: the baselines of each detector first, the rest in the order of the cells."""
 
     def order(names: tuple[str, int, str]) -> tuple[str, float, int]:
         detector, shots, method = names
         return detector, shots or math.inf, BASELINES.index(method) if method in BASELINES else len(BASELINES)
 
-    chosen, images = _values(results, measure, item), _values(results, IMAGES)
+    chosen, images = _values(results, measure), _values(results, IMAGES)
     groups = chosen[["detector", "shots", "method"]].drop_duplicates().itertuples(index=False)
     found = []
     for detector, shots, method in sorted(groups, key=order):
@@ -130,6 +130,5 @@ def paired(results: "pd.DataFrame", measure: str) -> "pd.DataFrame":
     return joined[[*_GROUP, "method", "gain", "value"]]
 
 
-def _values(results: "pd.DataFrame", measure: str, item: str = "") -> "pd.DataFrame":
-    chosen = results[(results["measure"] == measure) & (results["item"] == item)]
-    return chosen.dropna(subset=["value"])
+def _values(results: "pd.DataFrame", measure: str) -> "pd.DataFrame":
+    return results[(results["measure"] == measure) & (results["item"] == "")].dropna(subset=["value"])

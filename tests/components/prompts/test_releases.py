@@ -1,4 +1,4 @@
-"""Both releases of WordNet give words by every relation, and the version that is told is that of the files."""
+"""Both releases of WordNet give words by every relation, and the version reported is that of the files."""
 
 import json
 import os

@@ -30,5 +30,5 @@ def test_given_images_are_compared_with_good_test_images(tmp_path: Path, brightn
     assert (hint.new_images, hint.reference_images) == (6, 14)
 
 
-def test_one_given_image_among_few_cannot_be_told(tmp_path: Path) -> None:
+def test_one_given_image_among_few_is_undecided(tmp_path: Path) -> None:
     assert given_against_held_out(sources(tmp_path, 110, given=1, held_out=4)).retrain == "unknown"

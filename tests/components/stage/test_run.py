@@ -46,7 +46,7 @@ def report_steps(total: int, steps: Sequence[int]) -> None:
             run.progress(step, total, {"total": 1 / step, "mse": 0.25})
 
 
-def test_start_and_end_are_told(printed: Printed) -> None:
+def test_start_and_end_are_logged(printed: Printed) -> None:
     with stage("vqgan", "bolts"):
         assert printed() == ["[vigil] vqgan: started"]
     (line,) = printed()
@@ -86,7 +86,7 @@ def test_configure_returns_the_config() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "logged"),
     [
         (InputError("image a.png: damaged"), "input-error: image a.png: damaged"),
         (InputError("first\n  second"), "input-error: first second"),
@@ -98,12 +98,12 @@ def test_configure_returns_the_config() -> None:
         (KeyboardInterrupt(), "failure: KeyboardInterrupt:"),
     ],
 )
-def test_failure_is_told_in_one_line(printed: Printed, error: BaseException, told: str) -> None:
+def test_failure_is_logged_in_one_line(printed: Printed, error: BaseException, logged: str) -> None:
     fail(error)
-    assert printed() == ["[vigil] vqgan: started", f"[vigil] vqgan: {told}"]
+    assert printed() == ["[vigil] vqgan: started", f"[vigil] vqgan: {logged}"]
 
 
-def test_progress_is_throttled_and_the_last_step_is_told(printed: Printed) -> None:
+def test_progress_is_throttled_and_the_last_step_is_logged(printed: Printed) -> None:
     report_steps(50, range(1, 51))
     first, last = printed()[1:-1]
     assert first.startswith("[vigil] vqgan: step 1/50, ")
@@ -153,7 +153,7 @@ def test_failure_keeps_no_credentials(
     assert "secret@database" not in "".join(capsys.readouterr())
 
 
-def test_bad_input_is_told_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_recorded_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError), spooled_stage(tmp_path, monkeypatch):
         raise InputError("seed: got -1")
     assert "Traceback" not in only_failure(tmp_path)["log"]
@@ -167,7 +167,7 @@ def test_terminated_stage_is_killed_and_not_failed(tmp_path: Path, monkeypatch: 
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_pipeline_run_is_told_what_it_is_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipeline_run_records_what_it_is_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIL_KFP_UI", "http://kubeflow")
     settings = {"line": "bolts", "object": "bolt", "profile": "embedded", "dataset_shots": 1, "seed": 3, "images": 4}
     with spooled_stage(tmp_path, monkeypatch) as run:

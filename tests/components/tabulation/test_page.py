@@ -39,7 +39,7 @@ def test_it_says_whether_the_generated_images_help(tmp_path: Path) -> None:
     assert "n = 2: too small for an interval" in html
 
 
-def test_the_gain_over_no_added_images_is_told_once_with_its_interval(tmp_path: Path) -> None:
+def test_the_gain_over_no_added_images_is_stated_once_with_its_interval(tmp_path: Path) -> None:
     third = detector_table().query("seed == 0").assign(seed=2)
     html = page(tmp_path, "fig5", pd.concat([detector_table(), third]))
     own = [part for part in html.split("<li>") if part.startswith("nut, patchcore")]
@@ -48,7 +48,7 @@ def test_the_gain_over_no_added_images_is_told_once_with_its_interval(tmp_path: 
     assert "bolt, patchcore, 1 shot: generated images +0.253 image AUROC against none, no added images; 95% t-" in html
 
 
-def test_rows_tell_how_many_images_they_add(tmp_path: Path) -> None:
+def test_rows_state_how_many_images_they_add(tmp_path: Path) -> None:
     counts = [row(class_name=name, method="generated", measure="images", value=16) for name in ("bolt", "nut")]
     html = page(tmp_path, "table1", pd.concat([detector_table(), pd.DataFrame(counts)]))
     assert '<tr class="best"><td>patchcore</td><td>1 shot</td><td>generated, 16 images</td>' in html

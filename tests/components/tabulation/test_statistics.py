@@ -102,7 +102,7 @@ def test_correlation_is_pearsons() -> None:
     assert correlation(pairs(a=[(1, 2), (2, 4), (3, 5)])) == pytest.approx(3 / (2 * 4.6666667) ** 0.5)
 
 
-def test_correlation_that_cannot_be_told() -> None:
+def test_correlation_that_is_undefined() -> None:
     assert correlation(pairs(a=[(1, 1), (2, 2)])) is None
     assert correlation(pairs(a=[(0.1, 1), (0.1, 2), (0.1, 3)])) is None
     assert correlation(pairs(a=[(0.1, 1)], b=[(0.7, 2)], c=[(0.3, 3)])) is None
