@@ -55,7 +55,7 @@ class FidInception(nn.Module):
 
 def architecture() -> Any:
     """The network without weights."""
-    same_size = {"kernel_size": 3, "stride": 1, "padding": 1}
+    same_size: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1}
     average = partial(functional.avg_pool2d, **same_size, count_include_pad=False)
     blocks = [
         parts.BasicConv2d,

@@ -4,7 +4,6 @@ An `hf://` address is the file's address on the Hugging Face Hub or, by `HF_ENDP
 sent to that host only. A private CA is trusted by `SSL_CERT_FILE`. No request goes to an address without TLS.
 """
 
-import logging
 import os
 import re
 import tempfile
