@@ -30,56 +30,54 @@ def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
         label: name of the line on the pods; empty for all lines.
     """
 
-    def training(line: Any, trials: Any, settings: Any, dataset_uri: Any, **parameters: Any) -> Outputs:
+    def training(**values: Any) -> Outputs:
         """Train and compare the detectors of a production line with and without generated images."""
-        stage = Tasks(line=line, parameters={**parameters, "dataset_uri": dataset_uri}, cluster=cluster, label=label)
-        digest = stage("fingerprint", uri=dataset_uri, settings=settings)
-        reference = stage("dataset", dataset_digest=digest)
-        prompts = stage("prompts", reference=reference)
-        augmented = stage("augmentation", reference=reference)
-        candidates = stage("vqgan", reference=reference, augmented=augmented)
-        selected = stage("selection", prompts=prompts, candidates=candidates)
-        with dsl.ParallelFor(trials) as trial:
-            detector = stage(
-                "detection",
-                reference=reference,
-                augmented=augmented,
-                selected=selected,
-                detector=trial.detector,
-                training_set=trial.training_set,
-            )
-        # The compiler changes a Collected where it is consumed, so each consumer has its own.
-        predictions = stage("evaluation", reference=reference, detectors=dsl.Collected(detector))
-        best = stage("registration", reference=reference, detectors=dsl.Collected(detector), predictions=predictions)
-        html = stage(
-            "reporting",
-            settings=settings,
-            reference=reference,
-            prompts=prompts,
-            augmented=augmented,
-            candidates=candidates,
-            selected=selected,
-            predictions=predictions,
-            best=best,
-        )
-        stage(
-            "conclusion",
-            settings=settings,
-            dataset_uri=dataset_uri,
-            dataset_digest=digest,
-            reference=reference,
-            prompts=prompts,
-            augmented=augmented,
-            candidates=candidates,
-            selected=selected,
-            predictions=predictions,
-            best=best,
-            detectors=dsl.Collected(detector),
-            html=html,
-        )
-        return Outputs(report=html, predictions=predictions, best=best)
+        stage = Tasks(line=values["line"], parameters=values, cluster=cluster, label=label)
+        return _training(stage, values["trials"], values["settings"], values["dataset_uri"])
 
     return dsl.pipeline(name=PIPELINE_NAME)(with_parameters(training, training_parameters(), Outputs))
+
+
+def _training(stage: Tasks, trials: Any, settings: Any, dataset_uri: Any) -> Outputs:
+    """The tasks, and what they pass on."""
+    digest = stage("fingerprint", uri=dataset_uri, settings=settings)
+    reference = stage("dataset", dataset_digest=digest)
+    prompts = stage("prompts", reference=reference)
+    augmented = stage("augmentation", reference=reference)
+    candidates = stage("vqgan", reference=reference, augmented=augmented)
+    selected = stage("selection", prompts=prompts, candidates=candidates)
+    with dsl.ParallelFor(trials) as trial:
+        detector = stage(
+            "detection",
+            reference=reference,
+            augmented=augmented,
+            selected=selected,
+            detector=trial.detector,
+            training_set=trial.training_set,
+        )
+    # The compiler changes a Collected where it is consumed, so each consumer has its own.
+    predictions = stage("evaluation", reference=reference, detectors=dsl.Collected(detector))
+    best = stage("registration", reference=reference, detectors=dsl.Collected(detector), predictions=predictions)
+    artifacts = {
+        "reference": reference,
+        "prompts": prompts,
+        "augmented": augmented,
+        "candidates": candidates,
+        "selected": selected,
+        "predictions": predictions,
+        "best": best,
+    }
+    html = stage("reporting", settings=settings, **artifacts)
+    stage(
+        "conclusion",
+        settings=settings,
+        dataset_uri=dataset_uri,
+        dataset_digest=digest,
+        detectors=dsl.Collected(detector),
+        html=html,
+        **artifacts,
+    )
+    return Outputs(report=html, predictions=predictions, best=best)
 
 
 def training_parameters() -> list[inspect.Parameter]:
