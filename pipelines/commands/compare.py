@@ -35,7 +35,7 @@ def compare(
     from components.metrics.records import GATE_METRICS
     from pipelines.comparing.lines import compare_line
     from pipelines.comparing.page import write_page
-    from pipelines.comparing.tables import print_line, print_overview
+    from pipelines.comparing.tables import print_line, print_overview, to_json
 
     check(metric in GATE_METRICS, "metric", metric, f"one of {', '.join(GATE_METRICS)}")
     _check_output(output)
@@ -46,8 +46,6 @@ def compare(
     if output is not None:
         write_page(compared, output, now)
     if as_json:
-        from pipelines.comparing.document import to_json
-
         typer.echo(to_json(compared))
         return
     if every or len(compared) > 1:

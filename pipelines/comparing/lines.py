@@ -91,16 +91,22 @@ def compare_line(history: LineHistory, metric: str, now: datetime, stale_days: i
 
     Args:
         history: its runs.
-        metric: one of `GATE_METRICS`, by which gains and the best model are told.
+        metric: one of `GATE_METRICS`, for the gains and the best model.
         now: UTC, against which a line is stale.
         stale_days: days without a finished run after which it is.
     """
+    kinds = Counter(
+        ("measured" if run.records else "reused")
+        if run.status == FINISHED
+        else ("running" if run.status == RUNNING else "failed")
+        for run in history.runs
+    )
     groups = group_runs(history, metric)
     gains = groups[0].gains if groups else {}
     return LineComparison(
         line=history.line,
         metric=metric,
-        counts=_counts(history.runs),
+        counts={kind: kinds[kind] for kind in ("measured", "reused", "failed", "running")},
         last=history.runs[0] if history.runs else None,
         groups=groups,
         champion=next((version for version in history.versions if CHAMPION in version.aliases), None),
@@ -115,68 +121,59 @@ def group_runs(history: LineHistory, metric: str) -> tuple[Group, ...]:
     for run in history.runs:
         if run.status == FINISHED and run.records:
             found.setdefault(run.conditions, []).append(run)
-    varying = _varying_settings(list(found))
-    return tuple(
-        _group(conditions, runs, {name: dict(conditions.settings).get(name, "") for name in varying}, history, metric)
-        for conditions, runs in found.items()
-    )
-
-
-def _group(
-    conditions: Conditions, runs: Sequence[PastRun], settings: Mapping[str, str], history: LineHistory, metric: str
-) -> Group:
-    newest_of_seed: dict[int | None, PastRun] = {}
-    for run in runs:
-        newest_of_seed.setdefault(run.seed, run)
-    trials = _trials(list(newest_of_seed.values()))
-    return Group(
-        conditions=conditions,
-        settings=settings,
-        runs=len(runs),
-        seeds=tuple(sorted(newest_of_seed, key=lambda seed: -1 if seed is None else seed)),
-        newest=runs[0].started,
-        trials=trials,
-        gains={name: _gain(trials, name, metric) for name in dict.fromkeys(trial.detector for trial in trials)},
-        best=_best(runs, history, metric),
-    )
+    settings = {conditions: dict(conditions.settings) for conditions in found}
+    names = sorted({name for values in settings.values() for name in values})
+    varying = [name for name in names if len({values.get(name, "") for values in settings.values()}) > 1]
+    groups = []
+    for conditions, runs in found.items():
+        newest_of_seed = {run.seed: run for run in reversed(runs)}
+        trials = _trials([run for run in runs if newest_of_seed[run.seed] is run])
+        by_detector: dict[str, dict[str, Mapping[int, float]]] = {}
+        for trial in trials:
+            by_detector.setdefault(trial.detector, {})[trial.training_set] = trial.by_seed[metric]
+        groups.append(
+            Group(
+                conditions=conditions,
+                settings={name: settings[conditions].get(name, "") for name in varying},
+                runs=len(runs),
+                seeds=tuple(sorted(newest_of_seed, key=lambda seed: -1 if seed is None else seed)),
+                newest=runs[0].started,
+                trials=trials,
+                gains={detector: paired_gain(measured) for detector, measured in by_detector.items()},
+                best=_best(runs, history, metric),
+            )
+        )
+    return tuple(groups)
 
 
 def _trials(runs: Sequence[PastRun]) -> tuple[Trial, ...]:
     """Trials by detector and training set; a run without a seed is in the statistics, but in no pair."""
+    order = {name: place for place, name in enumerate(TRAINING_SETS)}
     records: dict[tuple[str, str], list[Record]] = {}
     for run in runs:
         for record in run.records:
             records.setdefault((record.detector, record.training_set), []).append(record)
-    return tuple(
-        Trial(
-            detector=detector,
-            training_set=added,
-            metrics={name: _spread(own, name) for name in MEASURES},
-            by_seed={
-                name: {
-                    record.seed: value
-                    for record in own
-                    if record.seed is not None and (value := record.metric(name)) is not None
-                }
-                for name in MEASURES
-            },
+    trials = []
+    for detector, training_set in sorted(records, key=lambda key: (key[0], order.get(key[1], len(order)), key[1])):
+        values = {
+            name: [
+                (record.seed, value)
+                for record in records[detector, training_set]
+                if (value := record.metric(name)) is not None
+            ]
+            for name in MEASURES
+        }
+        trials.append(
+            Trial(
+                detector=detector,
+                training_set=training_set,
+                metrics={name: spread([value for _, value in own]) if own else None for name, own in values.items()},
+                by_seed={
+                    name: {seed: value for seed, value in own if seed is not None} for name, own in values.items()
+                },
+            )
         )
-        for (detector, added), own in sorted(records.items(), key=lambda item: _place(*item[0]))
-    )
-
-
-def _place(detector: str, training_set: str) -> tuple[str, int, str]:
-    known = training_set in TRAINING_SETS
-    return detector, TRAINING_SETS.index(training_set) if known else len(TRAINING_SETS), training_set
-
-
-def _spread(records: Sequence[Record], name: str) -> Spread | None:
-    values = [value for record in records if (value := record.metric(name)) is not None]
-    return spread(values) if values else None
-
-
-def _gain(trials: Sequence[Trial], detector: str, metric: str) -> Gain | None:
-    return paired_gain({trial.training_set: trial.by_seed[metric] for trial in trials if trial.detector == detector})
+    return tuple(trials)
 
 
 def _best(runs: Sequence[PastRun], history: LineHistory, metric: str) -> Best | None:
@@ -194,22 +191,3 @@ def _best(runs: Sequence[PastRun], history: LineHistory, metric: str) -> Best | 
         run=run,
         version=versions.get((run.registry, run.model_version)) if run.registered == record.trial else None,
     )
-
-
-def _varying_settings(conditions: Sequence[Conditions]) -> list[str]:
-    values: dict[str, set[str]] = {}
-    known = [dict(one.settings) for one in conditions]
-    for name in {name for settings in known for name in settings}:
-        values[name] = {settings.get(name, "") for settings in known}
-    return sorted(name for name, seen in values.items() if len(seen) > 1)
-
-
-def _counts(runs: Sequence[PastRun]) -> dict[str, int]:
-    kinds = Counter(_kind(run) for run in runs)
-    return {kind: kinds[kind] for kind in ("measured", "reused", "failed", "running")}
-
-
-def _kind(run: PastRun) -> str:
-    if run.status == FINISHED:
-        return "measured" if run.records else "reused"
-    return "running" if run.status == RUNNING else "failed"

@@ -1,17 +1,23 @@
 """The comparison as one self-contained HTML page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.metrics.seeds import Gain
-from components.pages.html import figure_html, page_template, plotly_script, write_html
-from pipelines.comparing import figures, tables
+from components.metrics.records import GENERATED
+from components.pages.html import COLOURS, empty_figure, figure_html, page_template, plotly_script, write_html
+from components.registry.history import FINISHED
+from pipelines.comparing import tables
 from pipelines.comparing.lines import Group, LineComparison
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 _LINES_WITH_FIGURES = 12
 _LINES_IN_FIGURE = 40
+_ROW_HEIGHT = 26
+_POSITIVE, _NEGATIVE = COLOURS[4], COLOURS[5]
 
 
 def write_page(lines: Sequence[LineComparison], path: Path, now: datetime) -> None:
@@ -25,78 +31,74 @@ def write_page(lines: Sequence[LineComparison], path: Path, now: datetime) -> No
     metric = lines[0].metric if lines else ""
     gained = [line for line in lines if line.groups and any(line.groups[0].gains.values())][:_LINES_IN_FIGURE]
     content = {
-        "lines": [_line(line, place < _LINES_WITH_FIGURES) for place, line in enumerate(lines)],
+        "lines": lines,
         "with_figures": _LINES_WITH_FIGURES,
         "metric": tables.HEADS.get(metric, metric),
-        "script": figure_html(figures.gains_figure(gained), first=True) if gained else plotly_script(),
+        "script": figure_html(gains_figure(gained), first=True) if gained else plotly_script(),
         "gained": len(gained),
         "now": now,
+        "tables": tables,
+        "figure_html": figure_html,
+        "history_figure": history_figure,
+        "seeds_figure": seeds_figure,
     }
-    html = page_template("pipelines.comparing", "comparison.html.j2").render(**content)
-    write_html(path, html)
+    write_html(path, page_template("pipelines.comparing", "comparison.html.j2").render(**content))
 
 
-def _line(line: LineComparison, with_figures: bool) -> dict[str, Any]:
-    group = line.groups[0] if line.groups else None
-    return {
-        "name": line.line,
-        "score": line.score,
-        "reasons": line.reasons,
-        "counts": tables.counts_text(line),
-        "last": line.last,
-        "champion": tables.champion_text(line),
-        "best": tables.best_text(group.best if group else None),
-        "best_link": _web_link(group),
-        "gains": [f"{name}: {tables.gain_text(gain)}" for name, gain in group.gains.items()] if group else [],
-        "groups": [_group(one, line.metric, with_figures and one is group) for one in line.groups],
-        "history": figure_html(figures.history_figure(line)) if with_figures and _measured(line) > 1 else "",
-    }
+def seeds_figure(group: Group, detector: str, metric: str) -> "Figure":
+    """A metric by training set, the values of one seed joined by a line."""
+    trials = [trial for trial in group.trials if trial.detector == detector]
+    seeds = sorted({seed for trial in trials for seed in trial.by_seed[metric]})
+    figure = empty_figure("", tables.HEADS[metric], height=320)
+    for index, seed in enumerate(seeds):
+        points = [
+            (trial.training_set, trial.by_seed[metric][seed], "") for trial in trials if seed in trial.by_seed[metric]
+        ]
+        _add_line(figure, index, f"seed {seed}", points)
+    names = [trial.training_set for trial in trials]
+    figure.update_xaxes(categoryorder="array", categoryarray=names, range=[-0.3, len(names) - 0.7])
+    return figure
 
 
-def _group(group: Group, metric: str, with_figures: bool) -> dict[str, Any]:
-    return {
-        "conditions": tables.conditions_text(group),
-        "seeds": tables.seeds_text(group),
-        "newest": group.newest,
-        "heads": [tables.HEADS[name] for name in group.measures],
-        "rows": list(_rows(group)),
-        "gains": [
-            {
-                "detector": detector,
-                "shown": _shown(gain),
-                "text": tables.gain_text(gain),
-                "differences": tables.differences_text(gain),
-                "statement": gain.statement,
-            }
-            for detector, gain in group.gains.items()
-            if gain is not None
-        ],
-        "best": tables.best_text(group.best),
-        "best_link": _web_link(group),
-        "figures": {
-            name: figure_html(figures.seeds_figure(group, name, metric)) for name in group.gains if with_figures
-        },
-    }
+def history_figure(line: LineComparison) -> "Figure":
+    """The best figure of each finished run over time, a line for each training set."""
+    figure = empty_figure("", f"best {tables.HEADS[line.metric]}", height=320)
+    runs = [run for run in reversed(line.history.runs) if run.status == FINISHED and run.records]
+    names = dict.fromkeys(trial.training_set for group in line.groups for trial in group.trials)
+    for index, name in enumerate(names):
+        points = []
+        for run in runs:
+            own = [record.metric(line.metric) for record in run.records if record.training_set == name]
+            if values := [value for value in own if value is not None]:
+                points.append((run.started, max(values), f"run {run.run_id}, seed {run.seed}"))
+        _add_line(figure, index, name, points)
+    return figure
 
 
-def _shown(gain: Gain) -> str:
-    """`up` or `down` where the interval excludes 0, else empty."""
-    low, high = gain.interval or (0.0, 0.0)
-    return "up" if low > 0 else "down" if high < 0 else ""
+def gains_figure(lines: Sequence[LineComparison]) -> "Figure":
+    """Paired gains of the generated set in the newest group of each line: a dot for each seed, a bar for the mean."""
+    rows = [
+        (f"{line.line} {detector}", gain)
+        for line in lines
+        if line.groups
+        for detector, gain in line.groups[0].gains.items()
+        if gain is not None
+    ]
+    figure = empty_figure(f"gain of {GENERATED}", "", height=110 + _ROW_HEIGHT * len(rows))
+    means = [gain.mean for _, gain in rows]
+    bars = {"color": [_POSITIVE if mean > 0 else _NEGATIVE for mean in means], "opacity": 0.3}
+    figure.add_bar(x=means, y=[name for name, _ in rows], orientation="h", name="mean", marker=bars)
+    points = [(difference, name, f"seed {seed}") for name, gain in rows for seed, difference in gain.differences]
+    figure.add_scatter(**_axes(points), name="one seed", mode="markers", marker={"color": COLOURS[3], "size": 8})
+    figure.update_yaxes(autorange="reversed", type="category", automargin=True)
+    return figure.update_layout(showlegend=False, bargap=0.35)
 
 
-def _rows(group: Group) -> Iterator[dict[str, Any]]:
-    best = group.best
-    for trial in group.trials:
-        is_best = best is not None and (best.detector, best.training_set) == (trial.detector, trial.training_set)
-        yield {"cells": tables.trial_cells(trial, group.measures), "best": is_best}
+def _add_line(figure: "Figure", index: int, name: str, points: Sequence[tuple[Any, Any, str]]) -> None:
+    style = {"color": COLOURS[index % len(COLOURS)], "width": 1.5}
+    figure.add_scatter(**_axes(points), name=name, mode="lines+markers", line=style)
 
 
-def _web_link(group: Group | None) -> str:
-    """Address of the best run where it is one of the web: no other scheme becomes a link."""
-    link = group.best.run.link if group and group.best else ""
-    return link if link.startswith(("http://", "https://")) else ""
-
-
-def _measured(line: LineComparison) -> int:
-    return sum(group.runs for group in line.groups)
+def _axes(points: Sequence[tuple[Any, Any, str]]) -> dict[str, list[Any]]:
+    """Coordinates and hover texts of points."""
+    return {axis: [point[place] for point in points] for place, axis in enumerate(("x", "y", "text"))}

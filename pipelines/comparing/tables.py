@@ -1,14 +1,18 @@
-"""The comparison in the terminal."""
+"""The comparison as tables in the terminal and as JSON, and the texts that these share with the page."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from rich.console import Console
-from rich.console import Group as Rows
 from rich.markup import escape
 from rich.table import Table
 
 from components.metrics.records import EXTRA_HEADS
 from components.metrics.seeds import Gain, Spread
+from components.registry.history import PastRun
 from pipelines.comparing.lines import Best, Group, LineComparison, Trial
 
 HEADS = {
@@ -43,12 +47,78 @@ def print_overview(lines: Sequence[LineComparison], console: Console) -> None:
 
 
 def print_line(line: LineComparison, console: Console) -> None:
-    """A table for each group of comparable runs, and what may be said of it."""
+    """A table for each group of comparable runs, with the gains of the generated set and the best record below it."""
     console.print(f"[bold]{escape(line.line)}[/]: {counts_text(line)}; champion: {champion_text(line)}")
     for reason in line.reasons:
         console.print(f"  needs attention ({reason.weight}): {escape(reason.text)}", soft_wrap=True)
     for group in line.groups:
-        console.print(Rows(_trial_table(group), *_sayings(group, line.metric)), soft_wrap=False)
+        title = f"{conditions_text(group)}\n{seeds_text(group)}"
+        table = Table("detector", "training set", "n", *(HEADS[name] for name in group.measures), title=escape(title))
+        for trial in group.trials:
+            table.add_row(*map(escape, trial_cells(trial, group.measures)))
+        console.print(table)
+        for detector, gain in group.gains.items():
+            details = f" ({differences_text(gain)}); {gain.statement}" if gain else ""
+            console.print(f"{escape(detector)}: {HEADS[line.metric]} of generated {escape(gain_text(gain) + details)}")
+        link = f" {group.best.run.link}" if group.best else ""
+        console.print(f"best: {escape(best_text(group.best) + link)}\n")
+
+
+def to_json(lines: Sequence[LineComparison]) -> str:
+    """JSON list with an object for each line, in the given order; times are ISO 8601."""
+    documents = [
+        {
+            "line": line.line,
+            "metric": line.metric,
+            "attention": {"score": line.score, "reasons": [dataclasses.asdict(reason) for reason in line.reasons]},
+            "runs": line.counts,
+            "last_run": _run_document(line.last) if line.last else None,
+            "champion": dataclasses.asdict(line.champion) if line.champion else None,
+            "groups": [_group_document(group) for group in line.groups],
+        }
+        for line in lines
+    ]
+    return json.dumps(documents, indent=2, default=datetime.isoformat, allow_nan=False)
+
+
+def _group_document(group: Group) -> dict[str, Any]:
+    trials = [
+        {
+            "detector": trial.detector,
+            "training_set": trial.training_set,
+            "metrics": {
+                name: {**dataclasses.asdict(found), "by_seed": trial.by_seed[name]} if found else None
+                for name, found in trial.metrics.items()
+            },
+        }
+        for trial in group.trials
+    ]
+    gains = {
+        detector: {
+            **dataclasses.asdict(gain),
+            "n": len(gain.differences),
+            "differences": dict(gain.differences),
+            "statement": gain.statement,
+        }
+        if gain
+        else None
+        for detector, gain in group.gains.items()
+    }
+    best = {**dataclasses.asdict(group.best), "run": _run_document(group.best.run)} if group.best else None
+    return {
+        "conditions": {**dataclasses.asdict(group.conditions), "settings": dict(group.conditions.settings)},
+        "varying_settings": group.settings,
+        "runs": group.runs,
+        "seeds": group.seeds,
+        "newest": group.newest,
+        "trials": trials,
+        "gains": gains,
+        "best": best,
+    }
+
+
+def _run_document(run: PastRun) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in ("run_id", "status", "started", "seed", "link")}
 
 
 def conditions_text(group: Group) -> str:
@@ -113,22 +183,6 @@ def gain_text(gain: Gain | None) -> str:
 def differences_text(gain: Gain) -> str:
     """The paired differences."""
     return ", ".join(f"seed {seed}: {difference:+.4f}" for seed, difference in gain.differences)
-
-
-def _trial_table(group: Group) -> Table:
-    title = f"{conditions_text(group)}\n{seeds_text(group)}"
-    table = Table("detector", "training set", "n", *(HEADS[name] for name in group.measures), title=escape(title))
-    for trial in group.trials:
-        table.add_row(*map(escape, trial_cells(trial, group.measures)))
-    return table
-
-
-def _sayings(group: Group, metric: str) -> Iterator[str]:
-    for detector, gain in group.gains.items():
-        said = f"{escape(detector)}: {HEADS[metric]} of generated {escape(gain_text(gain))}"
-        yield f"{said} ({differences_text(gain)}); {gain.statement}" if gain else said
-    link = f" {group.best.run.link}" if group.best else ""
-    yield f"best: {escape(best_text(group.best) + link)}\n"
 
 
 def _count(number: int, what: str) -> str:
