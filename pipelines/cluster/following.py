@@ -1,20 +1,20 @@
-"""Follows a run on a cluster until it ends, and says what failed in it."""
+"""Follows a run on a cluster until it ends, and reports what failed in it."""
 
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from pipelines.cluster.kubeflow import NOT_FOUND, Kubeflow
-from pipelines.cluster.transport import ClusterError, RefusedError
+from pipelines.cluster.transport import ClusterAnswerError, ClusterError
 
 SUCCEEDED = "SUCCEEDED"
 POLL_SECONDS = 5.0
-"""Pause between two looks at a run."""
+"""Pause between two requests."""
 PATIENCE_SECONDS = 600.0
-"""How long a cluster that does not answer is waited for."""
+"""How long requests are repeated that the cluster does not answer."""
 
 _FAILED = "FAILED"
 _ENDED = (SUCCEEDED, _FAILED, "SKIPPED", "CANCELED")
@@ -29,25 +29,25 @@ def follow_run(cluster: Kubeflow, run_id: str, report: Callable[[str], None]) ->
     Args:
         cluster: where it runs.
         run_id: the run.
-        report: takes one line for each change, with the time since the first look.
+        report: takes one line for each change, with the time since the first request.
 
     Returns:
         The ended run: kfp_server_api's `V2beta1Run`.
 
     Raises:
-        ClusterError: the cluster does not know the run, or has not answered for `PATIENCE_SECONDS`.
+        ClusterError: the cluster has no such run, or has not answered for `PATIENCE_SECONDS`.
     """
     started, known = time.monotonic(), dict[str, str]()
 
-    def say(message: str) -> None:
+    def log(message: str) -> None:
         report(f"[{timedelta(seconds=int(time.monotonic() - started))}] {message}")
 
     while True:
-        run = _look(cluster, run_id, say)
+        run = _read_run(cluster, run_id, log)
         states = _states(run)
         for name, state in states.items():
             if known.get(name) != state:
-                say(f"{name}: {state}")
+                log(f"{name}: {state}")
         if run.state in _ENDED:
             return run
         known = states
@@ -60,25 +60,29 @@ def failure_of(run: Any) -> str:
     parents = _parents(tasks)
     failed = [task for task in tasks if task.state == _FAILED]
     outer = {id(parent) for task in failed for parent in parents.get(id(task), [])}
-    causes = [
-        f"task {_name(task, parents)} failed: {_error(task) or _NO_TEXT}" for task in failed if id(task) not in outer
-    ]
+    causes = []
+    for task in failed:
+        if id(task) not in outer:
+            named = task  # a container bears the name of the task that it belongs to
+            while _CONTAINER.fullmatch(str(named.display_name)) and id(named) in parents:
+                named = parents[id(named)][0]
+            causes.append(f"task {named.display_name or named.task_id} failed: {_error(task) or _NO_TEXT}")
     if _error(run):
         causes.append(_error(run))
     return "; ".join(dict.fromkeys(causes)) or f"no task is named; {_NO_TEXT}"
 
 
-def _look(cluster: Kubeflow, run_id: str, say: Callable[[str], None]) -> Any:
-    """The run as it is now; a cluster that does not answer is asked again."""
+def _read_run(cluster: Kubeflow, run_id: str, log: Callable[[str], None]) -> Any:
+    """The run as it is now; a request that fails is repeated for `PATIENCE_SECONDS`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return cluster.run(run_id)
         except ClusterError as error:
-            gone = isinstance(error, RefusedError) and error.status == NOT_FOUND
-            if gone or time.monotonic() > deadline:
+            missing = isinstance(error, ClusterAnswerError) and error.status == NOT_FOUND
+            if missing or time.monotonic() > deadline:
                 raise
-            say(f"no look at the run: {error}; asking again")
+            log(f"cannot read the run's state: {error}; trying again")
             time.sleep(POLL_SECONDS)
 
 
@@ -89,14 +93,11 @@ def _states(run: Any) -> dict[str, str]:
         name = str(task.display_name or task.task_id)
         if not _HIDDEN.fullmatch(name) and task.state:
             counts.setdefault(name, Counter())[str(task.state).lower()] += 1
-    states = {name: _counted(count) for name, count in counts.items()}
+    states = {}
+    for name, count in counts.items():
+        several = ", ".join(f"{number} {state}" for state, number in sorted(count.items()))
+        states[name] = next(iter(count)) if count.total() == 1 else several
     return {**states, "run": str(run.state or "PENDING").lower()}
-
-
-def _counted(states: "Counter[str]") -> str:
-    if states.total() == 1:
-        return next(iter(states))
-    return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
 
 
 def _tasks(run: Any) -> Sequence[Any]:
@@ -108,22 +109,11 @@ def _parents(tasks: Sequence[Any]) -> Mapping[int, list[Any]]:
     known = {key: task for task in tasks for key in (task.task_id, task.pod_name) if key}
     parents: dict[int, list[Any]] = {}
     for parent in tasks:
-        for key in _children(parent):
-            if key in known:
-                parents.setdefault(id(known[key]), []).append(parent)
+        for child in parent.child_tasks or []:
+            for key in (child.task_id, child.pod_name):
+                if key in known:
+                    parents.setdefault(id(known[key]), []).append(parent)
     return parents
-
-
-def _children(task: Any) -> Iterator[str]:
-    for child in task.child_tasks or []:
-        yield from (key for key in (child.task_id, child.pod_name) if key)
-
-
-def _name(task: Any, parents: Mapping[int, list[Any]]) -> str:
-    """Name of a task in the pipeline: a container is named by the task that it belongs to."""
-    while _CONTAINER.fullmatch(str(task.display_name)) and id(task) in parents:
-        task = parents[id(task)][0]
-    return str(task.display_name or task.task_id)
 
 
 def _error(item: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from components.errors import check
 from components.stage.provenance import KFP_UI
-from pipelines.cluster.transport import Connection, RefusedError, Transport, UnreachableError
+from pipelines.cluster.transport import ClusterAnswerError, ClusterUnavailableError, Connection, Transport
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Namespace of the pod that runs the command."""
@@ -19,7 +19,7 @@ NOT_FOUND = 404
 
 # Changelog of Kubeflow Pipelines, 2.14.0: "enable dsl.Collected for parameters & artifacts" (pull request 11725), by
 # which the training pipeline gathers its detectors, and "support more than one label & annotations setting per
-# component" (12049), of which each task has two. What an older server makes of the package was not tried.
+# component" (12049), of which each task has two. Older servers are untested.
 _OLDEST, _NEXT_MAJOR = (2, 14), (3, 0)
 _SUPPORTED = "2.14 or a later 2.x"
 _CONFLICT = 409
@@ -58,6 +58,7 @@ class Kubeflow:
         """
         import kfp_server_api as api
 
+        self._api = api
         self._transport = Transport(connection)
         self._call = self._transport.call
         client = self._transport.client
@@ -66,23 +67,23 @@ class Kubeflow:
         self._recurring = api.RecurringRunServiceApi(client)
         self._runs = api.RunServiceApi(client)
         self._uploads = api.PipelineUploadServiceApi(client)
-        self._known: dict[str, str] = {}
+        self._pipeline_ids: dict[str, str] = {}
         health = self._health(api.HealthzServiceApi(client))
         self.version = str(health.get("tag_name") or "unknown")
         self.namespace = _namespace(connection, multi_user=health.get("multi_user") is True)
         self._scope = {"namespace": self.namespace} if self.namespace else {}
 
     def upload_version(self, pipeline: str, version: str, package: Path) -> VersionReference:
-        """Upload a package as a version, unless one of that name is there; the pipeline is created when missing."""
-        pipeline_id = self._known.get(pipeline) or self._pipeline_id(pipeline) or self._create_pipeline(pipeline)
-        self._known[pipeline] = pipeline_id
-        found = self._version(pipeline_id, version)
-        if found:
+        """Upload a package as a version, unless one of that name exists; the pipeline is created when missing."""
+        if pipeline not in self._pipeline_ids:
+            self._pipeline_ids[pipeline] = self._pipeline(pipeline)
+        pipeline_id = self._pipeline_ids[pipeline]
+        if found := self._version(pipeline_id, version):
             return found
         upload = self._uploads.upload_pipeline_version
         try:
             made = self._call(upload, "V2beta1PipelineVersion", str(package), name=version, pipelineid=pipeline_id)
-        except RefusedError as error:
+        except ClusterAnswerError as error:
             found = self._version(pipeline_id, version) if error.status == _CONFLICT else None
             if found is None:
                 raise
@@ -97,19 +98,16 @@ class Kubeflow:
 
     def experiment(self, name: str) -> str:
         """Id of the experiment of that name; it is created when missing."""
-        from kfp_server_api import V2beta1Experiment
-
         if found := self.find_experiment(name):
             return found
-        experiment = V2beta1Experiment(display_name=name, **self._scope)
+        experiment = self._api.V2beta1Experiment(display_name=name, **self._scope)
         create = self._experiments.experiment_service_create_experiment
         return _identifier(self._call(create, "V2beta1Experiment", experiment).experiment_id, "experiment")
 
     def create_run(self, name: str, experiment_id: str, version: VersionReference, arguments: dict[str, Any]) -> str:
         """Start a run, and return its id."""
-        from kfp_server_api import V2beta1Run
-
-        run = V2beta1Run(display_name=name, experiment_id=experiment_id, **_what_runs(version, arguments))
+        what = self._version_and_arguments(version, arguments)
+        run = self._api.V2beta1Run(display_name=name, experiment_id=experiment_id, **what)
         return _identifier(self._call(self._runs.run_service_create_run, "V2beta1Run", run).run_id, "run")
 
     def run(self, run_id: str) -> Any:
@@ -133,8 +131,7 @@ class Kubeflow:
         self, schedule: Schedule, experiment_id: str, version: VersionReference, arguments: dict[str, Any]
     ) -> str:
         """Create a recurring run that never runs twice at a time and does not catch up, and return its id."""
-        import kfp_server_api as api
-
+        api = self._api
         recurring_run = api.V2beta1RecurringRun(
             display_name=schedule.name,
             description=schedule.description,
@@ -143,7 +140,7 @@ class Kubeflow:
             trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=schedule.cron)),
             max_concurrency="1",
             no_catchup=True,
-            **_what_runs(version, arguments),
+            **self._version_and_arguments(version, arguments),
         )
         create = self._recurring.recurring_run_service_create_recurring_run
         made = self._call(create, "V2beta1RecurringRun", recurring_run)
@@ -156,16 +153,15 @@ class Kubeflow:
         self._call(enable if enabled else disable, "object", recurring_run_id)
 
     def delete_recurring_run(self, recurring_run_id: str) -> None:
-        """Delete a recurring run; its runs stay, those in progress too. One that is gone already is no error.
+        """Delete a recurring run; its runs stay, those in progress too. A missing one is no error.
 
         Kubernetes would end runs in progress with their owner. Servers before 2.16 do not know the policy, and do.
         """
-        from kfp_server_api import V2beta1DeletePropagationPolicy
-
-        delete, policy = self._recurring.recurring_run_service_delete_recurring_run, V2beta1DeletePropagationPolicy
+        delete = self._recurring.recurring_run_service_delete_recurring_run
+        orphan = self._api.V2beta1DeletePropagationPolicy.ORPHAN
         try:
-            self._call(delete, "object", recurring_run_id, propagation_policy=policy.ORPHAN)
-        except RefusedError as error:
+            self._call(delete, "object", recurring_run_id, propagation_policy=orphan)
+        except ClusterAnswerError as error:
             if error.status != NOT_FOUND:
                 raise
 
@@ -174,11 +170,11 @@ class Kubeflow:
         client = importlib.metadata.version("kfp")
         server = _release(self.version)
         if server is None:
-            return f"{self._transport.host} tells no release ({self.version}), expected {_SUPPORTED}"
+            return f"{self._transport.host} names no release ({self.version}), expected {_SUPPORTED}"
         if server >= (_release(client) or _OLDEST):
             return ""
-        told = f"{self._transport.host} runs Kubeflow Pipelines {self.version}, older than the client's {client}"
-        return f"{told}: it ignores settings of tasks that it does not know"
+        older = f"{self._transport.host} runs Kubeflow Pipelines {self.version}, older than the client's {client}"
+        return f"{older}: it ignores settings of tasks that are newer than itself"
 
     def run_url(self, run_id: str) -> str:
         """Page of a run in the user interface, whose address `VIGIL_KFP_UI` or `KF_PIPELINES_UI_ENDPOINT` may give."""
@@ -190,26 +186,23 @@ class Kubeflow:
         host = self._transport.host
         try:
             content = self._transport.content(service.healthz_service_get_healthz)
-        except RefusedError as error:
+        except ClusterAnswerError as error:
             if error.status != NOT_FOUND:
                 raise
             expected = f"expected Kubeflow Pipelines {_SUPPORTED}, not an older server or another address"
-            raise UnreachableError(f"no v2beta1 API at {host}: {expected}") from error
+            raise ClusterUnavailableError(f"no v2beta1 API at {host}: {expected}") from error
         version = _release(content.get("tag_name"))
         if version and not (_OLDEST <= version < _NEXT_MAJOR):
             tag = content["tag_name"]
-            raise UnreachableError(f"{host} runs Kubeflow Pipelines {tag}, expected {_SUPPORTED}")
+            raise ClusterUnavailableError(f"{host} runs Kubeflow Pipelines {tag}, expected {_SUPPORTED}")
         return content
 
-    def _pipeline_id(self, name: str) -> str | None:
+    def _pipeline(self, name: str) -> str:
+        """Id of the pipeline of that name; it is created when missing."""
         operation = self._pipelines.pipeline_service_list_pipelines
-        found = self._named(operation, "V2beta1ListPipelinesResponse", "pipelines", name, **self._scope)
-        return _identifier(found[0].pipeline_id, "pipeline") if found else None
-
-    def _create_pipeline(self, name: str) -> str:
-        from kfp_server_api import V2beta1Pipeline
-
-        pipeline = V2beta1Pipeline(name=name, display_name=name, **self._scope)
+        if found := self._named(operation, "V2beta1ListPipelinesResponse", "pipelines", name, **self._scope):
+            return _identifier(found[0].pipeline_id, "pipeline")
+        pipeline = self._api.V2beta1Pipeline(name=name, display_name=name, **self._scope)
         create = self._pipelines.pipeline_service_create_pipeline
         return _identifier(self._call(create, "V2beta1Pipeline", pipeline).pipeline_id, "pipeline")
 
@@ -217,11 +210,16 @@ class Kubeflow:
         operation = self._pipelines.pipeline_service_list_pipeline_versions
         answer = "V2beta1ListPipelineVersionsResponse"
         found = self._named(operation, answer, "pipeline_versions", name, pipeline_id=pipeline_id)
-        if not found:
-            return None
-        return VersionReference(
-            pipeline_id=pipeline_id, version_id=_identifier(found[0].pipeline_version_id, "version")
+        version_id = _identifier(found[0].pipeline_version_id, "version") if found else ""
+        return VersionReference(pipeline_id=pipeline_id, version_id=version_id) if found else None
+
+    def _version_and_arguments(self, version: VersionReference, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What a run and a recurring run have in common."""
+        reference = self._api.V2beta1PipelineVersionReference(
+            pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id
         )
+        runtime = self._api.V2beta1RuntimeConfig(parameters=arguments)
+        return {"pipeline_version_reference": reference, "runtime_config": runtime}
 
     def _named(self, operation: Callable[..., Any], answer: str, field: str, name: str, **query: str) -> list[Any]:
         found = self._pages(operation, answer, field, filter=_filter("display_name", name), **query)
@@ -233,7 +231,7 @@ class Kubeflow:
             page = self._call(operation, answer, page_size=_PAGE, page_token=token, **query)
             items = getattr(page, field) or []
             if (page.total_size and not items and not token) or any(item == type(item)() for item in items):
-                raise UnreachableError(f"malformed answer of {self._transport.host}: its list lacks {field}")
+                raise ClusterUnavailableError(f"malformed answer of {self._transport.host}: its list lacks {field}")
             yield from items
             token = page.next_page_token or ""
             if not token:
@@ -241,7 +239,7 @@ class Kubeflow:
             if token in seen:
                 break
             seen.add(token)
-        raise UnreachableError(f"malformed answer of {self._transport.host}: its list of {field} has no end")
+        raise ClusterUnavailableError(f"malformed answer of {self._transport.host}: its list of {field} has no end")
 
 
 def _release(tag: object) -> tuple[int, int] | None:
@@ -261,21 +259,11 @@ def _namespace(connection: Connection, *, multi_user: bool) -> str:
     return namespace
 
 
-def _what_runs(version: VersionReference, arguments: dict[str, Any]) -> dict[str, Any]:
-    import kfp_server_api as api
-
-    reference = api.V2beta1PipelineVersionReference(
-        pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id
-    )
-    runtime = api.V2beta1RuntimeConfig(parameters=arguments)
-    return {"pipeline_version_reference": reference, "runtime_config": runtime}
-
-
 def _filter(key: str, value: str) -> str:
     return json.dumps({"predicates": [{"operation": _EQUALS, "key": key, "stringValue": value}]})
 
 
 def _identifier(value: str | None, what: str) -> str:
     if not value:
-        raise UnreachableError(f"malformed answer: a {what} without an id")
+        raise ClusterUnavailableError(f"malformed answer: a {what} without an id")
     return value

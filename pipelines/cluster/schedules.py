@@ -1,9 +1,9 @@
-"""The recurring runs of a cluster beside the lines that ask for them: the difference, and making it disappear.
+"""Makes the recurring runs of a cluster equal to the lines' schedules: the difference, and applying it.
 
 The API cannot change a recurring run: its successor is created disabled, the old one deleted, the successor enabled.
 An apply that ends in between leaves at most one enabled recurring run a line, and the next apply goes on from there.
-Two applies at once may both create one for a line: each looks again when all is done, and the younger one goes.
-Only recurring runs whose description carries VIGIL's marker are looked at.
+Two applies at once may both create one for a line: each lists them again at its end, and deletes the younger one.
+Recurring runs whose description lacks VIGIL's marker are ignored.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.cluster.kubeflow import Kubeflow, Schedule
 from pipelines.cluster.submission import Package, compile_line, digest_of
-from pipelines.cluster.transport import ClusterError, UnreachableError
+from pipelines.cluster.transport import ClusterError, ClusterUnavailableError
 from pipelines.lines.line import Line
 
 CREATED, UPDATED, ENABLED, DISABLED, DELETED = "created", "updated", "enabled", "disabled", "deleted"
@@ -32,7 +32,7 @@ _ENABLED_MODE = "ENABLE"
 
 @dataclass(frozen=True, kw_only=True)
 class Desired:
-    """The recurring run that a line asks for."""
+    """The recurring run that a line defines."""
 
     line: str
     cron: str
@@ -111,16 +111,35 @@ def desired_schedules(lines: Iterable[Line]) -> Iterator[Desired]:
 
 
 def existing_schedules(cluster: Kubeflow) -> list[Existing]:
-    """The cluster's recurring runs that carry VIGIL's marker; all others are left out."""
-    return [own for run in cluster.recurring_runs() if (own := _own(run)) is not None]
+    """The cluster's recurring runs whose description ends with VIGIL's marker; all others are left out."""
+    found = []
+    for run in cluster.recurring_runs():
+        marker = _MARKER.fullmatch((run.description or "").strip().rpartition("\n")[2])
+        if marker is None or not run.recurring_run_id:
+            continue
+        cron = run.trigger.cron_schedule.cron if run.trigger and run.trigger.cron_schedule else ""
+        found.append(
+            Existing(
+                id=run.recurring_run_id,
+                line=marker["line"],
+                version=marker["version"],
+                cron=cron or "",
+                enabled=run.mode == _ENABLED_MODE,
+                digests={name: marker[name] for name in ("package", "arguments", "trigger")},
+                arguments=(run.runtime_config.parameters or {}) if run.runtime_config else {},
+                created_at=run.created_at.isoformat() if run.created_at else "",
+                status=str(run.status or ""),
+            )
+        )
+    return found
 
 
 def difference(desired: Iterable[Desired], existing: Iterable[Existing], *, prune: bool) -> list[Change]:
     """What is to be done, line by line.
 
     Args:
-        desired: what the lines ask for, one each.
-        existing: what the cluster has.
+        desired: recurring runs of the lines, one each.
+        existing: recurring runs of the cluster.
         prune: whether recurring runs without a line are deleted; otherwise they are kept.
     """
     by_line: dict[str, list[Existing]] = {}
@@ -128,23 +147,24 @@ def difference(desired: Iterable[Desired], existing: Iterable[Existing], *, prun
         by_line.setdefault(run.line, []).append(run)
     changes = [_change(wanted, by_line.pop(wanted.line, [])) for wanted in desired]
     for line, runs in by_line.items():
-        kind, detail = (
-            (DELETED, "no such line or schedule") if prune else (KEPT, "no such line or schedule; not pruned")
-        )
-        changes.append(Change(line=line, kind=kind, detail=detail, remove=tuple(runs) if prune else ()))
+        missing = "no such line or schedule"
+        if prune:
+            changes.append(Change(line=line, kind=DELETED, detail=missing, remove=tuple(runs)))
+        else:
+            changes.append(Change(line=line, kind=KEPT, detail=f"{missing}; not pruned"))
     return sorted(changes, key=lambda change: change.line)
 
 
 def carry_out(cluster: Kubeflow, changes: Sequence[Change]) -> Outcome:
     """Carry out the changes, one line after the other.
 
-    A line that the cluster refuses does not hold up the others; a cluster that is not to be reached does.
+    An error of one line does not stop the others; a cluster that is unavailable does.
     """
     done, failed, created = list[Change](), dict[str, ClusterError](), dict[str, str]()
     for index, change in enumerate(changes):
         try:
             own = _carry_out(cluster, change)
-        except UnreachableError as error:
+        except ClusterUnavailableError as error:
             return Outcome(done=done, failed={**failed, change.line: error}, skipped=changes[index + 1 :])
         except ClusterError as error:
             failed[change.line] = error
@@ -152,127 +172,94 @@ def carry_out(cluster: Kubeflow, changes: Sequence[Change]) -> Outcome:
             done.append(change)
             created |= {change.line: own} if own else {}
     outcome = Outcome(done=done, failed=failed)
-    return _without_doubles(cluster, outcome, created) if created else outcome
+    return _without_duplicates(cluster, outcome, created) if created else outcome
 
 
-def _without_doubles(cluster: Kubeflow, outcome: Outcome, created: Mapping[str, str]) -> Outcome:
-    """The outcome, once a recurring run that was created beside an older one is gone again.
+def _carry_out(cluster: Kubeflow, change: Change) -> str:
+    """Carry out a change, and return the id of the recurring run that it created, if it did."""
+    desired, current, enabled = change.desired, "", False
+    if change.keep:
+        current, enabled = change.keep.id, change.keep.enabled
+    elif desired:
+        enabled = desired.enabled and not change.remove
+        version = desired.package.upload(cluster)
+        schedule = Schedule(name=desired.line, cron=desired.cron, description=desired.description(), enabled=enabled)
+        experiment = cluster.experiment(desired.line)
+        current = cluster.create_recurring_run(schedule, experiment, version, dict(desired.arguments))
+    for run in change.remove:
+        cluster.delete_recurring_run(run.id)
+    if desired and enabled != desired.enabled:
+        cluster.set_enabled(current, enabled=desired.enabled)
+    return "" if change.keep else current
 
-    The older one is by another apply at the same time: both saw none, or both replaced the same one.
+
+def _without_duplicates(cluster: Kubeflow, outcome: Outcome, created: Mapping[str, str]) -> Outcome:
+    """The outcome, once every recurring run that was created beside an older one is deleted.
+
+    Another apply at the same time made the older one: both found none, or both replaced the same one.
     """
-    done, failed = list[Change](), dict(outcome.failed)
+    removed = {run.id for change in outcome.done for run in change.remove}
     try:
-        oldest = _oldest(cluster, outcome.done)
+        left = sorted((run for run in existing_schedules(cluster) if run.id not in removed), key=_age, reverse=True)
     except ClusterError as error:
-        unknown = dict.fromkeys(created, error)
         known = [change for change in outcome.done if change.line not in created]
-        return Outcome(done=known, failed={**failed, **unknown})
+        return Outcome(done=known, failed={**outcome.failed, **dict.fromkeys(created, error)})
+    oldest = {run.line: run for run in left}
+    done, failed = list[Change](), dict(outcome.failed)
     for change in outcome.done:
+        own, other = created.get(change.line), oldest.get(change.line)
+        if change.desired is None or not own or other is None or other.id == own:
+            done.append(change)
+            continue
         try:
-            done.append(_yielded(cluster, change, created.get(change.line, ""), oldest.get(change.line)))
+            cluster.delete_recurring_run(own)
         except ClusterError as error:
             failed[change.line] = error
+            continue
+        if found := _differences(change.desired, other):
+            message = f"another apply created it otherwise at the same time: {', '.join(found)}"
+            failed[change.line] = ClusterError(message)
+        else:
+            detail = "another apply created it at the same time"
+            done.append(dataclasses.replace(change, kind=UNCHANGED, detail=detail))
     return Outcome(done=done, failed=failed)
 
 
-def _oldest(cluster: Kubeflow, changes: Sequence[Change]) -> dict[str, Existing]:
-    """The oldest recurring run of each line that the changes have left."""
-    removed = {run.id for change in changes for run in change.remove}
-    left = [run for run in existing_schedules(cluster) if run.id not in removed]
-    return {run.line: run for run in sorted(left, key=_age, reverse=True)}
-
-
-def _yielded(cluster: Kubeflow, change: Change, own: str, oldest: Existing | None) -> Change:
-    """The change as it ended; what it created is deleted where another recurring run is older."""
-    if change.desired is None or not own or oldest is None or oldest.id == own:
-        return change
-    cluster.delete_recurring_run(own)
-    if found := _differences(change.desired, oldest):
-        raise ClusterError(f"another apply created it otherwise at the same time: {', '.join(found)}")
-    return dataclasses.replace(change, kind=UNCHANGED, detail="another apply created it at the same time")
-
-
 def _age(run: Existing) -> tuple[str, str]:
-    """The oldest first; the same order for whoever looks."""
+    """Sorts the oldest first, in the same order for every apply."""
     return run.created_at, run.id
 
 
 def _change(desired: Desired, existing: Sequence[Existing]) -> Change:
-    """What is to be done for a line, given its recurring runs, the oldest first."""
+    """The change of a line, given its recurring runs, the oldest first."""
     equal = [run for run in existing if not _differences(desired, run)]
     if equal:
         keep = max(equal, key=lambda run: run.enabled == desired.enabled)
         remove = tuple(run for run in existing if run is not keep)
-        kind, detail = _adjustment(desired, keep, remove)
+        kind, detail = UNCHANGED, ""
+        if remove:
+            kind, detail = UPDATED, "an interrupted update is completed"
+        elif keep.enabled != desired.enabled:
+            kind = ENABLED if desired.enabled else DISABLED
         return Change(line=desired.line, kind=kind, detail=detail, desired=desired, keep=keep, remove=remove)
     if existing:
         detail = ", ".join(_differences(desired, existing[-1]))
         return Change(line=desired.line, kind=UPDATED, detail=detail, desired=desired, remove=tuple(existing))
-    detail = f"{desired.cron}" if desired.enabled else f"{desired.cron}, disabled"
+    detail = desired.cron if desired.enabled else f"{desired.cron}, disabled"
     return Change(line=desired.line, kind=CREATED, detail=detail, desired=desired)
 
 
-def _adjustment(desired: Desired, keep: Existing, remove: Sequence[Existing]) -> tuple[str, str]:
-    """Kind and detail of the change around a recurring run that is what the line asks for."""
-    if remove:
-        return UPDATED, "an interrupted update is completed"
-    if keep.enabled != desired.enabled:
-        return (ENABLED if desired.enabled else DISABLED), ""
-    return UNCHANGED, ""
-
-
 def _differences(desired: Desired, existing: Existing) -> list[str]:
+    """What differs, in words; the argument `settings` repeats the others, and is named when it differs alone."""
     digests, found = desired.digests(), []
     if existing.digests["package"] != digests["package"]:
         found.append(f"package {existing.digests['package']} -> {digests['package']}")
     if existing.digests["arguments"] != digests["arguments"]:
-        found.append(f"arguments {_changed_names(desired.arguments, existing.arguments)}")
+        wanted, present = desired.arguments, existing.arguments
+        changed = [name for name in sorted({*wanted, *present}) if wanted.get(name) != present.get(name)]
+        found.append(f"arguments {' '.join([name for name in changed if name != 'settings'] or changed)}")
     if existing.cron != desired.cron:
         found.append(f"cron {existing.cron} -> {desired.cron}")
     elif existing.digests["trigger"] != digests["trigger"]:
         found.append("trigger")
     return found
-
-
-def _changed_names(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> str:
-    """Names of the arguments that differ; `settings` repeats the others, and is named when it differs alone."""
-    changed = [name for name in sorted({*wanted, *present}) if wanted.get(name) != present.get(name)]
-    return " ".join([name for name in changed if name != "settings"] or changed)
-
-
-def _carry_out(cluster: Kubeflow, change: Change) -> str:
-    """Carry out a change, and return the id of the recurring run that it created, if it did."""
-    current, enabled = (change.keep.id, change.keep.enabled) if change.keep else ("", False)
-    if change.desired and not change.keep:
-        enabled = change.desired.enabled and not change.remove
-        current = _create(cluster, change.desired, enabled=enabled)
-    for run in change.remove:
-        cluster.delete_recurring_run(run.id)
-    if change.desired and enabled != change.desired.enabled:
-        cluster.set_enabled(current, enabled=change.desired.enabled)
-    return "" if change.keep else current
-
-
-def _create(cluster: Kubeflow, desired: Desired, *, enabled: bool) -> str:
-    version = desired.package.upload(cluster)
-    schedule = Schedule(name=desired.line, cron=desired.cron, description=desired.description(), enabled=enabled)
-    return cluster.create_recurring_run(schedule, cluster.experiment(desired.line), version, dict(desired.arguments))
-
-
-def _own(run: Any) -> Existing | None:
-    """The recurring run, if its description ends with the marker."""
-    marker = _MARKER.fullmatch((run.description or "").strip().rpartition("\n")[2])
-    if marker is None or not run.recurring_run_id:
-        return None
-    cron = run.trigger.cron_schedule.cron if run.trigger and run.trigger.cron_schedule else ""
-    return Existing(
-        id=run.recurring_run_id,
-        line=marker["line"],
-        version=marker["version"],
-        cron=cron or "",
-        enabled=run.mode == _ENABLED_MODE,
-        digests={name: marker[name] for name in ("package", "arguments", "trigger")},
-        arguments=(run.runtime_config.parameters or {}) if run.runtime_config else {},
-        created_at=run.created_at.isoformat() if run.created_at else "",
-        status=str(run.status or ""),
-    )

@@ -36,12 +36,12 @@ class ClusterError(RuntimeError):
     """A call to the cluster failed; the message is one line."""
 
 
-class UnreachableError(ClusterError):
-    """The cluster gave no usable answer, or refuses whoever asks: further calls would fail as well."""
+class ClusterUnavailableError(ClusterError):
+    """No usable answer, or the caller is not authenticated or not permitted: further calls would fail as well."""
 
 
-class RefusedError(ClusterError):
-    """The cluster answered one call with an error."""
+class ClusterAnswerError(ClusterError):
+    """The cluster answered a call with an HTTP error."""
 
     def __init__(self, message: str, status: int) -> None:
         """Keep the HTTP status beside the message."""
@@ -51,7 +51,7 @@ class RefusedError(ClusterError):
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """Where the API is, and who asks."""
+    """Address of the API, and credentials."""
 
     host: str = ""
     """Address of the API; empty inside a cluster."""
@@ -66,7 +66,7 @@ class Connection:
 
 
 class Transport:
-    """Calls operations of kfp_server_api, and turns every failure into one of the errors above."""
+    """Calls operations of kfp_server_api, and raises every failure as one of the errors above."""
 
     def __init__(self, connection: Connection) -> None:
         """Prepare the calls; nothing is sent yet.
@@ -87,25 +87,24 @@ class Transport:
 
         Args:
             operation: a method of one of kfp_server_api's services.
-            answer: name of the model that it answers.
+            answer: name of the model that it returns.
             arguments: of the operation.
-            query: further ones, by name.
-
-        Returns:
-            The model, or None where the answer is not of interest.
+            query: further arguments, by name.
 
         Raises:
-            UnreachableError: no usable answer, or the caller is refused.
-            RefusedError: the server answered with another error.
+            ClusterUnavailableError: no usable answer, or the caller is not authenticated or not permitted.
+            ClusterAnswerError: the server answered with another error.
         """
         content = self.content(operation, *arguments, **query)
         try:
             return self.client.deserialize(SimpleNamespace(data=json.dumps(content)), answer)
         except (ValueError, TypeError, AttributeError) as error:
-            raise UnreachableError(f"malformed answer of {self.host}: no {answer}: {_one_line(error)}") from error
+            raise ClusterUnavailableError(
+                f"malformed answer of {self.host}: no {answer}: {_one_line(error)}"
+            ) from error
 
     def content(self, operation: Callable[..., Any], *arguments: Any, **query: Any) -> dict[str, Any]:
-        """Call an operation, and return the JSON object that the server answers; raises what `call` raises."""
+        """Call an operation, and return the JSON object of the answer; raises what `call` raises."""
         import urllib3
         from kfp_server_api import ApiException
 
@@ -116,13 +115,24 @@ class Transport:
             finally:
                 response.close()
         except ApiException as error:
-            raise self._refusal(error) from None
+            raise self._rejected(error) from None
         except urllib3.exceptions.HTTPError as error:
-            raise self._unreachable(error) from None
+            raise self._unanswered(error) from None
         except ValueError:
-            # The error of an unusable header, or of a body that is no text, quotes it: a token must not get out.
-            raise UnreachableError(f"the answer of {self.host} is no text, or the token cannot be sent") from None
-        return self._json_object(body)
+            # The error of an unusable header, or of a body that is no text, quotes it: the token must not be shown.
+            raise ClusterUnavailableError(f"the answer of {self.host} is no text, or the token is unusable") from None
+        if len(body) > _MAX_ANSWER:
+            raise ClusterUnavailableError(f"the answer of {self.host} is larger than {_MAX_ANSWER} bytes")
+        try:
+            content = json.loads(body)
+        except ValueError:
+            page = b"<html" in body[:1000].lower()
+            what = "a web page, perhaps of a login; see --token-file" if page else "expected JSON"
+            raise ClusterUnavailableError(f"malformed answer of {self.host}: {what}") from None
+        if not isinstance(content, dict):
+            what = f"{type(content).__name__}, expected an object"
+            raise ClusterUnavailableError(f"malformed answer of {self.host}: {what}")
+        return content
 
     def _configuration(self, connection: Connection) -> Any:
         import urllib3
@@ -150,42 +160,29 @@ class Transport:
             credentials.refresh_api_key_hook(configuration)  # without a first token, none is ever sent
         return configuration
 
-    def _json_object(self, body: bytes) -> dict[str, Any]:
-        if len(body) > _MAX_ANSWER:
-            raise UnreachableError(f"the answer of {self.host} is larger than {_MAX_ANSWER} bytes")
-        try:
-            content = json.loads(body)
-        except ValueError:
-            page = b"<html" in body[:1000].lower()
-            what = "a web page, perhaps of a login; see --token-file" if page else "expected JSON"
-            raise UnreachableError(f"malformed answer of {self.host}: {what}") from None
-        if not isinstance(content, dict):
-            raise UnreachableError(f"malformed answer of {self.host}: {type(content).__name__}, expected an object")
-        return content
-
-    def _refusal(self, error: Any) -> ClusterError:
-        message = self._without_token(_message(error.body) or str(error.reason))
+    def _rejected(self, error: Any) -> ClusterError:
+        """The error of an answer that kfp_server_api raises as an `ApiException`."""
+        message = _error_text(error.body) or _one_line(error.reason)
+        if token := _read_token(self._token_file) if self._token_file else "":
+            message = message.replace(token, "***")
         if error.status == _UNAUTHENTICATED:
-            return UnreachableError(f"{self.host} does not know who asks (401), see --token-file: {message}")
+            return ClusterUnavailableError(f"{self.host} requires a valid token (401), see --token-file: {message}")
         if error.status == _FORBIDDEN:
-            return UnreachableError(f"{self.host} does not permit this (403), see --namespace: {message}")
+            return ClusterUnavailableError(f"{self.host} does not permit this (403), see --namespace: {message}")
         if error.status in _REDIRECTS:
-            return UnreachableError(f"{self.host} redirects ({error.status}), perhaps to a login; see --token-file")
-        return RefusedError(f"{self.host} answered {error.status}: {message}", error.status)
+            status = error.status
+            return ClusterUnavailableError(f"{self.host} redirects ({status}), perhaps to a login; see --token-file")
+        return ClusterAnswerError(f"{self.host} answered {error.status}: {message}", error.status)
 
-    def _unreachable(self, error: Exception) -> UnreachableError:
+    def _unanswered(self, error: Exception) -> ClusterUnavailableError:
         import urllib3
 
         cause = getattr(error, "reason", None) or error
         if isinstance(cause, urllib3.exceptions.SSLError):
-            return UnreachableError(f"no secure connection to {self.host}, see --ca-file: {_one_line(cause)}")
+            return ClusterUnavailableError(f"no secure connection to {self.host}, see --ca-file: {_one_line(cause)}")
         if isinstance(cause, urllib3.exceptions.ReadTimeoutError):
-            return UnreachableError(f"no answer of {self.host} within {self._timeout[1]:g} s")
-        return UnreachableError(f"cannot reach {self.host}: {_one_line(cause)}")
-
-    def _without_token(self, message: str) -> str:
-        token = _read_token(self._token_file) if self._token_file else ""
-        return message.replace(token, "***") if token else message
+            return ClusterUnavailableError(f"no answer of {self.host} within {self._timeout[1]:g} s")
+        return ClusterUnavailableError(f"cannot reach {self.host}: {_one_line(cause)}")
 
 
 def _host(connection: Connection) -> str:
@@ -214,8 +211,8 @@ def _read_token(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace").strip()
 
 
-def _message(body: str | None) -> str:
-    """What an error's body says, in one line."""
+def _error_text(body: str | None) -> str:
+    """The message in an error's body, in one line."""
     try:
         content = json.loads(body or "")
     except ValueError:

@@ -25,7 +25,7 @@ def compare(
     every: Annotated[bool, typer.Option("--all", help="All lines, those that need attention first.")] = False,
     workdir: Folders = None,
     tracking_uri: Uri = "",
-    metric: Annotated[str, typer.Option(help="By which gains and the best model are told.")] = "image_auroc",
+    metric: Annotated[str, typer.Option(help="Metric of the gains and of the best model.")] = "image_auroc",
     since: Annotated[str, typer.Option(help="Leave out older runs: 2026-11-01, or 30d for 30 days.")] = "",
     stale_days: Annotated[int, typer.Option(min=1, help="Days without a finished run that need attention.")] = 30,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Page to write, .html.")] = None,
@@ -38,7 +38,9 @@ def compare(
     from pipelines.comparing.tables import print_line, print_overview, to_json
 
     check(metric in GATE_METRICS, "metric", metric, f"one of {', '.join(GATE_METRICS)}")
-    _check_output(output)
+    if output is not None:
+        check(output.suffix == ".html", "output", str(output), "a .html file")
+        check(output.resolve().parent.is_dir(), "output", str(output), "a file in an existing folder")
     now = datetime.now(UTC)
     histories = _histories(lines or [], every, workdir or [], tracking_uri, _since(since, now))
     compared = [compare_line(history, metric, now, stale_days) for history in histories]
@@ -70,14 +72,10 @@ def _histories(
     elif not workdirs:
         raise InputError("tracking-uri: got '', expected MLflow's address, or --workdir")
     merged = merge_histories(found)
-    missing = [line for line in lines if line not in _names(merged)]
+    missing = [line for line in lines if line not in {history.line for history in merged}]
     if missing:
         raise InputError(f"line: got {missing[0]!r}, expected a line with runs")
     return [history for history in merged if not lines or history.line in lines]
-
-
-def _names(histories: "list[LineHistory]") -> set[str]:
-    return {history.line for history in histories}
 
 
 def _since(text: str, now: datetime) -> datetime | None:
@@ -90,9 +88,3 @@ def _since(text: str, now: datetime) -> datetime | None:
     except ValueError:
         raise InputError(f"since: got {text!r}, expected a date such as 2026-11-01, or days such as 30d") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _check_output(output: Path | None) -> None:
-    if output is not None:
-        check(output.suffix == ".html", "output", str(output), "a .html file")
-        check(output.resolve().parent.is_dir(), "output", str(output), "a file in an existing folder")

@@ -11,8 +11,7 @@ from pipelines.commands.options import ClusterDefaults
 from pipelines.terminal import console, resumable
 
 if TYPE_CHECKING:
-    from pipelines.experiments.nodes import Cell, Node
-    from pipelines.experiments.running import Store
+    from pipelines.experiments.nodes import Cell
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="table1, table2, table3, fig2, or fig5 to fig10.")]
 Data = Annotated[str, typer.Option("--data", metavar="ROOT", help="Folder, or s3://BUCKET/PREFIX, of the classes.")]
@@ -89,10 +88,18 @@ def experiment(
     elif plan:
         _print_plan(found, workdir, jobs)
     else:
-        _run(name, found, request.summary(), workdir, jobs)
+        from pipelines.experiments.local import run_experiment
+
+        def report(done: int, total: int, what: str, seconds: float) -> None:
+            console.print(f"{done}/{total} {what}: {seconds:.0f} s", soft_wrap=True)
+
+        with resumable():
+            result = run_experiment(name, found, request.summary(), workdir, jobs, report)
+        console.print(f"table: {result.table}\npage: {result.page}", soft_wrap=True)
 
 
 def _print_plan(cells: "Sequence[Cell]", workdir: Path, jobs: int) -> None:
+    from pipelines.experiments.estimate import estimate
     from pipelines.experiments.local import store_of
     from pipelines.experiments.nodes import in_order
 
@@ -104,30 +111,12 @@ def _print_plan(cells: "Sequence[Cell]", workdir: Path, jobs: int) -> None:
         given = str(cell.shots or "all")
         table.add_row(cell.class_name, given, str(cell.seed), cell.method or "baselines", trained or cell.kind, state)
     console.print(table)
-    console.print(_time_table(in_order(cells), store))
-
-
-def _time_table(nodes: "Sequence[Node]", store: "Store") -> Table:
-    from pipelines.experiments.estimate import estimate
-
+    rows = estimate(in_order(cells), store)
+    tasks, finished, left = (sum(getattr(row, name) for row in rows) for name in ("tasks", "finished", "seconds"))
     table = Table("task", "number", "finished", "minutes left", "by", title="Estimated time, one task after the other")
-    left = 0.0
-    for row in estimate(nodes, store):
-        left += row.seconds
+    for row in rows:
         origin = "finished tasks here" if row.measured else "a rough guess"
         table.add_row(row.family, str(row.tasks), str(row.finished), f"{row.seconds / 60:.1f}", origin)
     table.add_section()
-    table.add_row("all", str(len(nodes)), str(sum(store.finished(node) for node in nodes)), f"{left / 60:.1f}", "")
-    return table
-
-
-def _run(name: str, cells: "Sequence[Cell]", summary: dict[str, str], workdir: Path, jobs: int) -> None:
-    from pipelines.experiments.local import run_experiment
-
-    with resumable():
-        result = run_experiment(name, cells, summary, workdir, jobs, _tell)
-    console.print(f"table: {result.table}\npage: {result.page}", soft_wrap=True)
-
-
-def _tell(done: int, total: int, what: str, seconds: float) -> None:
-    console.print(f"{done}/{total} {what}: {seconds:.0f} s", soft_wrap=True)
+    table.add_row("all", str(tasks), str(finished), f"{left / 60:.1f}", "")
+    console.print(table)

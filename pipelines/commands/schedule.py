@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from pipelines.commands.connecting import connect
 from pipelines.commands.options import (
     TIME_ZONE,
     CaFile,
@@ -18,12 +17,9 @@ from pipelines.commands.options import (
     Namespace,
     Timeout,
     TokenFile,
+    connect,
 )
 from pipelines.terminal import console
-
-if TYPE_CHECKING:
-    from pipelines.cluster.kubeflow import Kubeflow
-    from pipelines.cluster.schedules import Change, Existing, Outcome
 
 app = typer.Typer(help=f"Recurring runs of lines on a cluster; crons are {TIME_ZONE}.", no_args_is_help=True)
 
@@ -46,8 +42,16 @@ def apply(
     Only recurring runs that this command created are touched. A line's `schedule.cron` has six fields, the first for
     seconds; `schedule.enabled: false` keeps its recurring run disabled.
     """
-    from pipelines.cluster.schedules import Outcome, carry_out, desired_schedules, difference, existing_schedules
+    from pipelines.cluster.schedules import (
+        KINDS,
+        Outcome,
+        carry_out,
+        desired_schedules,
+        difference,
+        existing_schedules,
+    )
     from pipelines.cluster.submission import check_for_cluster
+    from pipelines.cluster.transport import ClusterError
     from pipelines.lines.line import load_lines
 
     lines = load_lines(
@@ -56,10 +60,19 @@ def apply(
     cluster = connect(host, namespace, token_file, ca_file, timeout)
     changes = difference(desired_schedules(lines), existing_schedules(cluster), prune=prune)
     outcome = Outcome(done=changes) if dry_run else carry_out(cluster, changes)
-    _print_outcome(outcome)
+    rows = [(change.line, change.kind, change.detail) for change in outcome.done]
+    rows += [(line, "failed", str(error)) for line, error in outcome.failed.items()]
+    rows += [(change.line, "not done", f"to be {change.kind}") for change in outcome.skipped]
+    _print_columns([("line", "change", "what"), *sorted(rows)])
+    counts = Counter(change.kind for change in outcome.done)
+    summary = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) or "no schedules"
+    console.print(f"{summary}; crons are {TIME_ZONE}", soft_wrap=True)
     if dry_run:
         console.print("dry run: nothing was changed")
-    _fail_unless_done(outcome)
+    if missing := len(outcome.failed) + len(outcome.skipped):
+        first = next(iter(outcome.failed.values()))
+        were = "line was" if missing == 1 else "lines were"
+        raise ClusterError(f"{missing} {were} not applied, run the same command again: {first}")
 
 
 @app.command("list")
@@ -70,50 +83,21 @@ def list_schedules(
     ca_file: CaFile = None,
     timeout: Timeout = 30.0,
 ) -> None:
-    """List the recurring runs that `apply` created, each with its last run; the API does not tell the next one."""
+    """List the recurring runs that `apply` created, each with its last run; the API does not give the next one."""
     from pipelines.cluster.schedules import existing_schedules
 
     cluster = connect(host, namespace, token_file, ca_file, timeout)
-    schedules = sorted(existing_schedules(cluster), key=lambda schedule: (schedule.line, schedule.id))
-    _print_columns(
-        [("line", "cron", "enabled", "last run", "its state", "status", "version")]
-        + [_row(cluster, schedule) for schedule in schedules]
-    )
-    count = "1 schedule" if len(schedules) == 1 else f"{len(schedules)} schedules"
+    rows = [("line", "cron", "enabled", "last run", "its state", "status", "version")]
+    for schedule in sorted(existing_schedules(cluster), key=lambda schedule: (schedule.line, schedule.id)):
+        run = cluster.last_run(schedule.id)
+        started = f"{run.created_at:%Y-%m-%d %H:%M:%SZ}" if run and run.created_at else "none"
+        state = str(run.state or "").lower() if run else ""
+        enabled = "yes" if schedule.enabled else "no"
+        cells = (schedule.line, schedule.cron, enabled, started, state, schedule.status.lower(), schedule.version)
+        rows.append(cells)
+    _print_columns(rows)
+    count = "1 schedule" if len(rows) == 2 else f"{len(rows) - 1} schedules"
     console.print(f"{count}, {TIME_ZONE}", soft_wrap=True)
-
-
-def _row(cluster: "Kubeflow", schedule: "Existing") -> tuple[str, ...]:
-    run = cluster.last_run(schedule.id)
-    started = f"{run.created_at:%Y-%m-%d %H:%M:%SZ}" if run and run.created_at else "none"
-    state = str(run.state or "").lower() if run else ""
-    enabled = "yes" if schedule.enabled else "no"
-    return schedule.line, schedule.cron, enabled, started, state, schedule.status.lower(), schedule.version
-
-
-def _print_outcome(outcome: "Outcome") -> None:
-    rows = [(change.line, change.kind, change.detail) for change in outcome.done]
-    rows += [(line, "failed", str(error)) for line, error in outcome.failed.items()]
-    rows += [(change.line, "not done", f"to be {change.kind}") for change in outcome.skipped]
-    _print_columns([("line", "change", "what"), *sorted(rows)])
-    console.print(f"{_summary(outcome.done)}; crons are {TIME_ZONE}", soft_wrap=True)
-
-
-def _summary(changes: Sequence["Change"]) -> str:
-    from pipelines.cluster.schedules import KINDS
-
-    counts = Counter(change.kind for change in changes)
-    return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) or "no schedules"
-
-
-def _fail_unless_done(outcome: "Outcome") -> None:
-    from pipelines.cluster.transport import ClusterError
-
-    missing = len(outcome.failed) + len(outcome.skipped)
-    if missing:
-        first = next(iter(outcome.failed.values()))
-        lines = "line was" if missing == 1 else "lines were"
-        raise ClusterError(f"{missing} {lines} not applied, run the same command again: {first}")
 
 
 def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:

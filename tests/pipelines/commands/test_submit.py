@@ -354,7 +354,7 @@ def test_wait_outlasts_a_server_that_is_away(vigil: Vigil, kfp_api: KfpApi, line
     kfp_api.fail(503, "GET", "/runs/", times=5)
     kfp_api.script = [{"state": "SUCCEEDED"}]
     done = submitted(vigil, line, "--wait")
-    assert "no look at the run: " in done.out
+    assert "cannot read the run's state: " in done.out
     assert "answered 503" in done.out
 
 
@@ -366,11 +366,11 @@ def test_wait_ends_with_a_run_that_is_gone(vigil: Vigil, kfp_api: KfpApi, line: 
 def test_patience_has_an_end(no_pause: None, monkeypatch: pytest.MonkeyPatch) -> None:
     class Away:
         def run(self, run_id: str) -> Any:
-            raise transport.UnreachableError("cannot reach it")
+            raise transport.ClusterUnavailableError("cannot reach it")
 
     monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.05)
     reports: list[str] = []
-    with pytest.raises(transport.UnreachableError):
+    with pytest.raises(transport.ClusterUnavailableError):
         follow_run(Away(), "1", reports.append)  # type: ignore[arg-type]
     assert reports
 
@@ -451,10 +451,10 @@ def test_servers_of_the_clients_version_and_later(vigil: Vigil, kfp_api: KfpApi,
 @pytest.mark.parametrize(
     ("health", "warning"),
     [
-        ({}, " tells no release (unknown), expected 2.14 or a later 2.x"),
-        ({"multi_user": False, "pipeline_store": "database"}, " tells no release (unknown), expected 2.14"),
-        ({"commit_sha": "unknown", "tag_name": "unknown", "multi_user": False}, " tells no release (unknown)"),
-        ({"commit_sha": "0", "tag_name": "master", "multi_user": False}, " tells no release (master)"),
+        ({}, " names no release (unknown), expected 2.14 or a later 2.x"),
+        ({"multi_user": False, "pipeline_store": "database"}, " names no release (unknown), expected 2.14"),
+        ({"commit_sha": "unknown", "tag_name": "unknown", "multi_user": False}, " names no release (unknown)"),
+        ({"commit_sha": "0", "tag_name": "master", "multi_user": False}, " names no release (master)"),
         ({"tag_name": "2.14.0", "multi_user": False}, " runs Kubeflow Pipelines 2.14.0, older than the client's 2.17"),
     ],
 )
@@ -542,7 +542,7 @@ def test_token_is_read_for_each_call(
 
 
 def test_unknown_caller(vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path) -> None:
-    assert_failed(vigil("submit", line, "--namespace", "team-a"), "does not know who asks (401), see --token-file")
+    assert_failed(vigil("submit", line, "--namespace", "team-a"), "requires a valid token (401), see --token-file")
     token_file.write_text("another-token")
     done = vigil("submit", line, "--namespace", "team-a", "--token-file", token_file)
     assert_failed(done, "(401)", "unknown caller Bearer ***")
