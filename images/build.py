@@ -84,7 +84,7 @@ def main(
 
 
 def check_index(address: str) -> None:
-    """Raise `InputError` for an index with a credential: the images' history tells the arguments of their build."""
+    """Raise `InputError` for an index with a credential: the images' history shows the build arguments."""
     if not _is_folder(address) and ("@" in address or "?" in address):
         raise InputError(
             "package index: got credentials or a query in an address, expected none, because `docker history` shows "
@@ -97,18 +97,20 @@ def check_destination(address: str) -> None:
     if not address:
         return
     if not _REGISTRY.fullmatch(address):
-        raise InputError("--push: got no registry's address, expected HOST[:PORT]/PATH; `docker login` has the login")
+        raise InputError(
+            "--push: got no registry's address, expected HOST[:PORT]/PATH; `docker login` stores the login"
+        )
     check(bool(_COMMIT.fullmatch(revision())), "--push", revision(), "a commit without changes beside it")
 
 
 def check_tags(names: Iterable[str]) -> None:
-    """Raise `InputError` when a tag is that of another commit, which it names for good."""
+    """Raise `InputError` when a tag exists that was built from another commit."""
     for name in names:
         command = [docker(), "image", "inspect", "--format", f'{{{{index .Config.Labels "{_REVISION_LABEL}"}}}}', name]
         there = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
         if _COMMIT.fullmatch(there) and there != revision():
             raise InputError(
-                f"image {name}: is there from commit {there}, this is {revision()}; "
+                f"image {name}: was built from commit {there}, this is {revision()}; "
                 "a new state has a new version, --replace builds over it"
             )
 
@@ -145,7 +147,7 @@ def push_images(names: Iterable[str], address: str) -> None:
     """Tag images for a registry and path, and push them.
 
     Raises:
-        RuntimeError: the registry does not take one; the message holds the end of what the client said.
+        RuntimeError: the registry refuses one; the message holds the end of the client's output.
     """
     for name in names:
         target = f"{address}/{name.rpartition('/')[2]}"
@@ -159,7 +161,7 @@ def push_images(names: Iterable[str], address: str) -> None:
 
 
 def configured_folders() -> list[str]:
-    """Folders that this machine's pip looks at as package indexes, which a build cannot see by itself."""
+    """Folders that this machine's pip is configured with as package indexes, which a build cannot see by itself."""
     command = [sys.executable, "-m", "pip", "config", "get", "global.extra-index-url"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return [index for index in done.stdout.split() if index.startswith(_FILE)]
@@ -181,23 +183,22 @@ def _is_folder(index: str) -> bool:
 
 @contextlib.contextmanager
 def _served(folder: Path) -> Iterator[str]:
-    """Serve an index with the folder around it, where its links usually lead."""
-    with _server(folder) as server:
+    """Serve an index with the folder around it, where its links usually lead.
+
+    The port is derived from the folder's path: addresses are build arguments, and a new one invalidates every layer.
+    """
+    handler = functools.partial(_QuietHandler, directory=str(folder.resolve().parent))
+    port = _PORTS[zlib.crc32(str(folder.resolve()).encode()) % len(_PORTS)]
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError:  # in use, as by a concurrent build
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/{folder.name}"
         server.shutdown()
         thread.join()
-
-
-def _server(folder: Path) -> ThreadingHTTPServer:
-    """A server on a port of the folder's own: addresses are build arguments, and a new one makes every layer anew."""
-    handler = functools.partial(_QuietHandler, directory=str(folder.resolve().parent))
-    port = _PORTS[zlib.crc32(str(folder.resolve()).encode()) % len(_PORTS)]
-    try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError:  # in use, as by a build beside this one
-        return ThreadingHTTPServer(("127.0.0.1", 0), handler)
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):
@@ -223,7 +224,7 @@ def _git(*arguments: str) -> str:
 
 
 def run() -> None:
-    """The command line; what fails is told without a traceback."""
+    """The command line; errors are printed without a traceback."""
     try:
         typer.run(main)
     except InputError as error:

@@ -99,7 +99,7 @@ def engine(folder: Path) -> Iterator[str]:
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            _wait_until_it_answers(process, address, log)
+            _wait_until_ready(process, address, log)
             yield address
         finally:
             _stop(process)
@@ -113,7 +113,7 @@ def make_base_image(address: str) -> str:
     Debian's Python 3.11 in the place of python:3.11-slim. It holds this machine's certificates, so it stays here.
 
     Raises:
-        RuntimeError: mmdebstrap failed; the message holds the end of what it said.
+        RuntimeError: mmdebstrap failed; the message holds the end of its output.
     """
     docker = [DOCKER, "--host", address]
     if subprocess.run([*docker, "image", "inspect", BASE_IMAGE], capture_output=True, check=False).returncode == 0:
@@ -134,7 +134,7 @@ def make_base_image(address: str) -> str:
     return BASE_IMAGE
 
 
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if subprocess.run([DOCKER, "--host", address, "info"], capture_output=True, check=False).returncode == 0:

@@ -37,28 +37,30 @@ def _compared(group: Group) -> Iterator[Cell]:
     yield group.generated(_ours(group), OURS)
 
 
-def _table1(group: Group) -> Iterator[Cell]:
+def table1(group: Group) -> Iterator[Cell]:
+    """Kinds of added images: augmented, of other sources, from text alone, and the generated set."""
     yield group.baselines()
     yield group.cell(group.augmented, "pictures", "augmented")
     for name in group.study.extra:
-        yield from _shown(group, group.further(name), name)
+        yield from _with_pictures(group, group.further(name), name)
     for kind in ("word", "naive", "best"):
         method = f"VQGAN-CLIP ({_PROMPT_METHODS[kind] if kind != 'best' else 'best prompt'})"
-        yield from _shown(group, group.from_text(kind), method)
+        yield from _with_pictures(group, group.from_text(kind), method)
     count = group.study.vqgan_clip.images
     if count != group.generated_images:
         candidates = group.candidates(images=max(count, group.config("vqgan").images))
-        yield from _shown(group, group.selected(candidates, images=count), f"{OURS}, as many as VQGAN-CLIP")
-    yield from _shown(group, _ours(group), OURS)
+        yield from _with_pictures(group, group.selected(candidates, images=count), f"{OURS}, as many as VQGAN-CLIP")
+    yield from _with_pictures(group, _ours(group), OURS)
 
 
-def _shown(group: Group, images: Node, method: str) -> Iterator[Cell]:
+def _with_pictures(group: Group, images: Node, method: str) -> Iterator[Cell]:
     """Detectors on an image set, and the set itself, by which its images are counted too."""
     yield group.generated(images, method)
     yield group.cell(images, "pictures", method)
 
 
-def _table2(group: Group) -> Iterator[Cell]:
+def table2(group: Group) -> Iterator[Cell]:
+    """Image quality and gain by the prompt that selects the set."""
     candidates = group.candidates()
     yield group.quality(group.augmented, "augmented")
     for kind in PROMPT_KINDS:
@@ -67,7 +69,8 @@ def _table2(group: Group) -> Iterator[Cell]:
     yield group.baselines()
 
 
-def _table3(group: Group) -> Iterator[Cell]:
+def table3(group: Group) -> Iterator[Cell]:
+    """Ablations: without text, numbers of generated images, without variance."""
     images = group.config("vqgan").images
     candidates = group.candidates(images=max(images, *group.study.copies))
     yield group.baselines()
@@ -81,7 +84,8 @@ def _table3(group: Group) -> Iterator[Cell]:
     yield group.generated(group.selected(plain, images=images), "without variance")
 
 
-def _fig2(group: Group) -> Iterator[Cell]:
+def fig2(group: Group) -> Iterator[Cell]:
+    """Gain, similarity and variance by iteration."""
     yield group.baselines()
     candidates = group.candidates()
     for iteration in range(group.config("vqgan").iterations):
@@ -91,7 +95,8 @@ def _fig2(group: Group) -> Iterator[Cell]:
     yield group.quality(group.augmented, "augmented")
 
 
-def _fig8(group: Group) -> Iterator[Cell]:
+def fig8(group: Group) -> Iterator[Cell]:
+    """Prompts, and the sets that the best and the worst one select."""
     yield group.cell(group.prompts, "prompts", "prompts")
     candidates = group.candidates()
     for kind in ("best", "worst"):
@@ -100,12 +105,14 @@ def _fig8(group: Group) -> Iterator[Cell]:
     yield group.baselines()
 
 
-def _fig9(group: Group) -> Iterator[Cell]:
+def fig9(group: Group) -> Iterator[Cell]:
+    """Similarity of the sets to the prompt over the iterations."""
     yield group.cell(_ours(group), "trend", OURS)
     yield from _compared(group)
 
 
-def _fig10(group: Group) -> Iterator[Cell]:
+def fig10(group: Group) -> Iterator[Cell]:
+    """Sampling with the estimated variance, and with a variance of 1."""
     yield group.baselines()
     for method, variance in {OURS: "estimated", "without variance": "unit"}.items():
         selected = group.selected(group.candidates(variance=variance))
@@ -115,15 +122,8 @@ def _fig10(group: Group) -> Iterator[Cell]:
 
 
 EXPERIMENTS: Mapping[str, Build] = {
-    "table1": _table1,
-    "table2": _table2,
-    "table3": _table3,
-    "fig2": _fig2,
-    "fig5": _compared,
-    "fig6": _compared,
-    "fig7": _compared,
-    "fig8": _fig8,
-    "fig9": _fig9,
-    "fig10": _fig10,
+    **{build.__name__: build for build in (table1, table2, table3, fig2)},
+    **dict.fromkeys(("fig5", "fig6", "fig7"), _compared),
+    **{build.__name__: build for build in (fig8, fig9, fig10)},
 }
-"""Cells of one class, number of shots and seed, by the experiment's name."""
+"""Builds the cells of one class, number of shots and seed, by the experiment's name."""

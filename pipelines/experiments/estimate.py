@@ -1,4 +1,4 @@
-"""How long the tasks of an experiment will take: by what like tasks took in the same folder, else by a rough guess."""
+"""Estimated time of an experiment's tasks: from finished tasks of the same family here, else a rough guess."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -43,16 +43,16 @@ class Estimate:
 
 def estimate(nodes: Sequence[Node], store: Store) -> list[Estimate]:
     """Tasks by family in the order of the graph, with the time that is left."""
-    families = dict.fromkeys(family(node) for node in nodes)
-    return [_estimate(name, [node for node in nodes if family(node) == name], store) for name in families]
-
-
-def _estimate(name: str, nodes: Sequence[Node], store: Store) -> Estimate:
-    done = [node for node in nodes if store.finished(node)]
-    rates = [store.seconds(node) / work(node) for node in done]
-    rate = statistics.median(rates) if rates else _SECONDS_PER_UNIT.get(name, _SECONDS_PER_UNIT[nodes[0].stage])
-    left = sum(work(node) for node in nodes) - sum(work(node) for node in done)
-    return Estimate(family=name, tasks=len(nodes), finished=len(done), seconds=rate * left, measured=bool(rates))
+    rows = []
+    for name in dict.fromkeys(family(node) for node in nodes):
+        own = [node for node in nodes if family(node) == name]
+        done = [node for node in own if store.finished(node)]
+        rates = [store.seconds(node) / work(node) for node in done]
+        rate = statistics.median(rates) if rates else _SECONDS_PER_UNIT.get(name, _SECONDS_PER_UNIT[own[0].stage])
+        left = rate * sum(work(node) for node in own if node not in done)
+        row = Estimate(family=name, tasks=len(own), finished=len(done), seconds=left, measured=bool(rates))
+        rows.append(row)
+    return rows
 
 
 def work(node: Node) -> float:
@@ -73,7 +73,7 @@ def work(node: Node) -> float:
 
 
 def family(node: Node) -> str:
-    """What tasks that take a like time have in common: the stage, and the detector that is trained."""
+    """What tasks of similar cost have in common: the stage, and the detector that is trained."""
     return f"{node.stage} {node.config.detector}" if node.stage == "detection" else node.stage
 
 

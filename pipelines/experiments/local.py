@@ -17,10 +17,10 @@ from pipelines.experiments.running import Store, run_nodes, threads_of_task
 from pipelines.local.workdir import FINISHED, open_workdir
 
 _OWNER = "experiments"
-"""Whose the folder is, in place of a line."""
+"""Owner of the folder, in place of a line."""
 
-Tell = Callable[[int, int, str, float], None]
-"""Told the number of finished tasks, the number of all, the last task and its seconds."""
+Report = Callable[[int, int, str, float], None]
+"""Called with the number of finished tasks, the number of all, the last task and its seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def store_of(workdir: Path, jobs: int) -> Store:
 
 
 def run_experiment(
-    name: str, cells: Sequence[Cell], settings: dict[str, str], workdir: Path, jobs: int, tell: Tell
+    name: str, cells: Sequence[Cell], settings: dict[str, str], workdir: Path, jobs: int, report: Report
 ) -> Result:
     """Run what is left of an experiment, and write its table and its page.
 
@@ -47,11 +47,11 @@ def run_experiment(
         settings: what it is run with, for the page.
         workdir: folder of tables, pages and finished tasks; experiments share it.
         jobs: tasks at once.
-        tell: told every finished task.
+        report: called after every finished task.
 
     Raises:
         InputError: a task found something wrong with what the user gave, or the folder is something else's.
-        RuntimeError: a task failed for another reason; the log `NAME.log` in the folder tells.
+        RuntimeError: a task failed for another reason; see `NAME.log` in the folder.
         KeyboardInterrupt: the run was interrupted; the same call goes on.
     """
     nodes = in_order(cells)
@@ -62,21 +62,17 @@ def run_experiment(
 
         def on_task(node: Node, seconds: float) -> None:
             done.append(node.key)
-            tell(len(done), len(nodes), family(node), seconds)
+            report(len(done), len(nodes), family(node), seconds)
 
         run_nodes(nodes, store, jobs, folder.root / f"{name}.log", on_task)
         result = Result(table=folder.root / f"{name}.parquet", page=folder.root / f"{name}.html")
-        _write(name, cells, settings, store, result)
+        gathered = folder.root / f".{name}"
+        gather([cell.labels for cell in cells], [store.output(cell.node) for cell in cells], gathered)
+        write_page(name, read_results(gathered), settings, result.page, datetime.now(tz=UTC))
+        (gathered / RESULTS).replace(result.table)
+        shutil.rmtree(gathered)
         folder.set_status(_OWNER, run_id, FINISHED)
     return result
-
-
-def _write(name: str, cells: Sequence[Cell], settings: dict[str, str], store: Store, result: Result) -> None:
-    gathered = result.table.with_name(f".{name}")
-    gather([cell.labels for cell in cells], [store.output(cell.node) for cell in cells], gathered)
-    write_page(name, read_results(gathered), settings, result.page, datetime.now(tz=UTC))
-    (gathered / RESULTS).replace(result.table)
-    shutil.rmtree(gathered)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a user asks of an experiment, as texts of the command line, and the study that it stands for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -76,22 +76,28 @@ class Request:
         from components.dataset.ingest import dataset_digest
 
         line = self.line
+        folders = {path.strip("/"): path.strip("/").rpartition("/")[2] for path in _split(",".join(self.classes))}
+        check(bool(folders), "--classes", self.classes, "at least one folder below --data")
+        named = dict(_pair("--object", text) for text in self.objects)
+        for name in named:
+            check(name in folders.values(), "--object", name, f"one of {', '.join(folders.values())}")
+        extra = [_pair("--extra", text) for text in self.extra]
         return Study(
             line=line,
             **section_configs(self._given, line),
             root=line.configs["dataset"].uri,
-            classes=self._objects(),
+            classes={path: named.get(folder, folder.replace("_", " ")) for path, folder in folders.items()},
             shots=[0 if text == _ALL else _number("--shots", text) for text in _split(self.shots)],
             seeds=[_number("--seeds", text, least=0) for text in _split(self.seeds)],
             copies=[_number("--copies", text) for text in _split(self.copies)],
-            extra={name: _resolved(root) for name, root in (_pair("--extra", text) for text in self.extra)},
+            extra={name: root if is_s3(root) else str(Path(root).resolve()) for name, root in extra},
             digest=str if for_cluster else cache(dataset_digest),
         )
 
     def summary(self) -> dict[str, str]:
         """The options by name, for the page."""
         values = {
-            "classes": ", ".join(_listed(self.classes)),
+            "classes": ", ".join(_split(",".join(self.classes))),
             "given images": self.shots,
             "seeds": self.seeds,
             "detectors": self.detectors,
@@ -109,30 +115,12 @@ class Request:
             path, value = _pair("--set", text)
             section, separator, field = path.partition(".")
             check(bool(separator and field), "--set", text, "SECTION.FIELD=VALUE")
-            found.setdefault(section, {})[field] = _yaml(text, value)
+            try:
+                found.setdefault(section, {})[field] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise InputError(f"--set: got {text!r}, expected a value in YAML") from error
         renamed: dict[str, dict[str, Any]] = with_new_keys(found, "--set ")
         return renamed
-
-    def _objects(self) -> Mapping[str, str]:
-        """Object's name by class: the folder's name, unless another one is given."""
-        named = dict(_pair("--object", text) for text in self.objects)
-        classes = {path.strip("/"): _folder(path) for path in _listed(self.classes)}
-        check(bool(classes), "--classes", self.classes, "at least one folder below --data")
-        for name in named:
-            check(name in classes.values(), "--object", name, f"one of {', '.join(classes.values())}")
-        return {path: named.get(folder, folder.replace("_", " ")) for path, folder in classes.items()}
-
-
-def _folder(path: str) -> str:
-    return path.strip("/").rpartition("/")[2]
-
-
-def _resolved(root: str) -> str:
-    return root if is_s3(root) else str(Path(root).resolve())
-
-
-def _listed(texts: Sequence[str]) -> list[str]:
-    return [part for text in texts for part in _split(text)]
 
 
 def _split(text: str) -> list[str]:
@@ -143,13 +131,6 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     check(bool(name and separator and value), option, text, "NAME=VALUE")
     return name, value
-
-
-def _yaml(text: str, value: str) -> Any:
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set: got {text!r}, expected a value in YAML") from error
 
 
 def _number(option: str, text: str, least: int = 1) -> int:

@@ -19,7 +19,7 @@ from pipelines.experiments.stages import is_final, run_stage
 from pipelines.local.processes import interruptible
 
 OnTask = Callable[[Node, float], None]
-"""Told every finished task and its seconds."""
+"""Called with every finished task and its seconds."""
 
 _OUTPUT, _FACTS = "output", "task.json"
 
@@ -49,7 +49,7 @@ class Store:
         return float(read_json(self.place(node) / _FACTS)["seconds"])
 
     def finish(self, node: Node, seconds: float) -> None:
-        """Remember a task as finished."""
+        """Mark a task as finished."""
         write_json(self.place(node) / _FACTS, {"key": node.key, "stage": node.stage, "seconds": seconds})
 
 
@@ -67,12 +67,12 @@ def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task
         nodes: all tasks, with their parents among them.
         store: where artifacts are and will be.
         jobs: tasks at once, each in a process.
-        log: file to which everything is added that the tasks' libraries print.
-        on_task: told every finished task.
+        log: file to which the output of the tasks' libraries is appended.
+        on_task: called with every finished task and its seconds.
 
     Raises:
         InputError: a task found something wrong with what the user gave.
-        RuntimeError: a task's process ended without a word.
+        RuntimeError: a task's process crashed.
     """
     missing = {node.key: node for node in nodes if not store.finished(node)}
     graph = {key: {parent.key for parent in node.parents if parent.key in missing} for key, node in missing.items()}
@@ -83,7 +83,12 @@ def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task
             running |= {pool.submit(run_node, missing[key], store): key for key in sorter.get_ready()}
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 key = running.pop(future)
-                on_task(missing[key], _seconds(future, missing[key], log))
+                try:
+                    seconds = future.result()
+                except BrokenProcessPool as error:
+                    message = f"task {missing[key].stage} or another crashed, perhaps out of memory; see {log}"
+                    raise RuntimeError(message) from error
+                on_task(missing[key], seconds)
                 sorter.done(key)
 
 
@@ -101,17 +106,9 @@ def run_node(node: Node, store: Store) -> float:
     return seconds
 
 
-def _seconds(future: Future[float], node: Node, log: Path) -> float:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        message = f"task {node.stage} or another ended without a word, as when memory runs out; see {log}"
-        raise RuntimeError(message) from error
-
-
 @contextmanager
 def _workers(jobs: int, threads: int, log: Path) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end at once when the block fails: what they had not finished is run again another time."""
+    """Processes that are killed when the block fails; the next run repeats their unfinished tasks."""
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (threads, log))
     try:
         yield pool
@@ -124,24 +121,22 @@ def _workers(jobs: int, threads: int, log: Path) -> Iterator[ProcessPoolExecutor
 
 
 def _begin(threads: int, log: Path) -> None:
-    """Let a worker's tensors use so many threads, and write what its libraries print into the log.
+    """Set a worker's number of threads, append its output to the log, and end it when its parent is killed.
 
     Progress bars get a lock of the worker's own: theirs would be reported as leaked when the worker is killed.
     """
+
+    def end_with_parent() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
     with log.open("a") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=end_with_parent, daemon=True).start()
     import torch
     from tqdm import tqdm
 
     tqdm.set_lock(RLock())
     torch.set_num_threads(threads)
-
-
-def _end_with_parent() -> None:
-    """End the worker when the process that started it is killed, instead of waiting for tasks for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.errors import InputError, check
@@ -27,7 +27,6 @@ from pipelines.local.workdir import Workdir
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.types import Mount
     from kfp.local import DockerRunner
 
 PASSED_PREFIXES = ("AWS_", "HF_", "MLFLOW_", "S3_", "VIGIL_")
@@ -47,7 +46,7 @@ READ_PATHS = (
     "S3_CREDENTIALS_DIR",
     "SSL_CERT_FILE",
 )
-"""Those of them that name a file or a folder, which a container gets to see too."""
+"""Those of them that name a file or a folder, which is mounted into the container."""
 _LABEL = "vigil.run"
 _SQLITE = "sqlite:///"
 
@@ -57,9 +56,13 @@ def docker_runner(line: Line, folder: Workdir) -> "Iterator[DockerRunner]":
     """KFP's runner for the containers of one run, which end with the block.
 
     Raises:
-        InputError: there is no engine or no image, or a path of the line or MLflow's cannot be shown to a container.
+        InputError: there is no engine or no image, or a path of the line or MLflow's cannot be mounted.
     """
+    from docker.types import Mount
     from kfp import local
+
+    def mount(path: Path, *, read_only: bool) -> Mount:
+        return Mount(target=str(path), source=str(path), type="bind", read_only=read_only)
 
     require_images((image("generation"), image("detection")))
     cache = Path(os.environ.get("VIGIL_CACHE", folder.root / "cache")).resolve()
@@ -74,7 +77,8 @@ def docker_runner(line: Line, folder: Workdir) -> "Iterator[DockerRunner]":
         yield local.DockerRunner(
             user=user,
             environment=_environment(folder, cache),
-            mounts=_mounts(written, _read_paths(line)),
+            mounts=[mount(path, read_only=False) for path in written]
+            + [mount(path, read_only=True) for path in _read_paths(line)],
             labels={_LABEL: os.environ[RUN_ID]},
             network_mode="host",
             read_only=True,
@@ -88,26 +92,21 @@ def require_images(images: Sequence[str]) -> None:
     """Pull the images that the engine does not have.
 
     Raises:
-        InputError: there is no engine, or an image is neither there nor can be pulled.
+        InputError: there is no engine, or an image is missing and cannot be pulled.
     """
-    from docker.errors import ImageNotFound
+    from docker.errors import APIError, ImageNotFound
 
     with _client() as client:
         for name in images:
             try:
                 client.images.get(name)
             except ImageNotFound:
-                _pull(client, name)
-
-
-def _pull(client: "DockerClient", name: str) -> None:
-    from docker.errors import APIError
-
-    try:
-        client.images.pull(name)
-    except APIError as error:
-        hint = "`make images` builds it, VIGIL_IMAGE_REGISTRY names the registry of built ones"
-        raise InputError(f"image {name}: neither on the Docker engine nor to be pulled; {hint}") from error
+                try:
+                    client.images.pull(name)
+                except APIError as error:
+                    hint = "`make images` builds it, VIGIL_IMAGE_REGISTRY names the registry of built ones"
+                    message = f"image {name}: missing on the Docker engine, and cannot be pulled; {hint}"
+                    raise InputError(message) from error
 
 
 class RunContainers:
@@ -119,9 +118,9 @@ class RunContainers:
         self._since = time.time()
 
     def failed(self) -> bool:
-        """Whether one has ended with another code than 0 since the last call.
+        """Whether one has exited with another code than 0 since the last call.
 
-        KFP takes a container that the engine removed before it could be asked for its code as a success.
+        KFP reports success for a container that the engine removed before KFP read its exit code.
         """
         since, self._since = self._since, time.time()
         filters = {"label": self._label, "event": "die"}
@@ -174,7 +173,7 @@ def _client() -> "Iterator[DockerClient]":
 
 @contextlib.contextmanager
 def _shared(written: Sequence[Path]) -> Iterator[str]:
-    """Yield the user of the containers, which may write what this process writes in the block, and the reverse.
+    """Yield the user of the containers; in the block, it and this process may write each other's files.
 
     It is this process's user, or the images' when that is root: then the folders are handed over to that user's group.
     """
@@ -185,19 +184,14 @@ def _shared(written: Sequence[Path]) -> Iterator[str]:
         for path in (root, *root.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # a database's journal comes and goes
                 os.chown(path, USER_ID, USER_ID, follow_symlinks=False)
-                _open_to_group(path)
+                if not path.is_symlink():
+                    group = stat.S_ISGID | stat.S_IRWXG if path.is_dir() else stat.S_IRGRP | stat.S_IWGRP
+                    path.chmod(path.stat().st_mode | group)
     before = os.umask(0o002)
     try:
         yield f"{USER_ID}:{USER_ID}"
     finally:
         os.umask(before)
-
-
-def _open_to_group(path: Path) -> None:
-    if path.is_symlink():
-        return
-    group = stat.S_ISGID | stat.S_IRWXG if path.is_dir() else stat.S_IRGRP | stat.S_IWGRP
-    path.chmod(path.stat().st_mode | group)
 
 
 def _environment(folder: Workdir, cache: Path) -> dict[str, str]:
@@ -213,7 +207,7 @@ def _environment(folder: Workdir, cache: Path) -> dict[str, str]:
 
 
 def _read_paths(line: Line) -> list[Path]:
-    """Local files and folders that the stages of a line read; what is missing is for the stage to tell."""
+    """Local files and folders that the stages of a line read; the stage itself reports a missing one."""
     uri = line.configs["dataset"].uri
     named = [("dataset.uri", "" if is_s3(uri) else uri)]
     named += [("detection.imagenet_dir", line.configs["detection"].imagenet_dir)]
@@ -224,12 +218,3 @@ def _read_paths(line: Line) -> list[Path]:
         check(not address or Path(address).is_absolute(), key, address, "an absolute path with runner docker")
     paths = dict.fromkeys(Path(address) for _, address in named if address)
     return [path for path in paths if path.exists()]
-
-
-def _mounts(written: Sequence[Path], read: Sequence[Path]) -> "list[Mount]":
-    from docker.types import Mount
-
-    def mount(path: Path, **options: Any) -> Mount:
-        return Mount(target=str(path), source=str(path), type="bind", **options)
-
-    return [mount(path) for path in written] + [mount(path, read_only=True) for path in read]

@@ -1,4 +1,4 @@
-"""How a run on this machine is interrupted, and what ends with it."""
+"""Interruption of a run on this machine, and the end of the processes that it started."""
 
 import contextlib
 import signal
@@ -33,7 +33,7 @@ def interruptible(before: Callable[[], None] = lambda: None) -> Iterator[None]:
 def own_processes() -> Iterator[None]:
     """Treat SIGTERM as an interruption, and end every process that the block started.
 
-    They end as soon as the signal comes: threads of the block that wait for them would else hold up the interruption.
+    They end as soon as the signal comes, since threads of the block that wait for them would delay the interruption.
     """
     earlier = set(psutil.Process().children(recursive=True))
 

@@ -1,4 +1,4 @@
-"""Uploads what a run leaves for others: report, records, and an index of the artifacts."""
+"""Uploads the results of a run: report, records, and an index of the artifacts."""
 
 import shutil
 import tempfile
@@ -13,7 +13,7 @@ INDEX = "artifacts.json"
 
 
 def check_destination(uri: str) -> None:
-    """Raise `InputError` unless the URI is a prefix in a bucket; said before a run that may take hours."""
+    """Raise `InputError` unless the URI is a prefix in a bucket; to call before a run that may take hours."""
     _, prefix = split_uri(uri)
     check(bool(prefix), "publish", uri, "s3://BUCKET/PREFIX")
 

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,24 +30,21 @@ Runner = Literal["subprocess", "docker"]
 """Where the stages run: in processes of this environment, or in containers of the images."""
 
 _LOG_LINES = 60
-_TASK_ENVIRONMENT = {
-    "PYTHONWARNINGS": "ignore",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+_TASK_ENVIRONMENT = {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
 
 
 class StageError(RuntimeError):
     """A stage failed for another reason than bad input; the message names it."""
 
 
-class StageLostError(StageError):
-    """A stage's process ended without a word."""
+class StageCrashedError(StageError):
+    """A stage's process ended without an error message."""
 
     def __init__(self, task: str, log: Path) -> None:
         """Name the task, and keep the end of the log."""
-        super().__init__(f"task {task} ended without a word, as when memory runs out; see {log}")
+        super().__init__(f"task {task} crashed, perhaps out of memory; see {log}")
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        self.record = {"stage": task, "message": "ended without a word", "log": "".join(lines[-_LOG_LINES:])}
+        self.record = {"stage": task, "message": "crashed", "log": "".join(lines[-_LOG_LINES:])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,25 +108,19 @@ def _recorded(line: str, run_id: str, folder: Workdir) -> Iterator[None]:
         except KeyboardInterrupt:
             status = "KILLED"
             raise
-        except StageLostError as error:
+        except StageCrashedError as error:
             failure = error.record
             raise
         finally:
             with contextlib.suppress(OSError):
                 folder.set_status(line, run_id, status)
-            _record_end(line, status, failure, publish)
-
-
-def _record_end(line: str, status: str, failure: dict[str, str] | None, publish: Callable[[], bool]) -> None:
-    """Tell MLflow how the run ended; what goes wrong with that is not how it ended."""
-    try:
-        record_end(line, status, failure)
-        complete = publish()
-    except Exception as error:  # noqa: BLE001 (whatever happens to MLflow leaves the run's own result)
-        logger.warning("the run's end is not recorded in MLflow (%s: %s)", type(error).__name__, error)
-        return
-    if not complete:
-        logger.warning("what MLflow lacks is kept in %s for the next run of this folder", os.environ[SPOOL])
+            try:
+                record_end(line, status, failure)
+                if not publish():
+                    lacking = "what MLflow lacks is kept in %s for the next run of this folder"
+                    logger.warning(lacking, os.environ[SPOOL])
+            except Exception as error:  # noqa: BLE001 (no error of MLflow replaces the run's own result)
+                logger.warning("the run's end is not recorded in MLflow (%s: %s)", type(error).__name__, error)
 
 
 def _execute(line: Line, folder: Workdir, runner: Runner) -> dict[str, Any]:
@@ -149,7 +140,12 @@ def _execute(line: Line, folder: Workdir, runner: Runner) -> dict[str, Any]:
                 outputs = dict(pipeline(**line.arguments()).outputs)
                 log.require_success()
             except (StageFailed, RuntimeError) as error:
-                raise _failure(log, folder) from error
+                if log.failure is None:
+                    raise StageCrashedError(log.failed_task, folder.log) from error
+                stage, kind, message = log.failure
+                if kind == INPUT_ERROR:
+                    raise InputError(message) from error
+                raise StageError(f"stage {stage} failed: {message}; see {folder.log}") from error
     return outputs
 
 
@@ -167,12 +163,3 @@ def _tasks(runner: Runner, line: Line, folder: Workdir, log: StageLog) -> "Itera
 
     with own_processes():
         yield SubprocessRunner(use_venv=False)
-
-
-def _failure(log: StageLog, folder: Workdir) -> Exception:
-    if log.failure is None:
-        return StageLostError(log.failed_task, folder.log)
-    stage, kind, message = log.failure
-    if kind == INPUT_ERROR:
-        return InputError(message)
-    return StageError(f"stage {stage} failed: {message}; see {folder.log}")

@@ -1,4 +1,4 @@
-"""The closing words of a run: the comparison table, the report and how to open MLflow."""
+"""Summary of a finished run: the comparison table, the report and how to open MLflow."""
 
 from collections.abc import Sequence
 

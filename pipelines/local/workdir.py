@@ -1,4 +1,4 @@
-"""The folder of a line's local runs: whose it is, the run in progress, and its results."""
+"""The working folder of a line's local runs: its owner, the run in progress, and the results."""
 
 import fcntl
 import secrets
@@ -13,7 +13,7 @@ from components.errors import InputError
 
 FINISHED = "FINISHED"
 STATE = "vigil.json"
-"""Whose folder it is, and how its last run stands."""
+"""File with the line that owns the folder, and the status of its last run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Workdir:
         return str(run_id)
 
     def set_status(self, line: str, run_id: str, status: str) -> None:
-        """Remember how the run stands."""
+        """Write the status of the run."""
         write_json(self.root / STATE, {"line": line, "run_id": run_id, "status": status})
 
     def publish(self, source: Path, target: Path) -> None:
@@ -96,7 +96,13 @@ def open_workdir(root: Path, line: str) -> Iterator[Workdir]:
     if root.exists() and not root.is_dir():
         raise InputError(f"workdir: {root} is a file, expected a folder")
     if root.is_dir() and any(root.iterdir()):
-        _require_owner(root, line)
+        if (root / STATE).is_file():
+            state = read_json(root / STATE)
+            owner = state.get("line") if isinstance(state, dict) else None
+            if owner != line:
+                raise InputError(f"workdir: {root} holds runs of line {owner!r}, expected {line!r} or an empty folder")
+        elif [path.name for path in root.iterdir()] != [".lock"]:
+            raise InputError(f"workdir: {root} is not empty and holds no run of a line")
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("w") as lock:
         try:
@@ -104,14 +110,3 @@ def open_workdir(root: Path, line: str) -> Iterator[Workdir]:
         except BlockingIOError as error:
             raise InputError(f"workdir: {root} is in use by another run") from error
         yield Workdir(root=root)
-
-
-def _require_owner(root: Path, line: str) -> None:
-    if not (root / STATE).is_file():
-        if [path.name for path in root.iterdir()] != [".lock"]:
-            raise InputError(f"workdir: {root} is not empty and holds no run of a line")
-        return
-    state = read_json(root / STATE)
-    owner = state.get("line") if isinstance(state, dict) else None
-    if owner != line:
-        raise InputError(f"workdir: {root} holds runs of line {owner!r}, expected {line!r} or an empty folder")

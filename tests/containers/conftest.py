@@ -244,7 +244,7 @@ class ContainerRun:
     out: str
     err: str
     containers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What the engine told of the containers that were seen, by id."""
+    """What the engine reported of the containers that were seen, by id."""
 
 
 def watch(docker: Docker, process: "subprocess.Popen[str]") -> dict[str, dict[str, Any]]:
@@ -292,5 +292,5 @@ def finished(docker: Docker, line_file: Path, start: Start, interrupted: Contain
 
 
 def stages_started(text: str) -> list[str]:
-    """Stages that the console tells the start of."""
+    """Stages that the console shows the start of."""
     return re.findall(r"^(.+): started$", text, flags=re.MULTILINE)

@@ -144,7 +144,7 @@ def _build(
         f"https://index.example/simple?token={_TOKEN}",
     ],
 )
-def test_index_with_a_credential_is_refused_and_never_told(client: Client, variable: str, address: str) -> None:
+def test_index_with_a_credential_is_refused_and_never_printed(client: Client, variable: str, address: str) -> None:
     done = _build(client, variables={variable: address})
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "package index: got credentials or a query" in done.stderr
@@ -155,19 +155,19 @@ def test_index_with_a_credential_is_refused_and_never_told(client: Client, varia
 def test_tag_of_another_commit_is_not_built_over(client: Client) -> None:
     done = _build(client, variables={"VIGIL_PIP_INDEX": "https://index.example/simple"})
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert f"image vigil/vigil-python-cli:{__version__}: is there from commit {_OLD}, this is" in done.stderr
+    assert f"image vigil/vigil-python-cli:{__version__}: was built from commit {_OLD}, this is" in done.stderr
     assert not [call for call in client.called() if call.startswith("build")]
 
 
-def test_revision_tells_changes_beside_the_commit(client: Client, checkout: Path) -> None:
+def test_revision_marks_changes_beside_the_commit(client: Client, checkout: Path) -> None:
     commit = _git(checkout, "rev-parse", "HEAD")
     assert _build(client, "--replace", root=checkout).returncode == 0
     (checkout / "components" / "__init__.py").open("a").write("# changed\n")
     assert _build(client, "--replace", root=checkout).returncode == 0
     shutil.rmtree(checkout / ".git")
     assert _build(client, "--replace", root=checkout).returncode == 0
-    told = re.findall(r"REVISION=(\S+)", "\n".join(client.called()))
-    assert told == 4 * [commit] + 4 * [f"{commit}-dirty"] + 4 * ["unknown"]
+    revisions = re.findall(r"REVISION=(\S+)", "\n".join(client.called()))
+    assert revisions == 4 * [commit] + 4 * [f"{commit}-dirty"] + 4 * ["unknown"]
 
 
 def test_images_are_pushed_under_a_registry_from_a_commit_only(client: Client, checkout: Path) -> None:

@@ -1,4 +1,4 @@
-"""What can be told from the Dockerfile without building it."""
+"""What can be read from the Dockerfile without building it."""
 
 import re
 import shutil
@@ -39,7 +39,7 @@ def test_images_run_as_the_numeric_user(final_stages: dict[str, list[str]]) -> N
         assert f"USER {USER_ID}:{USER_ID}" in lines, name
 
 
-def test_labels_tell_version_revision_and_licence(final_stages: dict[str, list[str]]) -> None:
+def test_labels_name_version_revision_and_licence(final_stages: dict[str, list[str]]) -> None:
     for name, lines in final_stages.items():
         (label,) = (line for line in lines if line.startswith("LABEL "))
         for key in ("title", "licenses", "version", "revision"):

@@ -42,6 +42,6 @@ def test_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert engine.missing() == f"{tmp_path}/dockerd is not installed (Debian's packages docker.io and mmdebstrap)"
 
 
-def test_other_users_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_users_get_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert engine.missing() == "starting a Docker engine needs root on Linux"

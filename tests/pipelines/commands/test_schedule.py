@@ -366,7 +366,7 @@ def test_the_older_of_two_applies_at_once_stays(
     assert_settled(vigil, kfp_api, folder)
 
 
-def test_two_applies_of_different_lines_at_once_are_told(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
+def test_two_applies_of_different_lines_at_once_are_reported(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
     cluster = Kubeflow(Connection(host=kfp_api.url))
     first = planned(cluster, folder)
     write_line(folder, "bolts", seed=1)
@@ -380,7 +380,7 @@ def test_two_applies_of_different_lines_at_once_are_told(vigil: Vigil, kfp_api: 
     assert_settled(vigil, kfp_api, folder)
 
 
-def test_creations_that_cannot_be_looked_at_again_are_told(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
+def test_creations_that_cannot_be_listed_again_are_reported(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
     cluster = Kubeflow(Connection(host=kfp_api.url))
     changes = planned(cluster, folder)
     kfp_api.fail("text", "GET", "recurringruns$")

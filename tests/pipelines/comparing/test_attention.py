@@ -22,8 +22,8 @@ def test_good_line_needs_none() -> None:
 def test_failed_last_run() -> None:
     found = reasons(history(past_run("b", status="FAILED"), past_run("a", days_ago=2)))
     assert found == ["last run b failed on 2026-10-31"]
-    told = past_run("b", status="FAILED", failure="ingestion: no images")
-    assert reasons(history(told, past_run("a", days_ago=2))) == [
+    failed = past_run("b", status="FAILED", failure="ingestion: no images")
+    assert reasons(history(failed, past_run("a", days_ago=2))) == [
         "last run b failed on 2026-10-31: ingestion: no images"
     ]
 

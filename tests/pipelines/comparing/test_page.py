@@ -41,7 +41,7 @@ def measured(days_ago: float, seed: int, **fields: object) -> object:
     return past_run(f"run-{seed}", days_ago, seed, {"none": 0.8, "generated": 0.81 + seed / 100}, **fields)
 
 
-def test_page_tells_the_statistics(tmp_path: Path) -> None:
+def test_page_shows_the_statistics(tmp_path: Path) -> None:
     html = page(tmp_path, history(*(measured(1 + seed, seed) for seed in range(3))))  # type: ignore[arg-type]
     assert "0.8000 ± 0.0000" in html
     assert "0.8200 ± 0.0100" in html

@@ -34,15 +34,15 @@ STATE_OF_LOOP = "checkpoints/*/*/state.safetensors"
 
 
 def run(request: Request, workdir: Path, jobs: int = 1) -> list[str]:
-    """Run an experiment, and return what it told."""
-    told: list[str] = []
+    """Run an experiment, and return its progress lines."""
+    lines: list[str] = []
     found = cells(request.name, request.study(for_cluster=False))
 
-    def tell(done: int, total: int, what: str, seconds: float) -> None:
-        told.append(f"{what} {done}/{total}")
+    def report(done: int, total: int, what: str, seconds: float) -> None:
+        lines.append(f"{what} {done}/{total}")
 
-    run_experiment(request.name, found, request.summary(), workdir, jobs, tell)
-    return told
+    run_experiment(request.name, found, request.summary(), workdir, jobs, report)
+    return lines
 
 
 def figures(workdir: Path, name: str) -> pd.DataFrame:
@@ -74,8 +74,8 @@ def test_experiments_share_finished_tasks(ask: Ask, finished: Path, tmp_path: Pa
     workdir = Path(shutil.copytree(finished, tmp_path / "shared"))
     assert run(ask("fig9"), workdir) == []
     assert run(ask("fig5"), workdir) == []
-    told = run(ask("fig9", settings=(*TINY, "selection.images=1")), workdir)
-    assert [line.rsplit(" ", 1)[0] for line in told] == ["selection", "detection patchcore", "evaluation"]
+    lines = run(ask("fig9", settings=(*TINY, "selection.images=1")), workdir)
+    assert [line.rsplit(" ", 1)[0] for line in lines] == ["selection", "detection patchcore", "evaluation"]
 
 
 def test_a_folder_of_something_else_is_left_alone(ask: Ask, tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_a_killed_experiment_goes_on_to_the_same_digits(
     wait_for_checkpoint(process, tmp_path)
     workers = psutil.Process(process.pid).children()
     process.send_signal(end)
-    _, told = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     if end == signal.SIGTERM:
-        assert told.endswith("error: interrupted; run the same command again to go on\n")
+        assert errors.endswith("error: interrupted; run the same command again to go on\n")
     assert psutil.wait_procs(workers, timeout=60)[1] == []
     found = in_order(cells("fig9", ask("fig9", settings=LONG).study(for_cluster=False)))
     store = Store(root=tmp_path / "tasks", threads=1)

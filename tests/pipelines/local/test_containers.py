@@ -1,4 +1,4 @@
-"""What a container of a run gets to see, told without an engine."""
+"""What a container of a run has access to, without an engine."""
 
 import os
 import stat
@@ -30,12 +30,17 @@ def mounted(mounts: Sequence[Any]) -> dict[str, bool]:
     return {mount["Target"]: not mount["ReadOnly"] for mount in mounts}
 
 
-def test_data_set_is_seen_and_cannot_be_written(tmp_path: Path) -> None:
-    read = containers._read_paths(line(tmp_path))
-    assert mounted(containers._mounts([tmp_path / "run"], read)) == {
-        str(tmp_path / "run"): True,
-        str(tmp_path / "images"): False,
-    }
+def test_data_set_is_seen_and_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "require_images", lambda images: None)
+    monkeypatch.setenv("VIGIL_RUN_ID", "run-1")
+    for name in (*containers.READ_PATHS, "VIGIL_CACHE", "VIGIL_CHECKPOINTS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    with containers.docker_runner(line(tmp_path), Workdir(root=tmp_path / "run")) as runner:
+        assert mounted(runner.container_run_args["mounts"]) == {
+            str(tmp_path / "run"): True,
+            str(tmp_path / "run" / "cache"): True,
+            str(tmp_path / "images"): False,
+        }
 
 
 def test_weights_file_is_seen(tmp_path: Path) -> None:

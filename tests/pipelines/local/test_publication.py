@@ -50,7 +50,7 @@ def test_destination_is_a_prefix_in_a_bucket(uri: str) -> None:
         check_destination(uri)
 
 
-def test_bad_destination_is_told_before_the_run(vigil: Vigil, tmp_path: Path) -> None:
+def test_bad_destination_is_reported_before_the_run(vigil: Vigil, tmp_path: Path) -> None:
     done = vigil("run", tmp_path / "line.yaml", "--workdir", tmp_path / "run", "--publish", "results")
     assert done.code == 2
     assert "'results', expected s3://BUCKET/" in done.err

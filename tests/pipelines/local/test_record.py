@@ -31,8 +31,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workdir:
 def test_record_that_fails_leaves_a_run_finished(folder: Workdir, capsys: pytest.CaptureFixture[str]) -> None:
     with _recorded("bolts", "run-1", folder):
         pass
-    (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith("[vigil] the run's end is not recorded in MLflow (FileExistsError: ")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("[vigil] the run's end is not recorded in MLflow (FileExistsError: ")
 
 
 def test_record_that_fails_leaves_a_runs_own_error(folder: Workdir) -> None:

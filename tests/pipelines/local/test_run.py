@@ -95,7 +95,7 @@ def run(line: Path, workdir: Path, **changes: str) -> subprocess.CompletedProces
 
 
 def stages_started(text: str) -> list[str]:
-    """Stages that the log, or the console, tells the start of."""
+    """Stages that the log, or the console, shows the start of."""
     return re.findall(r"^(?:.*\[vigil\] )?(.+): started$", text, flags=re.MULTILINE)
 
 
@@ -167,7 +167,7 @@ def test_report_is_self_contained(finished: LocalRun) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", [NAME, "untrained", "ConSE (EfficientNet-Lite2, MiniLM-L6)", "a brick with "])
-def test_report_tells_what_ran(finished: LocalRun, text: str) -> None:
+def test_report_shows_what_ran(finished: LocalRun, text: str) -> None:
     assert text in finished.workdir.report.read_text(encoding="utf-8")
 
 
@@ -189,7 +189,7 @@ def test_metrics_have_the_documented_schema(finished: LocalRun) -> None:
 
 
 @pytest.mark.slow
-def test_bright_scratches_are_told_from_good_images(finished: LocalRun) -> None:
+def test_bright_scratches_are_separated_from_good_images(finished: LocalRun) -> None:
     assert [record["image_auroc"] for record in read_json(finished.workdir.metrics)] == [1.0, 1.0]
 
 
@@ -397,7 +397,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_full_disk_is_told_and_leaves_nothing_incomplete(
+def test_full_disk_is_reported_and_leaves_nothing_incomplete(
     tmp_path: Path, small_disk: Path, mvtec_tree: MvtecTree
 ) -> None:
     done = run(write_line(tmp_path, mvtec_tree()), small_disk / "runs")
@@ -411,7 +411,7 @@ def test_full_disk_is_told_and_leaves_nothing_incomplete(
 
 @pytest.mark.slow
 def test_every_detector_without_a_transformer_runs_in_a_line(tmp_path: Path, mvtec_tree: MvtecTree) -> None:
-    """The report tells the variant where it is the best, and the record of each detector is complete."""
+    """The report names the variant where it is the best, and the record of each detector is complete."""
     names = ["patchcore", "cflow", "reverse_distillation", "efficientad", "padim"]
     path = write_line(tmp_path, mvtec_tree(), shots=1)
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
