@@ -1,5 +1,6 @@
 """`vigil experiment`: a table or figure of the paper, made again with the user's data."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +50,7 @@ def experiment(
     copies: Annotated[str, typer.Option(help="Table 3: numbers of generated images, by comma.")] = "1,10,20,30,50,100",
     profile: Annotated[str, typer.Option(help="Profile that the settings start from.")] = "embedded",
     layout: Annotated[str, typer.Option(help="mvtec, btad, loco or folder.")] = "mvtec",
-    object: Objects = None,
+    objects: Objects = None,
     extra: Extra = None,
     settings: Settings = None,
     jobs: Annotated[int, typer.Option(min=1, help="Tasks at once, which share the processor's cores.")] = 1,
@@ -62,23 +63,12 @@ def experiment(
     Finished tasks are kept below the working folder under all that their result depends on: a run that was killed goes
     on, to the same digits, and experiments share what they have in common.
     """
+    options = locals().copy()
     from pipelines.experiments.catalogue import cells
     from pipelines.experiments.request import Request
 
-    request = Request(
-        name=name,
-        data=data,
-        classes=classes,
-        shots=shots,
-        seeds=seeds,
-        detectors=detectors,
-        copies=copies,
-        profile=profile,
-        layout=layout,
-        objects=object or [],
-        extra=extra or [],
-        settings=settings or [],
-    )
+    given = {field.name: options[field.name] for field in dataclasses.fields(Request)}
+    request = Request(**{option: value for option, value in given.items() if value is not None})
     found = cells(name, request.study(for_cluster=package is not None))
     if package is not None:
         from pipelines.experiments.dag import write_package

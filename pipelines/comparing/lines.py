@@ -26,14 +26,17 @@ class Trial:
     by_seed: Mapping[str, Mapping[int, float]]
     """Values by metric and seed."""
 
+    @property
+    def name(self) -> str:
+        """`DETECTOR/TRAINING_SET`."""
+        return f"{self.detector}/{self.training_set}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
     """The record with the highest metric, on the test split and so optimistic."""
 
-    detector: str
-    training_set: str
-    seed: int | None
+    record: Record
     value: float
     run: PastRun
     version: ModelVersion | None
@@ -183,11 +186,5 @@ def _best(runs: Sequence[PastRun], history: LineHistory, metric: str) -> Best | 
     record = best_record([record for record, _ in measured], metric, 0.0)
     run = next(run for candidate, run in measured if candidate is record)
     versions = {(version.registry, str(version.number)): version for version in history.versions}
-    return Best(
-        detector=record.detector,
-        training_set=record.training_set,
-        seed=record.seed,
-        value=record.metrics[metric],
-        run=run,
-        version=versions.get((run.registry, run.model_version)) if run.registered == record.trial else None,
-    )
+    version = versions.get((run.registry, run.model_version)) if run.registered == record.trial else None
+    return Best(record=record, value=record.metrics[metric], run=run, version=version)

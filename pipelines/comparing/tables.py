@@ -93,18 +93,16 @@ def _group_document(group: Group) -> dict[str, Any]:
         }
         for trial in group.trials
     ]
-    gains = {
-        detector: {
-            **dataclasses.asdict(gain),
-            "n": len(gain.differences),
-            "differences": dict(gain.differences),
-            "statement": gain.statement,
-        }
-        if gain
-        else None
-        for detector, gain in group.gains.items()
-    }
-    best = {**dataclasses.asdict(group.best), "run": _run_document(group.best.run)} if group.best else None
+    gains: dict[str, dict[str, Any] | None] = dict.fromkeys(group.gains)
+    for detector, gain in group.gains.items():
+        if gain:
+            more = {"n": len(gain.differences), "differences": dict(gain.differences), "statement": gain.statement}
+            gains[detector] = dataclasses.asdict(gain) | more
+    best = None
+    if group.best:
+        run, version = _run_document(group.best.run), group.best.version and dataclasses.asdict(group.best.version)
+        own = {name: getattr(group.best.record, name) for name in ("detector", "training_set", "seed")}
+        best = {**own, "value": group.best.value, "run": run, "version": version}
     return {
         "conditions": {**dataclasses.asdict(group.conditions), "settings": dict(group.conditions.settings)},
         "varying_settings": group.settings,
@@ -157,7 +155,7 @@ def best_text(best: Best | None) -> str:
     if best.version is not None:
         aliases = "".join(f" @{alias}" for alias in best.version.aliases)
         became = f", version {best.version.number}{aliases}"
-    return f"{best.value:.4f} {best.detector}/{best.training_set}, run {best.run.run_id}{became}"
+    return f"{best.value:.4f} {best.record.trial}, run {best.run.run_id}{became}"
 
 
 def spread_text(found: Spread | None, digits: int = 4) -> str:

@@ -1,5 +1,6 @@
 """What an experiment is about: classes, shots and seeds, and the tasks that each combination of them has."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,10 +45,8 @@ class Study:
 
     def groups(self) -> Iterator["Group"]:
         """Every combination of class, shots and seed."""
-        for class_name in self.classes:
-            for shots in self.shots:
-                for seed in self.seeds:
-                    yield Group(study=self, class_name=class_name, shots=shots, seed=seed)
+        for class_name, shots, seed in itertools.product(self.classes, self.shots, self.seeds):
+            yield Group(study=self, class_name=class_name, shots=shots, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +134,8 @@ class Group:
     def quality(self, images: Node, method: str) -> Cell:
         """Quality of an image set."""
         selection = self.config("selection")
-        config = self.study.quality.replace(
-            embedder=selection.embedder,
-            embedder_weights=selection.embedder_weights,
-            seed=self.seed,
-        )
+        networks = {"embedder": selection.embedder, "embedder_weights": selection.embedder_weights}
+        config = self.study.quality.replace(**networks, seed=self.seed)
         return self.cell(self._node("quality", config, images=images), "quality", method)
 
     def cell(self, node: Node, kind: str, method: str) -> Cell:

@@ -12,7 +12,6 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,6 +22,7 @@ from components.storage.s3 import is_s3
 from components.tracking.events import RUN_ID
 from components.weights.fetch import resolve
 from pipelines.lines.line import Line
+from pipelines.local.processes import interruptible
 from pipelines.local.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -142,17 +142,10 @@ class RunContainers:
 def run_containers(run_id: str) -> Iterator[RunContainers]:
     """End the containers of the block at its end, and at once when it is interrupted."""
     containers = RunContainers(run_id)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        containers.kill()
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield containers
+        with interruptible(containers.kill, (signal.SIGINT, signal.SIGTERM)):
+            yield containers
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         containers.kill()
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 import psutil
@@ -11,22 +11,21 @@ _KILL_SECONDS = 10
 
 
 @contextlib.contextmanager
-def interruptible(before: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Treat SIGTERM as an interruption inside the block.
-
-    Args:
-        before: called when the signal comes, before the interruption is raised.
-    """
+def interruptible(
+    before: Callable[[], None] = lambda: None, signals: Sequence[signal.Signals] = (signal.SIGTERM,)
+) -> Iterator[None]:
+    """Treat SIGTERM, or the given signals, as an interruption inside the block, and call `before` first."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         before()
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

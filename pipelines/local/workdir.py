@@ -5,7 +5,6 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import read_json, replacing, write_json
@@ -16,56 +15,30 @@ STATE = "vigil.json"
 """File with the line that owns the folder, and the status of its last run."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Workdir:
     """Paths below a working folder."""
 
-    root: Path
-
-    @property
-    def artifacts(self) -> Path:
+    def __init__(self, root: Path) -> None:
+        """Name the paths; nothing is created."""
+        self.root = root
+        self.artifacts = root / "artifacts"
         """KFP's pipeline root."""
-        return self.root / "artifacts"
-
-    @property
-    def checkpoints(self) -> Path:
+        self.checkpoints = (root / "checkpoints").resolve()
         """Checkpoints of loops that have not finished."""
-        return (self.root / "checkpoints").resolve()
-
-    @property
-    def package(self) -> Path:
+        self.package = root / "pipeline.yaml"
         """The compiled pipeline that is run."""
-        return self.root / "pipeline.yaml"
-
-    @property
-    def log(self) -> Path:
+        self.log = root / "run.log"
         """Everything that the stages print."""
-        return self.root / "run.log"
-
-    @property
-    def report(self) -> Path:
+        self.report = root / "report.html"
         """The HTML report of the last finished run."""
-        return self.root / "report.html"
-
-    @property
-    def metrics(self) -> Path:
+        self.metrics = root / "metrics.json"
         """The records of the last finished run."""
-        return self.root / "metrics.json"
-
-    @property
-    def database(self) -> Path:
+        self.database = root / "mlflow.db"
         """MLflow's database of the local runs."""
-        return self.root / "mlflow.db"
-
-    @property
-    def tracking_uri(self) -> str:
+        self.tracking_uri = f"sqlite:///{self.database}"
         """Address of the database."""
-        return f"sqlite:///{self.database}"
-
-    @property
-    def spool(self) -> Path:
+        self.spool = root / "tracking"
         """What is still to be recorded in MLflow."""
-        return self.root / "tracking"
 
     def begin(self, line: str) -> str:
         """Id of the run: that of an unfinished earlier one, or a new one."""
