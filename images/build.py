@@ -39,8 +39,6 @@ Indexes = Annotated[
         "Without any, the folders that this machine's pip is configured with.",
     ),
 ]
-
-
 Push = Annotated[
     str,
     typer.Option(metavar="REGISTRY", help="Push the images to this registry and path, HOST/PATH, when all are built."),
@@ -130,11 +128,7 @@ def build(target: str, name: str, arguments: dict[str, str], network: str) -> No
     given = arguments | {"VERSION": __version__, "REVISION": revision()}
     command += [part for key, value in given.items() if value for part in ("--build-arg", f"{key}={value}")]
     command += ["--network", network] if network else []
-    done = subprocess.run(
-        [*command, str(ROOT)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"image {name} cannot be built:\n{done.stdout[-3000:]}")
+    _run([*command, str(ROOT)], f"image {name} cannot be built")
 
 
 def image_size(name: str) -> float:
@@ -152,12 +146,14 @@ def push_images(names: Iterable[str], address: str) -> None:
     for name in names:
         target = f"{address}/{name.rpartition('/')[2]}"
         subprocess.run([docker(), "tag", name, target], check=True)
-        done = subprocess.run(
-            [docker(), "push", target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"image {target} cannot be pushed:\n{done.stdout[-3000:]}")
+        _run([docker(), "push", target], f"image {target} cannot be pushed")
         console.print(f"pushed: {target}", soft_wrap=True)
+
+
+def _run(command: Sequence[str], failure: str) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{failure}:\n{done.stdout[-3000:]}")
 
 
 def configured_folders() -> list[str]:

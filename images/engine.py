@@ -87,19 +87,18 @@ def engine(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vigil-engine-") as run:
         address = f"unix://{run}/docker.sock"
-        command = [
-            DAEMON,
-            *_OPTIONS,
-            f"--data-root={folder / 'data'}",
-            f"--exec-root={run}/exec",
-            f"--pidfile={run}/pid",
-            f"--host={address}",
-        ]
+        places = {"data-root": folder / "data", "exec-root": f"{run}/exec", "pidfile": f"{run}/pid", "host": address}
+        command = [DAEMON, *_OPTIONS, *(f"--{name}={value}" for name, value in places.items())]
         log = folder / "engine.log"
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            _wait_until_ready(process, address, log)
+            deadline = time.monotonic() + _START_SECONDS
+            while subprocess.run([DOCKER, "--host", address, "info"], capture_output=True, check=False).returncode:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    end = log.read_text(errors="replace")[-2000:]
+                    raise RuntimeError(f"the Docker engine did not start: {end}")
+                time.sleep(0.5)
             yield address
         finally:
             _stop(process)
@@ -132,15 +131,6 @@ def make_base_image(address: str) -> str:
             raise RuntimeError(f"mmdebstrap cannot make the base image:\n{done.stderr[-2000:]}")
         subprocess.run([*docker, "import", str(archive), BASE_IMAGE], check=True, capture_output=True)
     return BASE_IMAGE
-
-
-def _wait_until_ready(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        if subprocess.run([DOCKER, "--host", address, "info"], capture_output=True, check=False).returncode == 0:
-            return
-        time.sleep(0.5)
-    raise RuntimeError(f"the Docker engine did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -24,15 +24,9 @@ _NO_TEXT = "the server gives no error text, see the run's page"
 
 
 def follow_run(cluster: Kubeflow, run_id: str, report: Callable[[str], None]) -> Any:
-    """Report the states of a run and of its tasks as they change, until it ends.
+    """Report the states of a run and of its tasks as they change, until it ends; return kfp_server_api's `V2beta1Run`.
 
-    Args:
-        cluster: where it runs.
-        run_id: the run.
-        report: takes one line for each change, with the time since the first request.
-
-    Returns:
-        The ended run: kfp_server_api's `V2beta1Run`.
+    `report` takes one line for each change, with the time since the first request.
 
     Raises:
         ClusterError: the cluster has no such run, or has not answered for `PATIENCE_SECONDS`.

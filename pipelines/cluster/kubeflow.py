@@ -29,14 +29,6 @@ _EQUALS = 1  # Predicate.Operation of the API's filter.proto
 
 
 @dataclass(frozen=True, kw_only=True)
-class VersionReference:
-    """One uploaded version of a pipeline."""
-
-    pipeline_id: str
-    version_id: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """What a recurring run is created with, besides what it runs."""
 
@@ -73,8 +65,8 @@ class Kubeflow:
         self.namespace = _namespace(connection, multi_user=health.get("multi_user") is True)
         self._scope = {"namespace": self.namespace} if self.namespace else {}
 
-    def upload_version(self, pipeline: str, version: str, package: Path) -> VersionReference:
-        """Upload a package as a version, unless one of that name exists; the pipeline is created when missing."""
+    def upload_version(self, pipeline: str, version: str, package: Path) -> Any:
+        """Reference to a version with a package, uploaded unless one of that name exists; the pipeline likewise."""
         if pipeline not in self._pipeline_ids:
             self._pipeline_ids[pipeline] = self._pipeline(pipeline)
         pipeline_id = self._pipeline_ids[pipeline]
@@ -88,7 +80,7 @@ class Kubeflow:
             if found is None:
                 raise
             return found
-        return VersionReference(pipeline_id=pipeline_id, version_id=_identifier(made.pipeline_version_id, "version"))
+        return self._reference(pipeline_id, made)
 
     def find_experiment(self, name: str) -> str | None:
         """Id of the experiment of that name, None where there is none."""
@@ -104,10 +96,14 @@ class Kubeflow:
         create = self._experiments.experiment_service_create_experiment
         return _identifier(self._call(create, "V2beta1Experiment", experiment).experiment_id, "experiment")
 
-    def create_run(self, name: str, experiment_id: str, version: VersionReference, arguments: dict[str, Any]) -> str:
+    def create_run(self, name: str, experiment_id: str, version: Any, arguments: dict[str, Any]) -> str:
         """Start a run, and return its id."""
-        what = self._version_and_arguments(version, arguments)
-        run = self._api.V2beta1Run(display_name=name, experiment_id=experiment_id, **what)
+        run = self._api.V2beta1Run(
+            display_name=name,
+            experiment_id=experiment_id,
+            pipeline_version_reference=version,
+            runtime_config=self._api.V2beta1RuntimeConfig(parameters=arguments),
+        )
         return _identifier(self._call(self._runs.run_service_create_run, "V2beta1Run", run).run_id, "run")
 
     def run(self, run_id: str) -> Any:
@@ -128,7 +124,7 @@ class Kubeflow:
         return list(self._pages(operation, answer, "recurring_runs", **self._scope))
 
     def create_recurring_run(
-        self, schedule: Schedule, experiment_id: str, version: VersionReference, arguments: dict[str, Any]
+        self, schedule: Schedule, experiment_id: str, version: Any, arguments: dict[str, Any]
     ) -> str:
         """Create a recurring run that never runs twice at a time and does not catch up, and return its id."""
         api = self._api
@@ -140,7 +136,8 @@ class Kubeflow:
             trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=schedule.cron)),
             max_concurrency="1",
             no_catchup=True,
-            **self._version_and_arguments(version, arguments),
+            pipeline_version_reference=version,
+            runtime_config=api.V2beta1RuntimeConfig(parameters=arguments),
         )
         create = self._recurring.recurring_run_service_create_recurring_run
         made = self._call(create, "V2beta1RecurringRun", recurring_run)
@@ -206,20 +203,15 @@ class Kubeflow:
         create = self._pipelines.pipeline_service_create_pipeline
         return _identifier(self._call(create, "V2beta1Pipeline", pipeline).pipeline_id, "pipeline")
 
-    def _version(self, pipeline_id: str, name: str) -> VersionReference | None:
+    def _version(self, pipeline_id: str, name: str) -> Any | None:
         operation = self._pipelines.pipeline_service_list_pipeline_versions
         answer = "V2beta1ListPipelineVersionsResponse"
         found = self._named(operation, answer, "pipeline_versions", name, pipeline_id=pipeline_id)
-        version_id = _identifier(found[0].pipeline_version_id, "version") if found else ""
-        return VersionReference(pipeline_id=pipeline_id, version_id=version_id) if found else None
+        return self._reference(pipeline_id, found[0]) if found else None
 
-    def _version_and_arguments(self, version: VersionReference, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What a run and a recurring run have in common."""
-        reference = self._api.V2beta1PipelineVersionReference(
-            pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id
-        )
-        runtime = self._api.V2beta1RuntimeConfig(parameters=arguments)
-        return {"pipeline_version_reference": reference, "runtime_config": runtime}
+    def _reference(self, pipeline_id: str, version: Any) -> Any:
+        version_id = _identifier(version.pipeline_version_id, "version")
+        return self._api.V2beta1PipelineVersionReference(pipeline_id=pipeline_id, pipeline_version_id=version_id)
 
     def _named(self, operation: Callable[..., Any], answer: str, field: str, name: str, **query: str) -> list[Any]:
         found = self._pages(operation, answer, field, filter=_filter("display_name", name), **query)

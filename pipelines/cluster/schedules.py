@@ -135,13 +135,7 @@ def existing_schedules(cluster: Kubeflow) -> list[Existing]:
 
 
 def difference(desired: Iterable[Desired], existing: Iterable[Existing], *, prune: bool) -> list[Change]:
-    """What is to be done, line by line.
-
-    Args:
-        desired: recurring runs of the lines, one each.
-        existing: recurring runs of the cluster.
-        prune: whether recurring runs without a line are deleted; otherwise they are kept.
-    """
+    """Changes by line; recurring runs without a line are deleted by `prune`, and kept otherwise."""
     by_line: dict[str, list[Existing]] = {}
     for run in sorted(existing, key=_age):
         by_line.setdefault(run.line, []).append(run)

@@ -1,4 +1,4 @@
-"""What a line is on a cluster: its package, uploaded as a pipeline version, and a run of it."""
+"""Submits a line to a cluster: its package as a pipeline version, and a run of it."""
 
 import hashlib
 import json
@@ -7,12 +7,13 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from components import __version__
 from components.errors import check
 from components.storage.s3 import is_s3
 from components.weights.fetch import resolve
-from pipelines.cluster.kubeflow import Kubeflow, VersionReference
+from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.dags.package import write_package
 from pipelines.lines.line import Line
 
@@ -29,8 +30,8 @@ class Package:
     version: str
     """Line, project's version and digest: an unchanged package has an unchanged name."""
 
-    def upload(self, cluster: Kubeflow) -> VersionReference:
-        """Upload the package unless it is there."""
+    def upload(self, cluster: Kubeflow) -> Any:
+        """Upload the package unless the cluster has it; return kfp_server_api's reference to the version."""
         from pipelines.dags.training import PIPELINE_NAME
 
         with tempfile.TemporaryDirectory() as folder:
@@ -55,12 +56,8 @@ def compile_line(line: Line) -> Package:
 def check_for_cluster(line: Line, *, mounted: bool) -> None:
     """Check that the tasks of a cluster can read what a line names.
 
-    Args:
-        line: the line.
-        mounted: whether local paths are mounted in the tasks' pods.
-
     Raises:
-        InputError: the data, a weights file or a folder of images is a path of this machine.
+        InputError: the data, a weights file or a folder of images is a path of this machine, and paths are not mounted.
     """
     if mounted:
         return
@@ -81,10 +78,7 @@ def digest_of(value: object) -> str:
 def start_run(cluster: Kubeflow, line: Line, experiment_id: str = "") -> str:
     """Upload a line's package when it is new, start a run of it, and return the run's id.
 
-    Args:
-        cluster: where it runs.
-        line: the line.
-        experiment_id: of the run; empty for the line's own experiment, which is created when missing.
+    Without an `experiment_id`, the run is in the line's own experiment, which is created when missing.
     """
     version = compile_line(line).upload(cluster)
     name = f"{line.name} {datetime.now(tz=UTC):%Y-%m-%d %H:%M:%S}"

@@ -32,12 +32,7 @@ def reasons_for(
 ) -> tuple[Reason, ...]:
     """Reasons, weightiest first.
 
-    Args:
-        history: the line's runs.
-        gains: of the generated set in the newest group, by detector.
-        metric: whose fall is a reason.
-        now: UTC.
-        stale_days: days without a finished run after which a line is stale.
+    `gains` are those of the generated set in the newest group, by detector; a fall of `metric` is a reason.
     """
     found = [
         *_run_reasons(history.runs, now, stale_days),

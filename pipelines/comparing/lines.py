@@ -1,6 +1,5 @@
 """Compares the runs of one line: groups of comparable runs, statistics over their seeds, the best model."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -90,26 +89,17 @@ class LineComparison:
 
 
 def compare_line(history: LineHistory, metric: str, now: datetime, stale_days: int) -> LineComparison:
-    """Compare the runs of one line.
-
-    Args:
-        history: its runs.
-        metric: one of `GATE_METRICS`, for the gains and the best model.
-        now: UTC, against which a line is stale.
-        stale_days: days without a finished run after which it is.
-    """
-    kinds = Counter(
-        ("measured" if run.records else "reused")
-        if run.status == FINISHED
-        else ("running" if run.status == RUNNING else "failed")
-        for run in history.runs
-    )
+    """Compare the runs of one line in one of the `GATE_METRICS`; it is stale `stale_days` before `now`, in UTC."""
+    counts = dict.fromkeys(("measured", "reused", "failed", "running"), 0)
+    for run in history.runs:
+        unfinished = "running" if run.status == RUNNING else "failed"
+        counts[("measured" if run.records else "reused") if run.status == FINISHED else unfinished] += 1
     groups = group_runs(history, metric)
     gains = groups[0].gains if groups else {}
     return LineComparison(
         line=history.line,
         metric=metric,
-        counts={kind: kinds[kind] for kind in ("measured", "reused", "failed", "running")},
+        counts=counts,
         last=history.runs[0] if history.runs else None,
         groups=groups,
         champion=next((version for version in history.versions if CHAMPION in version.aliases), None),

@@ -41,13 +41,8 @@ def run_experiment(
 ) -> Result:
     """Run what is left of an experiment, and write its table and its page.
 
-    Args:
-        name: the experiment's.
-        cells: its cells.
-        settings: what it is run with, for the page.
-        workdir: folder of tables, pages and finished tasks; experiments share it.
-        jobs: tasks at once.
-        report: called after every finished task.
+    Experiments share the working folder of tables, pages and finished tasks; `jobs` tasks run at once. `settings` are
+    shown on the page.
 
     Raises:
         InputError: a task found something wrong with what the user gave, or the folder is something else's.

@@ -63,12 +63,7 @@ def threads_of_task(jobs: int) -> int:
 def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task: OnTask) -> None:
     """Run the tasks that are not finished, parents first.
 
-    Args:
-        nodes: all tasks, with their parents among them.
-        store: where artifacts are and will be.
-        jobs: tasks at once, each in a process.
-        log: file to which the output of the tasks' libraries is appended.
-        on_task: called with every finished task and its seconds.
+    `nodes` holds their parents too; `jobs` tasks run at once, each in a process, and append their output to the log.
 
     Raises:
         InputError: a task found something wrong with what the user gave.

@@ -59,10 +59,7 @@ class RunResult:
 def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> RunResult:
     """Run the pipeline of a line; stages that an earlier run in the folder finished are reused.
 
-    Args:
-        line: the production line.
-        workdir: folder for artifacts, log, MLflow's database and results.
-        runner: where the stages run; what one runner finished, the other reuses.
+    The runners share the folder: what one finished, the other reuses.
 
     Raises:
         InputError: a stage found something wrong with what the user gave.
