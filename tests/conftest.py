@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,9 @@ MvtecTree = Callable[..., Path]
 NewDatabase = Callable[[Path], str]
 """`new_database(folder)` puts MLflow's database, without runs, into a folder and returns its address."""
 
+TIERS = ("container", "browser", "chart", "s3", "slow")
+"""Markers of the tests that are not in the default tier; a test with several belongs to the first."""
+
 _REGENERATE = "--regenerate-golden"
 _TEXTURE_PERIOD = 8
 _SCRATCH_ROWS = 3
@@ -36,6 +40,22 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse to rewrite golden files where nobody reviews them."""
     if config.getoption(_REGENERATE) and "CI" in os.environ:
         raise pytest.UsageError(f"{_REGENERATE}: got the environment variable CI, expected a developer's machine")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests of each tier ran, and how many were skipped."""
+    counts = {
+        outcome: Counter(_tier(report) for report in terminalreporter.getreports(outcome))
+        for outcome in ("passed", "failed", "error", "skipped")
+    }
+    ran = counts["passed"] + counts["failed"] + counts["error"]
+    tiers = [tier for tier in ("default", *TIERS) if ran[tier] or counts["skipped"][tier]]
+    shown = (f"{tier} {ran[tier]} ran, {counts['skipped'][tier]} skipped" for tier in tiers)
+    terminalreporter.write_line(f"tests by tier: {'; '.join(shown)}")
+
+
+def _tier(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return next((tier for tier in TIERS if tier in report.keywords), "default")
 
 
 @pytest.fixture
