@@ -304,7 +304,7 @@ def test_registered_model_scores_as_the_detector_does(chain: Chain) -> None:
 
 
 def test_registered_model_takes_paths_bytes_and_arrays(chain: Chain, tmp_path: Path) -> None:
-    """As `pipelines/README.md` says: whatever they are, the images are one array of objects."""
+    """As `pipelines/docs/serving.md` says: whatever they are, the images are one array of objects."""
     model = mlflow.pyfunc.load_model(f"models:/{LINE}/1")
     reference = ImageSet(chain.root / "reference")
     ids = reference.ids("test")[:3]
