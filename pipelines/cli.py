@@ -49,9 +49,8 @@ Destination = Annotated[
 def run(line: LineFile, workdir: Folder, runner: RunnerName = "subprocess", publish: Destination = None) -> None:
     """Run a line's pipeline on this machine; finished stages of an earlier run are reused."""
     from pipelines.lines.line import load_line
-    from pipelines.local.publication import check_destination, publish_results
+    from pipelines.local.results import check_destination, print_summary, publish_results
     from pipelines.local.run import run_line
-    from pipelines.local.summary import print_summary
 
     if publish is not None:
         check_destination(publish)
@@ -68,8 +67,8 @@ def demo(workdir: Folder = Path("build/demo"), runner: RunnerName = "subprocess"
     """Run the whole pipeline on textures that scikit-image ships, with synthetic defects in the test split."""
     from pipelines.lines.demo import write_demo_line
     from pipelines.lines.line import load_line
+    from pipelines.local.results import print_summary
     from pipelines.local.run import run_line
-    from pipelines.local.summary import print_summary
 
     line = load_line(write_demo_line(workdir.with_name(f"{workdir.name}-data")))
     with resumable():

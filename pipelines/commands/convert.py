@@ -22,4 +22,4 @@ def convert(source: Source, to: Folder) -> None:
     settings = {"architecture": "stored", "codebook_size": facts["codebook_size"]}
     settings["weights"] = f"{Path(facts['path']).resolve()}#sha256={facts['sha256']}"
     fields = ", ".join(f"{key}: {value}" for key, value in settings.items())
-    console.print(f"generator: {{{fields}}}", soft_wrap=True, markup=False)
+    console.print(f"vqgan: {{{fields}}}", soft_wrap=True, markup=False)

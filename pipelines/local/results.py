@@ -1,14 +1,21 @@
-"""Summary of a finished run: the comparison table, the report and how to open MLflow."""
+"""Results of a finished run: printed as a summary, and uploaded with an index of the artifacts."""
 
+import shutil
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from components.errors import without_credentials
+from components.artifacts import file_sha256, write_json
+from components.errors import check, without_credentials
 from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, Record, extra_metrics, gain
+from components.storage.s3 import publish_directory, split_uri
 from pipelines.local.run import RunResult
+from pipelines.local.workdir import Workdir
 
+INDEX = "artifacts.json"
 _HEADS = ("image AUROC", "pixel AUROC", "AUPRO", "AP", "F1-max")
 _RATES = ("false_alarm_rate", "recall")
 _RATE_HEADS = ("false alarms", "recall")
@@ -39,3 +46,34 @@ def comparison_table(records: Sequence[Record]) -> Table:
         rates = [f"{record.metric(name):.1%}" for name in _RATES]
         table.add_row(record.detector, record.training_set, *values, *rates, f"{record.latency_ms:.0f}")
     return table
+
+
+def check_destination(uri: str) -> None:
+    """Raise `InputError` unless the URI is a prefix in a bucket; to call before a run that may take hours."""
+    _, prefix = split_uri(uri)
+    check(bool(prefix), "publish", uri, "s3://BUCKET/PREFIX")
+
+
+def publish_results(workdir: Workdir, uri: str) -> None:
+    """Upload the results of the last finished run in a folder to a prefix; earlier ones there are replaced.
+
+    Raises:
+        InputError: the bucket is missing, or the credentials are refused.
+        OSError: the store cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        results = Path(directory)
+        for path in (workdir.report, workdir.metrics):
+            shutil.copyfile(path, results / path.name)
+        write_json(results / INDEX, artifact_index(workdir))
+        publish_directory(results, uri)
+
+
+def artifact_index(workdir: Workdir) -> list[dict[str, str | int]]:
+    """Path below the folder of the runs, size in bytes and sha256 of every file of the artifacts."""
+    hidden = workdir.artifacts / ".kfp_cache"
+    files = (path for path in workdir.artifacts.rglob("*") if path.is_file() and not path.is_relative_to(hidden))
+    return [
+        {"path": str(path.relative_to(workdir.root)), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in sorted(files)
+    ]

@@ -1,4 +1,4 @@
-"""Results go to an object store as they are in the folder, with an index of the artifacts."""
+"""The closing table, and results in an object store as they are in the folder, with an index of the artifacts."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import pytest
 
 from components.artifacts import file_sha256, read_json, write_json
 from components.errors import InputError
+from components.metrics.records import Record
 from components.storage.s3 import fetch_prefix
-from pipelines.local.publication import artifact_index, check_destination, publish_results
+from pipelines.local.results import artifact_index, check_destination, comparison_table, publish_results
 from pipelines.local.workdir import Workdir
 from tests.pipelines.vigil import Vigil
 
@@ -55,3 +56,25 @@ def test_bad_destination_is_reported_before_the_run(vigil: Vigil, tmp_path: Path
     assert done.code == 2
     assert "'results', expected s3://BUCKET/" in done.err
     assert not (tmp_path / "run").exists()
+
+
+def _record(**figures: float) -> Record:
+    rates = {"false_alarm_rate": 0.1, "recall": 0.5, "latency_ms": 7.0}
+    return Record(detector="patchcore", training_set="none", seed=0, **rates, **figures)
+
+
+def _columns(*records: Record) -> dict[str, list[str]]:
+    return {str(column.header): [str(cell) for cell in column.cells] for column in comparison_table(records).columns}
+
+
+def test_kinds_are_columns_where_any_detector_has_them() -> None:
+    columns = _columns(_record(spro_logical=0.25), _record(image_auroc_kind_mean=0.75))
+
+    assert columns["sPRO, logical"] == ["0.2500", "-"]
+    assert columns["image AUROC, mean of kinds"] == ["-", "0.7500"]
+    assert "sPRO, structural" not in columns
+    assert columns["recall"] == ["50.0%", "50.0%"]
+
+
+def test_other_lines_have_the_usual_columns() -> None:
+    assert not any("kinds" in head or "sPRO" in head for head in _columns(_record(image_auroc=0.9)))
