@@ -27,29 +27,17 @@ class Parity:
     """How far an export is from its checkpoint on the test images, in the unit of the raw scores."""
 
     max_score_difference: float
-    """Largest absolute difference of an image's score."""
     max_map_difference: float
-    """Largest absolute difference of a value of the anomaly maps."""
     changed_decisions: int
     """Images on the other side of the threshold."""
     passed: bool
     """Whether the differences are within the tolerances of the config."""
 
-    def summary(self) -> dict[str, Any]:
-        """The fields under the names that the gate reads, `parity.passed` and so on."""
-        return {f"parity.{name}": value for name, value in vars(self).items()}
-
 
 def export_detector(directory: Path, reference: str | Path, config: Config) -> dict[str, Any]:
-    """Write the export that the config names beside a detector's checkpoint, and compare the two.
+    """Add the export that the config names to a detector's artifact, and compare both on the test split of `reference`.
 
-    Args:
-        directory: artifact with the checkpoint; the export is added to it.
-        reference: image set; its test split is scored by both.
-        config: names the format and the tolerances.
-
-    Returns:
-        The parity's summary; empty where nothing is exported.
+    Returns the parity under the names that the gate reads, `parity.passed` and so on; nothing without an export.
 
     Raises:
         InputError: the packages of the extra `export` are not installed.
@@ -61,7 +49,8 @@ def export_detector(directory: Path, reference: str | Path, config: Config) -> d
     detector, images = Detector(directory), ImageSet(reference)
     write_export(detector, directory, config.export)
     tensor = images.tensor(images.ids("test"))
-    return compare(detector, load_export(directory, config.export), tensor, config).summary()
+    parity = compare(detector, load_export(directory, config.export), tensor, config)
+    return {f"parity.{name}": value for name, value in vars(parity).items()}
 
 
 def write_export(detector: Detector, directory: Path, kind: str) -> None:
@@ -108,14 +97,13 @@ def compare(detector: Detector, exported: Predictor, images: "Tensor", config: C
     """Parity of an export and its checkpoint on images [n, 3, height, width] in [0, 1]."""
     scores, maps = detector.predict(images)
     other_scores, other_maps = exported(images)
-    value = detector.threshold.value
-    score_difference = float((scores - other_scores).abs().max())
-    map_difference = float((maps - other_maps).abs().max())
-    changed = int(((scores > value) != (other_scores > value)).sum())
-    limit = config.parity_tolerance * abs(value)
+    threshold = detector.threshold.value
+    by_score, by_map = float((scores - other_scores).abs().max()), float((maps - other_maps).abs().max())
+    changed = int(((scores > threshold) != (other_scores > threshold)).sum())
+    close = max(by_score, by_map) <= config.parity_tolerance * abs(threshold)
     return Parity(
-        max_score_difference=score_difference,
-        max_map_difference=map_difference,
+        max_score_difference=by_score,
+        max_map_difference=by_map,
         changed_decisions=changed,
-        passed=max(score_difference, map_difference) <= limit and changed <= config.parity_changes,
+        passed=close and changed <= config.parity_changes,
     )

@@ -21,7 +21,7 @@ from components.artifacts import (
 )
 from components.change.good_images import good_images
 from components.detectors.detector import Detector
-from components.metrics.records import Record, best_record, read_records
+from components.metrics.records import best_record, read_records
 from components.metrics.scoring import TestSplit
 from components.registration.config import Config
 from components.registration.export import export_detector
@@ -39,18 +39,11 @@ def register_best(
     config: Config,
     tracker: StageRun,
 ) -> dict[str, Any]:
-    """Copy the best detector to its own artifact, register it where MLflow is on, and decide on its promotion.
+    """Copy the best of the detectors to its own artifact, register it where MLflow is on, and decide on its promotion.
 
-    The artifact also keeps what the good images looked like and scored, for later measurements of drift.
-
-    Args:
-        line: name of the registered model.
-        reference: image set; its first given image is the input example, its test split measures the champion.
-        detectors: artifacts of the run.
-        predictions: artifact with the records.
-        best: artifact to write, with the decision as JSON and as a page.
-        config: settings.
-        tracker: MLflow run of the stage.
+    The artifact `best` also keeps the decision as JSON and as a page, and what the good images looked like and scored,
+    for later measurements of drift. The first given image of `reference` is the input example, its test split measures
+    the champion again where that is necessary.
 
     Returns:
         Which detector it is, its metric, the registered version (empty where MLflow does not answer), the parity and
@@ -58,44 +51,32 @@ def register_best(
     """
     record = best_record(read_records(Path(predictions) / RECORDS), config.metric, config.min_gain)
     evaluation = read_json(Path(predictions) / EVALUATION)
+    split = {name: evaluation[name] for name in ("aupro_limit", "latency_images")}
+    configs = {path: read_json(Path(path) / CONFIG)["config"] for path in detectors}
+    trained = {(content["detector"], content["training_set"]): path for path, content in configs.items()}
     with tempfile.TemporaryDirectory() as folder:
-        prepared, export = _prepare(find_detector(detectors, record), Path(folder), reference, config)
-        split = {name: evaluation[name] for name in ("aupro_limit", "latency_images")}
-        good_images(ImageSet(reference), Detector(prepared)).write(prepared)
-        served = TestSplit(reference, **split).export_speed(prepared) if export else {}
+        chosen = Path(folder) / "detector"
+        source = trained[record.detector, record.training_set]
+        shutil.copytree(source, chosen, ignore=shutil.ignore_patterns(UNSENT))
+        if export := export_detector(chosen, reference, config):
+            summary = read_json(chosen / SUMMARY) if (chosen / SUMMARY).is_file() else {}
+            write_json(chosen / SUMMARY, summary | export)
+        good_images(ImageSet(reference), Detector(chosen)).write(chosen)
+        speed = TestSplit(reference, **split).export_speed(chosen) if export else {}
         by_defect = evaluation["defect_auroc"][record.trial]
         nomination = Nomination(
             line=line,
             run_id=tracker.task.run_id,
-            measurement=measurement_of(prepared, record.with_metrics(served), by_defect, evaluation["digest"]),
+            measurement=measurement_of(chosen, record.with_metrics(speed), by_defect, evaluation["digest"]),
             limits=GateLimits.from_arguments(dict(config)),
             **split,
         )
-        number, decision = nominate(nomination, reference, prepared, tracker)
+        number, decision = nominate(nomination, reference, chosen, tracker)
         with new_directory(best) as directory:
-            shutil.copytree(prepared, directory, dirs_exist_ok=True)
+            shutil.copytree(chosen, directory, dirs_exist_ok=True)
             nomination.write(directory)
             write_json(directory / DECISION, decision.to_content())
             (directory / DECISION_PAGE).write_text(decision.to_markdown(), encoding="utf-8")
-    export |= {f"export.{name}": value for name, value in served.items()}
+    export |= {f"export.{name}": value for name, value in speed.items()}
     result = {"best": record.trial, config.metric: record.metric(config.metric), "model_version": number, **export}
     return {**result, "gate": decision.gate, "gate_reasons": decision.reasons}
-
-
-def _prepare(chosen: Path, folder: Path, reference: str | Path, config: Config) -> tuple[Path, dict[str, Any]]:
-    """Copy of a detector with its export, whose parity is in the copy's summary; and the parity."""
-    prepared = Path(shutil.copytree(chosen, folder / "detector", ignore=shutil.ignore_patterns(UNSENT)))
-    parity = export_detector(prepared, reference, config)
-    if parity:
-        summary = read_json(prepared / SUMMARY) if (prepared / SUMMARY).is_file() else {}
-        write_json(prepared / SUMMARY, {**summary, **parity})
-    return prepared, parity
-
-
-def find_detector(detectors: Sequence[str | Path], record: Record) -> Path:
-    """Path of the detector that a record measures."""
-    for path in map(Path, detectors):
-        config = read_json(path / CONFIG)["config"]
-        if (config["detector"], config["training_set"]) == (record.detector, record.training_set):
-            return path
-    raise ValueError(f"detectors: none is {record.trial}")

@@ -14,11 +14,9 @@ from components.metrics.records import GATE_METRICS, Record
 from components.settings import Expected, OneOf, Settings, Share
 
 PROMOTED = "promoted"
-"""The challenger is the new champion."""
 FIRST = "first"
 """The challenger is the champion of a line that had none."""
 REFUSED = "refused"
-"""A limit does not hold; the champion, if there is one, stays."""
 UNREGISTERED = "unregistered"
 """The limits that need no champion hold, but MLflow is off, so that there is nothing to promote."""
 
@@ -61,7 +59,7 @@ class Measurement:
     digest: str
     """Digest of the test split and of the measuring code; figures of one digest can be compared."""
     record: Record
-    """The detector's record, with the times of the runtime that serves it."""
+    """With the times of the runtime that serves the detector."""
     defect_auroc: dict[str, float]
     """Image AUROC of all good test images against the bad ones of a defect type, by type."""
     model_mb: float
@@ -92,13 +90,11 @@ class Criterion:
     """Field of `GateLimits`, with the defect type in brackets where it is checked by type; or `export_parity`, or
     `champion_measured`."""
     limit: str
-    """What must hold."""
     champion: float | None
-    """The champion's value, None where there is no champion or nothing to compare."""
+    """None where there is no champion or nothing to compare."""
     challenger: float | None
-    """The challenger's value, None where it was not measured."""
+    """None where it was not measured."""
     held: bool
-    """Whether the challenger holds the limit."""
 
     @property
     def reason(self) -> str:
@@ -114,21 +110,19 @@ class Decision:
     gate: str
     """`promoted`, `first`, `refused` or `unregistered`."""
     line: str
-    """Registered model."""
     challenger: str
     """Version of the challenger; empty where MLflow is off."""
     champion: str
     """Version that was the champion; empty without one."""
     challenger_trial: str
-    """`DETECTOR/TRAINING_SET` of the challenger."""
+    """`DETECTOR/TRAINING_SET`."""
     champion_trial: str
-    """`DETECTOR/TRAINING_SET` of the champion; empty without one, or where it could not be measured."""
+    """`DETECTOR/TRAINING_SET`; empty without a champion, or where it could not be measured."""
     digest: str
     """Test split and code that both were measured with."""
     champion_measured_again: bool
     """Whether the champion was measured again because it was registered with another test split or code."""
     criteria: tuple[Criterion, ...]
-    """All limits, held or not."""
 
     @property
     def reasons(self) -> str:
@@ -156,21 +150,14 @@ class Decision:
         """The decision as a page."""
         version = f"version {self.challenger}" if self.challenger else "not registered"
         rows = [
-            f"| {c.name} | {c.limit} | {_shown(c.champion)} | {_shown(c.challenger)} | {'yes' if c.held else 'NO'} |"
+            f"| {c.name} | {c.limit} | {_shown(c.champion)} | {_shown(c.challenger)} | {'yes' if c.held else 'NO'} |\n"
             for c in self.criteria
         ]
-        return "\n".join(
-            [
-                f"# {self.line}: {self.gate}",
-                "",
-                f"Challenger: {version} ({self.challenger_trial}). Compared with: {self.opponent}.",
-                f"Test split and code: `{self.digest}`.",
-                "",
-                "| criterion | limit | champion | challenger | held |",
-                "|---|---|---|---|---|",
-                *rows,
-                "",
-            ]
+        return (
+            f"# {self.line}: {self.gate}\n\n"
+            f"Challenger: {version} ({self.challenger_trial}). Compared with: {self.opponent}.\n"
+            f"Test split and code: `{self.digest}`.\n\n"
+            f"| criterion | limit | champion | challenger | held |\n|---|---|---|---|---|\n{''.join(rows)}"
         )
 
 
@@ -182,15 +169,10 @@ def decide(
     *,
     champion_measured_again: bool = False,
 ) -> Decision:
-    """Apply the limits.
+    """Apply the limits to a version (empty where MLflow is off) and its measurement.
 
-    Args:
-        limits: what must hold.
-        line: registered model.
-        challenger: version (empty where MLflow is off) and measurement.
-        champion: version and measurement, or why it could not be measured, which refuses the challenger; None
-            without one.
-        champion_measured_again: whether the champion's measurement was made for this decision.
+    The champion is None without one; a text in place of its measurement is why it could not be measured, which refuses
+    the challenger.
 
     Raises:
         ValueError: the two were measured on different test splits.

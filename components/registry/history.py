@@ -4,13 +4,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from components.errors import InputError, check
+from components.errors import InputError, check, without_credentials
 from components.metrics.records import KIND_METRICS, METRICS, SPRO_METRICS, Record
 from components.registry.models import download_detector, pages
 from components.tracking.client import SQLITE, keep_mlflow_quiet, tracking_client
@@ -40,7 +40,6 @@ class Conditions:
     shots: str
     """Good training images, or `all`."""
     profile: str
-    """Profile of the line."""
     version: str
     """Version of VIGIL."""
     settings: tuple[tuple[str, str], ...] = ()
@@ -49,7 +48,7 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class PastRun:
-    """One pipeline run."""
+    """One pipeline run; times in UTC, texts empty where nothing was recorded."""
 
     line: str
     run_id: str
@@ -57,20 +56,16 @@ class PastRun:
     status: str
     """`RUNNING`, `FINISHED`, `FAILED` or `KILLED`."""
     started: datetime
-    """UTC."""
     ended: datetime | None
-    """UTC; None while it runs."""
     seed: int | None
-    """None where it was not recorded."""
     conditions: Conditions
     records: tuple[Record, ...]
     """Empty where nothing was measured: the results are those of an earlier run, or the run failed before it."""
     failure: str = ""
-    """Stage that failed and its message; empty where none was recorded."""
+    """Stage that failed and its message."""
     registered: str = ""
-    """`DETECTOR/TRAINING_SET` that the run registered; empty if none."""
+    """`DETECTOR/TRAINING_SET` that became the version `model_version`."""
     model_version: str = ""
-    """Version that it became; empty if none."""
     registry: str = ""
     """Where the version is, without credentials."""
     link: str = ""
@@ -79,50 +74,41 @@ class PastRun:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
-    """One version of a line's registered model."""
+    """One version of a line's registered model; time in UTC."""
 
     registry: str
     """Where it is registered, without credentials."""
     number: int
     aliases: tuple[str, ...]
     created: datetime
-    """UTC."""
     gate: str
-    """Outcome of the gate; empty where none was recorded."""
+    """Outcome of the gate; empty, as its reasons, where none was recorded."""
     gate_reasons: str
-    """Why; empty where none were recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriftCheck:
-    """One measurement of drift."""
+    """One measurement of drift; time in UTC."""
 
     started: datetime
-    """UTC."""
     retrain: bool
     reasons: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineHistory:
-    """All that is known of one line."""
+    """All that is known of one line, newest first; each pipeline run once."""
 
     line: str
     runs: tuple[PastRun, ...]
-    """Newest first, each pipeline run once."""
     versions: tuple[ModelVersion, ...] = ()
-    """Newest first."""
     drift: tuple[DriftCheck, ...] = ()
-    """Newest first."""
 
 
 def read_history(uri: str, lines: Sequence[str] | None = None, since: datetime | None = None) -> list[LineHistory]:
-    """Read lines from MLflow.
+    """Read lines from MLflow at a tracking URI, a server or a database that exists, without runs before `since`.
 
-    Args:
-        uri: tracking URI: a server or a database that exists.
-        lines: names, those that MLflow does not know are left out; None for every experiment with pipeline runs.
-        since: leave out runs that started earlier.
+    Lines that MLflow does not know are left out; None reads every experiment with pipeline runs.
 
     Raises:
         InputError: the URI is no tracking URI, or its database is missing.
@@ -132,7 +118,7 @@ def read_history(uri: str, lines: Sequence[str] | None = None, since: datetime |
         if lines is None:
             found = pages(client.search_experiments, max_results=_PAGE)
         else:
-            found = filter(None, (client.get_experiment_by_name(line) for line in lines))
+            found = filter(None, map(client.get_experiment_by_name, lines))
         experiments = {str(experiment.experiment_id): str(experiment.name) for experiment in found}
         runs = _runs(client, experiments, f"tags.`{STAGE_TAG}` = '{PIPELINE}'", since)
         drift = _runs(client, experiments, f"tags.`{STAGE_TAG}` = '{DRIFT}'", since)
@@ -159,15 +145,7 @@ def read_history(uri: str, lines: Sequence[str] | None = None, since: datetime |
 
 
 def fetch_detector(line: str, alias: str, directory: Path) -> Path:
-    """Download the detector artifact of the version that an alias stands for, from MLflow at `MLFLOW_TRACKING_URI`.
-
-    Args:
-        line: name of the registered model.
-        alias: such as `champion`.
-        directory: where to.
-
-    Returns:
-        Path of the artifact below the directory.
+    """Download the detector artifact of a line's version with an alias such as `champion`, below a directory.
 
     Raises:
         InputError: the line has no such version.
@@ -228,8 +206,7 @@ def _client(uri: str) -> "Iterator[MlflowClient]":
         yield tracking_client(uri)
     except (MlflowException, SQLAlchemyError) as error:
         lines = str(error).replace(uri, public_uri(uri)).strip().splitlines() or [type(error).__name__]
-        text = re.sub(r"//[^/\s@]*@", "//", lines[0])
-        raise OSError(f"MLflow at {public_uri(uri)}: {text}") from None
+        raise OSError(f"MLflow at {public_uri(uri)}: {without_credentials(lines[0])}") from None
 
 
 def _runs(
@@ -240,30 +217,26 @@ def _runs(
         query += f" and attributes.start_time >= {int(since.timestamp() * 1000)}"
     runs: dict[str, list[Any]] = {name: [] for name in experiments.values()}
     ids = list(experiments)
+    options = {"filter_string": query, "max_results": _PAGE, "order_by": ["attributes.start_time DESC"]}
     for start in range(0, len(ids), _EXPERIMENTS_PER_CALL):
-        chosen = ids[start : start + _EXPERIMENTS_PER_CALL]
-        order = ["attributes.start_time DESC"]
-        for run in pages(
-            client.search_runs, experiment_ids=chosen, filter_string=query, max_results=_PAGE, order_by=order
-        ):
+        for run in pages(client.search_runs, experiment_ids=ids[start : start + _EXPERIMENTS_PER_CALL], **options):
             runs[experiments[run.info.experiment_id]].append(run)
     return runs
 
 
 def _versions(client: "MlflowClient", lines: Sequence[str] | None) -> dict[str, list[ModelVersion]]:
     """Versions of the lines' registered models, newest first: two searches for each line, or for all of them."""
-    queries = [None] if lines is None else [f"name = '{line}'" for line in lines]
     found: dict[str, list[ModelVersion]] = {}
-    for query in queries:
-        aliases: dict[tuple[str, str], list[str]] = {}
-        for model in pages(client.search_registered_models, filter_string=query, max_results=_PAGE):
-            for alias, number in sorted(model.aliases.items()):
-                aliases.setdefault((model.name, str(number)), []).append(alias)
+    for query in [None] if lines is None else [f"name = '{line}'" for line in lines]:
+        models = pages(client.search_registered_models, filter_string=query, max_results=_PAGE)
+        aliases = {model.name: sorted(model.aliases.items()) for model in models}
         for entry in pages(client.search_model_versions, filter_string=query, max_results=_PAGE):
             version = ModelVersion(
                 registry=public_uri(client.tracking_uri),
                 number=int(entry.version),
-                aliases=tuple(aliases.get((entry.name, str(entry.version)), [])),
+                aliases=tuple(
+                    name for name, number in aliases.get(entry.name, ()) if str(number) == str(entry.version)
+                ),
                 created=_time(entry.creation_timestamp),
                 gate=entry.tags.get("vigil.gate", ""),
                 gate_reasons=entry.tags.get("vigil.gate_reasons", ""),
@@ -277,43 +250,40 @@ def _past_runs(line: str, runs: Sequence[Any], reused: Sequence[Any], uri: str) 
     origins = {run.data.tags.get(PARENT_TAG): run.data.tags[CACHED_TAG] for run in reused}
     ids = {run.data.tags.get(RUN_ID_TAG) or run.info.run_id for run in runs}
     for run in runs:
-        past = _past_run(line, run, uri)
-        yield replace(past, records=()) if origins.get(run.info.run_id) in ids - {past.run_id} else past
-
-
-def _past_run(line: str, run: Any, uri: str) -> PastRun:
-    info, params = run.info, run.data.params
-    tags = {name.removeprefix("vigil."): value for name, value in run.data.tags.items() if name.startswith("vigil.")}
-    seed = tags.get("seed", params.get("seed", ""))
-    number = int(seed) if seed.isdecimal() else None
-    shots = tags.get("shots", params.get("dataset_shots", UNKNOWN))
-    settings = {
-        name: value
-        for name, value in params.items()
-        if name not in _NOT_SETTINGS and not name.startswith(_WITHOUT_INFLUENCE)
-    }
-    address = f"{public_uri(uri).rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
-    return PastRun(
-        line=line,
-        run_id=tags.get("run_id") or info.run_id,
-        status=info.status,
-        started=_time(info.start_time),
-        ended=_time(info.end_time) if info.end_time else None,
-        seed=number,
-        conditions=Conditions(
-            dataset=tags.get("dataset_digest", UNKNOWN),
-            shots="all" if shots == "0" else shots,
-            profile=tags.get("profile", params.get("profile", UNKNOWN)),
-            version=tags.get("version", UNKNOWN),
-            settings=tuple(sorted(settings.items())),
-        ),
-        records=records_of(run.data.metrics, number),
-        failure=": ".join(filter(None, (tags.get("failed_stage"), tags.get("failure")))),
-        registered=tags.get("best", ""),
-        model_version=tags.get("model_version", ""),
-        registry=public_uri(uri),
-        link=address if uri.startswith(("http://", "https://")) else "",
-    )
+        info, params = run.info, run.data.params
+        tags = {name.removeprefix("vigil."): text for name, text in run.data.tags.items() if name.startswith("vigil.")}
+        run_id = tags.get("run_id") or info.run_id
+        seed = tags.get("seed", params.get("seed", ""))
+        number = int(seed) if seed.isdecimal() else None
+        shots = tags.get("shots", params.get("dataset_shots", UNKNOWN))
+        settings = [
+            (name, value)
+            for name, value in sorted(params.items())
+            if name not in _NOT_SETTINGS and not name.startswith(_WITHOUT_INFLUENCE)
+        ]
+        address = f"{public_uri(uri).rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+        cached = origins.get(info.run_id) in ids - {run_id}
+        yield PastRun(
+            line=line,
+            run_id=run_id,
+            status=info.status,
+            started=_time(info.start_time),
+            ended=_time(info.end_time) if info.end_time else None,
+            seed=number,
+            conditions=Conditions(
+                dataset=tags.get("dataset_digest", UNKNOWN),
+                shots="all" if shots == "0" else shots,
+                profile=tags.get("profile", params.get("profile", UNKNOWN)),
+                version=tags.get("version", UNKNOWN),
+                settings=tuple(settings),
+            ),
+            records=() if cached else records_of(run.data.metrics, number),
+            failure=": ".join(filter(None, (tags.get("failed_stage"), tags.get("failure")))),
+            registered=tags.get("best", ""),
+            model_version=tags.get("model_version", ""),
+            registry=public_uri(uri),
+            link=address if uri.startswith(("http://", "https://")) else "",
+        )
 
 
 def _time(milliseconds: int) -> datetime:

@@ -11,34 +11,25 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 
+_PYFUNC = Path(__file__).with_name("pyfunc.py")
+"""Code of the registered model, which MLflow runs by itself."""
+
+
 def register_detector(
     run: StageRun,
     *,
     name: str,
-    code: Path,
-    files: Mapping[str, Path],
+    detector: Path,
     example: bytes,
     packages: list[str],
     metadata: Mapping[str, Any],
     tags: Mapping[str, str],
 ) -> str:
-    """Log a model from code at a stage's nested run and register it.
+    """Log a detector at a stage's nested run as the model that the file `pyfunc.py` sets, and register it.
 
-    Args:
-        run: nested run of the stage.
-        name: name of the registered model.
-        code: file that sets the pyfunc.
-        files: artifacts by the name that the code knows them by.
-        example: content of an image file, the input example.
-        packages: pinned requirements.
-        metadata: what the model's description says of it.
-        tags: of the version, which never is without them.
-
-    Returns:
-        The new version; empty where MLflow is off.
+    The image file `example` is the input example, `packages` are pinned requirements. Returns the new version, which
+    never is without its tags.
     """
-    if not run.active:
-        return ""
     import mlflow
     import numpy as np
     from mlflow.models import Model
@@ -49,8 +40,8 @@ def register_detector(
             _Untried,
             name="detector",
             validate_serving_input=False,
-            python_model=str(code),
-            artifacts={key: str(path) for key, path in files.items()},
+            python_model=str(_PYFUNC),
+            artifacts={"detector": str(detector)},
             code_paths=[str(Path(__file__).parents[1])],
             signature=detector_signature(),
             input_example=np.array([base64.b64encode(example).decode()], dtype=object),

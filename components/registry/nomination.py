@@ -23,9 +23,6 @@ from components.tracking.client import errors_in_one_line, one_line, outage_tole
 from components.tracking.events import RUN_ID_TAG
 from components.tracking.run import StageRun
 
-PYFUNC = Path(__file__).with_name("pyfunc.py")
-"""Code of the registered model, which MLflow runs by itself."""
-
 _PACKAGES = ("mlflow", "numpy", "pillow")
 _RUNTIME_PACKAGES = {
     ONNX: ("onnxruntime",),
@@ -50,17 +47,13 @@ class Nomination:
     """A detector that is to be registered, and by what it is judged."""
 
     line: str
-    """Registered model."""
     run_id: str
     """Pipeline run that has trained the detector."""
     measurement: Measurement
-    """Its figures on the test split."""
     limits: GateLimits
-    """What a champion must hold."""
     aupro_limit: float
-    """Setting by which the champion is measured again where the test split has changed."""
+    """With `latency_images`, settings by which the champion is measured again where the test split has changed."""
     latency_images: int
-    """As `aupro_limit`."""
 
     def write(self, directory: Path) -> None:
         """Keep it with the detector."""
@@ -77,16 +70,9 @@ class Nomination:
 def nominate(nomination: Nomination, reference: str | Path, detector: Path, run: StageRun) -> tuple[str, Decision]:
     """Register the detector where MLflow answers, and decide on its promotion.
 
-    What an earlier attempt of the same pipeline run has done is not done again, and what it left is finished.
-
-    Args:
-        nomination: what is to be registered.
-        reference: image set; its first given image is the input example, its test split measures the champion.
-        detector: artifact.
-        run: recording of the stage, direct.
-
-    Returns:
-        The version, empty where MLflow is off or does not answer, and the decision.
+    What an earlier attempt of the same pipeline run has done is not done again, and what it left is finished. The first
+    given image of `reference` is the input example, its test split measures the champion; `run` is direct. Returns the
+    version, empty where MLflow is off or does not answer, and the decision.
 
     Raises:
         RuntimeError: MLflow refuses.
@@ -99,12 +85,9 @@ def nominate(nomination: Nomination, reference: str | Path, detector: Path, run:
 
 
 def nominate_later(reference: str | Path, detector: Path, run: StageRun) -> None:
-    """Register a detector whose run could not, and record the decision, or the one that was made since.
+    """Register a detector whose run could not, by the artifact of the registration stage, and record the decision.
 
-    Args:
-        reference: image set.
-        detector: artifact of the registration stage.
-        run: recording of the stage, direct.
+    Where another run has registered it since, its decision is recorded. `run` is direct.
 
     Raises:
         RuntimeError: MLflow refuses.
@@ -158,15 +141,14 @@ def measurement_of(path: Path, record: Record, defect_auroc: dict[str, float], d
 def _register(nomination: Nomination, reference: str | Path, detector: Path, run: StageRun) -> tuple[str, LineModel]:
     """The detector as the line's challenger, registered unless it is, with what a later comparison needs as tags."""
     model = LineModel.create(nomination.line, run.run_id)
-    if found := model.version_of_run(nomination.run_id):
-        number = str(found.version)
-    else:
+    found = model.version_of_run(nomination.run_id)
+    number = str(found.version) if found else ""
+    if not number:
         images, config, runtime = ImageSet(reference), read_json(detector / CONFIG), runtime_of(detector)
         number = register_detector(
             run,
             name=nomination.line,
-            code=PYFUNC,
-            files={"detector": detector},
+            detector=detector,
             example=encode_png(images.image(images.ids("train")[0])),
             packages=[f"{name}=={version(name)}" for name in (*_PACKAGES, *_RUNTIME_PACKAGES[runtime])],
             metadata={"runtime": runtime} | {name: config[name] for name in _METADATA if name in config},
@@ -201,13 +183,10 @@ def _promote(nomination: Nomination, number: str, model: LineModel, reference: s
 
 
 def _measure_again(nomination: Nomination, number: str, model: LineModel, reference: str | Path) -> Measurement | str:
-    """Measurement of a version on this run's test split, kept as its tag; or why there is none.
+    """Measurement of a version from MLflow on this run's test split, kept as its tag; or why there is none.
 
-    The version is fetched from MLflow. There is none where it was deleted, where this version of VIGIL cannot load it,
-    or where the runtime that serves it is missing.
-
-    Raises:
-        MlflowException: MLflow does not answer at all.
+    There is none where the version was deleted, where this version of VIGIL cannot load it, or where the runtime that
+    serves it is missing. An MLflow that does not answer at all raises its own error.
     """
     with tempfile.TemporaryDirectory() as directory:
         try:
