@@ -48,17 +48,16 @@ _HISTORY_TAG = "vigil.history_run"
 _APPLIED_TAG = "vigil.history_applied"
 _KEY = "champion."
 _DIGEST_TAG = "vigil.evaluation_digest"
+_MEASUREMENT = "measurement.{digest:.16}"
 _MAX_REASON = 2000
 _MAX_PERSON = 200
 _MAX_PARAMETER = 6000
 """Characters of a parameter's value; MLflow silently cuts off what is beyond."""
-_KEPT = 0.9
-_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One move of the champion."""
+    """One move of the champion by a person or a run."""
 
     number: int
     """Counted from 1."""
@@ -67,9 +66,8 @@ class Entry:
     version: str
     """Champion from here on; empty for none."""
     by: str
-    """Who moved it: a person, or a run."""
     why: str
-    """Reason, at most 2000 characters, and fewer where the text would become too long for MLflow."""
+    """At most 2000 characters, and fewer where the text would become too long for MLflow."""
     at: str
     """UTC, ISO 8601."""
     token: str
@@ -79,7 +77,7 @@ class Entry:
         """Text of a parameter, which MLflow stores whole."""
         entry = self
         while len(text := json.dumps(asdict(entry), sort_keys=True, ensure_ascii=False)) > _MAX_PARAMETER:
-            entry = replace(entry, why=entry.why[: int(_KEPT * len(entry.why))])
+            entry = replace(entry, why=entry.why[: len(entry.why) * 9 // 10])
         return text
 
 
@@ -96,9 +94,7 @@ class Standing:
 
     def opponent_of(self, version: str) -> str:
         """Whom a version is compared with: the champion, or, where it is the champion itself, the one before it."""
-        if version != self.champion:
-            return self.champion
-        return self.former[-1] if self.former else ""
+        return self.champion if version != self.champion else next(reversed(self.former), "")
 
 
 class LineModel:
@@ -174,11 +170,11 @@ class LineModel:
 
     def keep(self, number: str, measurement: Measurement) -> None:
         """Keep a measurement with a version; one tag per digest, so that it is there completely or not at all."""
-        self.tag(number, {_measurement_tag(measurement.digest): measurement.to_json()})
+        self.tag(number, {_MEASUREMENT.format(digest=measurement.digest): measurement.to_json()})
 
     def measurement(self, number: str, digest: str) -> Measurement | None:
         """What was measured of a version under a digest, None where nothing was."""
-        text = self.version(number).tags.get(f"vigil.{_measurement_tag(digest)}")
+        text = self.version(number).tags.get(f"vigil.{_MEASUREMENT.format(digest=digest)}")
         return None if text is None else Measurement.from_json(text)
 
     def tag(self, number: str, values: Mapping[str, str]) -> None:
@@ -235,24 +231,16 @@ class LineModel:
                     self._apply()
 
     def move(self, standing: Standing, action: str, version: str, *, by: str, why: str) -> bool:
-        """Make a version the champion, unless the champion was moved after `standing` was read.
-
-        Returns:
-            Whether it was; if not, the decision has to be made again on the new standing.
-        """
-        if not self._append(standing.number, action, version, by, why):
-            return False
-        self._apply()
-        return True
+        """Make a version the champion; False where the champion was moved after `standing` was read."""
+        moved = self._append(standing.number, action, version, by, why)
+        if moved:
+            self._apply()
+        return moved
 
     def carry_out(self, standing: Standing, decision: Decision, *, by: str, why: str = "") -> bool:
-        """Do what was decided, unless the champion was moved after `standing` was read.
+        """Do what was decided; False where the champion was moved after `standing` was read, to decide again.
 
-        A challenger that is the champion already, because an earlier attempt ended before it could say so, is not
-        moved again.
-
-        Returns:
-            Whether the decision stands; if not, it has to be made again.
+        A challenger that is the champion already, because an earlier attempt ended before its tag, is not moved again.
         """
         reasons = f"{why}: {decision.reasons}" if why else decision.reasons
         if decision.gate == REFUSED:
@@ -266,10 +254,7 @@ class LineModel:
         return True
 
     def promote(self, number: str, *, by: str, why: str, force: bool) -> str:
-        """Make a version the champion, where the limits of its run hold or by force.
-
-        Returns:
-            The version that was the champion; empty without one.
+        """Make a version the champion, where the limits of its run hold or by force; the former champion, if any.
 
         Raises:
             InputError: the version does not exist, is the champion, or was not measured as the champion was.
@@ -287,9 +272,8 @@ class LineModel:
                 continue
             own, other = self.measurement(number, digest), self.measurement(champion, digest) if champion else None
             if own is None:
-                raise InputError(
-                    f"version: {self.line} {number} has no measurement, expected one that a run registered"
-                )
+                expected = "expected one that a run registered"
+                raise InputError(f"version: {self.line} {number} has no measurement, {expected}")
             if champion and other is None:
                 raise InputError(
                     f"version: {self.line} {number} was measured on another test split than champion {champion},"
@@ -303,10 +287,7 @@ class LineModel:
                 return champion
 
     def rollback(self, *, by: str, why: str) -> tuple[str, str]:
-        """Make the previous champion that still exists the champion again.
-
-        Returns:
-            The version that was the champion, and the one that is now.
+        """Make the previous champion that still exists the champion again; the versions before and after.
 
         Raises:
             InputError: there is no previous champion, or somebody else moved the champion meanwhile.
@@ -318,11 +299,8 @@ class LineModel:
             now = f"version {standing.champion}" if standing.champion else "now"
             raise InputError(f"line: {self.line} has no champion before {now}")
         if not self.move(standing, ROLLBACK, former[-1], by=by, why=why):
-            now = self.entries()[-1].version
-            raise InputError(
-                f"line: the champion of {self.line} was moved to version {now} meanwhile; run it again if that is not"
-                " wanted"
-            )
+            moved = f"the champion of {self.line} was moved to version {self.entries()[-1].version} meanwhile"
+            raise InputError(f"line: {moved}; run it again if that is not wanted")
         return standing.champion, former[-1]
 
     def _model(self) -> "RegisteredModel":
@@ -336,12 +314,14 @@ class LineModel:
         """Write the entry after the first `number` ones; False where another one was there before."""
         from mlflow.exceptions import MlflowException
 
+        # An argument of a command may hold bytes that are no UTF-8.
+        by, why = (text.encode("utf-8", "replace").decode("utf-8") for text in (by, why))
         entry = Entry(
             number=number + 1,
             action=action,
             version=version,
-            by=_text(by)[:_MAX_PERSON],
-            why=_text(why)[:_MAX_REASON],
+            by=by[:_MAX_PERSON],
+            why=why[:_MAX_REASON],
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             token=secrets.token_hex(8),
         )
@@ -360,7 +340,7 @@ class LineModel:
         while True:
             last = self.entries()[-1]
             if last.action != UNREADABLE:  # then the alias stays, and `standing` takes it over
-                if last.version in {str(version.version) for version in self.versions()}:
+                if any(last.version == str(version.version) for version in self.versions()):
                     _again(self._client.set_registered_model_alias, self.line, CHAMPION, last.version)
                     values = {"action": last.action, "by": last.by, "at": last.at, "why": last.why}
                     self.tag(last.version, {f"champion_{name}": value for name, value in values.items()})
@@ -375,10 +355,6 @@ def line_names() -> list[str]:
     """Registered models that are those of lines."""
     models = pages(tracking_client().search_registered_models)
     return sorted(model.name for model in models if _HISTORY_TAG in model.tags)
-
-
-def _measurement_tag(digest: str) -> str:
-    return f"measurement.{digest[:16]}"
 
 
 def _former(entries: list[Entry]) -> tuple[str, ...]:
@@ -396,8 +372,8 @@ def _former(entries: list[Entry]) -> tuple[str, ...]:
 def _history_run(client: "MlflowClient", model: "RegisteredModel") -> str:
     """Run that holds the history, restored where it was deleted.
 
-    Of a model that has no history yet, it is the run of its oldest version, the same for all processes; where it is
-    gone for good, it is a new run, whose history starts with the alias.
+    Of a model without a history, it is the run of its oldest version, the same for all processes; where it is gone for
+    good, it is a new run, whose history starts with the alias.
     """
     from mlflow.exceptions import MlflowException
 
@@ -433,11 +409,6 @@ def _new_history_run(client: "MlflowClient", line: str, experiment: str) -> str:
     return run_id
 
 
-def _text(given: str) -> str:
-    """A text that UTF-8 can write: an argument of a command may hold bytes that are none."""
-    return given.encode("utf-8", "replace").decode("utf-8")
-
-
 def _find_model(client: "MlflowClient", line: str) -> "RegisteredModel | None":
     from mlflow.exceptions import MlflowException
 
@@ -446,7 +417,7 @@ def _find_model(client: "MlflowClient", line: str) -> "RegisteredModel | None":
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-    return None
+        return None
 
 
 def _again(set_value: Callable[..., None], *arguments: str) -> None:
@@ -458,10 +429,5 @@ def _again(set_value: Callable[..., None], *arguments: str) -> None:
     from mlflow.exceptions import MlflowException
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-    retrying = Retrying(
-        retry=retry_if_exception_type(MlflowException),
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_random(0.05, 0.2),
-        reraise=True,
-    )
-    retrying(set_value, *arguments)
+    when = retry_if_exception_type(MlflowException)
+    Retrying(retry=when, stop=stop_after_attempt(4), wait=wait_random(0.05, 0.2), reraise=True)(set_value, *arguments)

@@ -33,11 +33,7 @@ def keep_mlflow_quiet() -> None:
 
 
 def tracking_client(uri: str = "") -> "MlflowClient":
-    """Client that gives up on an unavailable server after seconds instead of minutes.
-
-    Args:
-        uri: tracking URI; that of the environment where it is empty.
-    """
+    """Client of a tracking URI, or the environment's, that gives up on an unavailable server after seconds."""
     keep_mlflow_quiet()
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -101,10 +97,7 @@ def is_unavailable(error: Exception) -> bool:
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Turn MLflow's errors, such as that of an unreachable server, into a `RuntimeError` of one line.
-
-    Credentials in the address are left out.
-    """
+    """Turn MLflow's errors, as of an unreachable server, into a `RuntimeError` of one line without credentials."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -116,23 +109,18 @@ def errors_in_one_line() -> Iterator[None]:
 
 @contextmanager
 def outage_tolerated(stage: str, consequence: str) -> Iterator[None]:
-    """Log a warning, and go on after the block, where MLflow becomes unavailable in it.
-
-    Args:
-        stage: name of the stage, for the warning.
-        consequence: what is not done therefore.
+    """Log a warning with the consequence, and go on after the block, where MLflow becomes unavailable in it.
 
     Raises:
         RuntimeError: MLflow refuses; the message is one line without credentials.
     """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        if not is_unavailable(error):
+    except Exception as error:
+        if is_refusal(error):
             raise RuntimeError(f"MLflow: {one_line(error)}") from None
+        if not is_unavailable(error):
+            raise
         logger.warning("%s: MLflow does not answer, %s (%s)", stage, consequence, one_line(error))
 
 

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from components.artifacts import replacing
+from components.errors import check
+
 logger = logging.getLogger(__name__)
 
 RUN_ID = "VIGIL_RUN_ID"
@@ -35,7 +38,7 @@ class Task:
     run_id: str
     """Pipeline run; empty where the stage runs by itself and its run has no parent."""
     stage: str
-    """Stage, with what is particular to one of several tasks, such as `detection patchcore/none`."""
+    """With what is particular to one of several tasks, such as `detection patchcore/none`."""
     mlflow_run_id: str = ""
     """Run that KFP's own MLflow integration has made for the task; empty without it."""
 
@@ -47,20 +50,14 @@ class Event:
     kind: str
     """One of `KINDS`."""
     values: Mapping[str, Any]
-    """What the kind needs."""
     parent: bool = False
     """Whether it belongs to the pipeline run."""
     time: int = field(default_factory=lambda: int(time.time() * 1000))
     """Milliseconds since the epoch."""
 
     def __post_init__(self) -> None:
-        """Check the kind.
-
-        Raises:
-            ValueError: it is unknown.
-        """
-        if self.kind not in KINDS:
-            raise ValueError(f"kind: got {self.kind!r}, expected one of {', '.join(KINDS)}")
+        """Raise `InputError` for an unknown kind."""
+        check(self.kind in KINDS, "kind", self.kind, f"one of {', '.join(KINDS)}")
 
 
 Recorded: TypeAlias = tuple[Task, Event]
@@ -97,13 +94,8 @@ def read_events(path: Path) -> list[Recorded]:
 
 def write_events(path: Path, events: Sequence[Recorded]) -> None:
     """Write a file that `read_events` reads, complete or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with replacing(path) as partial:
         partial.write_text("".join(event_line(task, event) for task, event in events), encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def event_line(task: Task, event: Event) -> str:

@@ -94,11 +94,7 @@ class MlflowRuns:
         self._set_tags(self._target(task, event), event.values)
 
     def file(self, task: Task, event: Event) -> None:
-        """Upload a file.
-
-        Raises:
-            ArtifactStoreError: the artifact store does not answer.
-        """
+        """Upload a file; raises `ArtifactStoreError` where the artifact store does not answer."""
         folder, _, file_name = event.values["name"].rpartition("/")
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / file_name
@@ -127,13 +123,8 @@ class MlflowRuns:
         parent, stage = self._parent_id(task), event.values["stage"]
         if not parent or self._nested(task, parent, stage):
             return
-        tags = {
-            PARENT_TAG: parent,
-            STAGE_TAG: stage,
-            "vigil.line": task.line,
-            "mlflow.runName": f"{_run_name(stage)} (cached)",
-            CACHED_TAG: event.values["computed_in"],
-        }
+        tags = {PARENT_TAG: parent, STAGE_TAG: stage, CACHED_TAG: event.values["computed_in"]}
+        tags |= {"vigil.line": task.line, "mlflow.runName": f"{_run_name(stage)} (cached)"}
         created = self._client.create_run(self._experiment(task.line), start_time=event.time, tags=tags)
         numbers = {name: value for name, value in event.values["summary"].items() if isinstance(value, (int, float))}
         figures = Event(kind="metrics", values={"step": 0, "scalars": numbers}, time=event.time)
@@ -309,7 +300,10 @@ class MlflowRuns:
 
 
 def _started_monitor(run_id: str) -> "SystemMetricsMonitor":
-    """MLflow's monitor of processor, memory, disk, network and GPUs, which logs to a run, and survives an outage."""
+    """MLflow's monitor of processor, memory, disk, network and GPUs, which logs to a run, and survives an outage.
+
+    It logs no GPU metrics unless the package `nvidia-ml-py` is installed.
+    """
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)

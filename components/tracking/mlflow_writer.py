@@ -31,11 +31,10 @@ class Writer:
         self._lost = 0
 
     def write(self, events: Sequence[Recorded]) -> list[Recorded]:
-        """Send events in their order, files after all others, which an artifact store that is down holds up.
+        """Send events in their order, but files after all others, since an artifact store that is down holds them up.
 
-        Returns:
-            Those that could not be sent because MLflow, or the artifact store, did not answer. An event that MLflow
-            refuses, or that cannot be written at all, is reported and dropped.
+        Returns those that could not be sent because MLflow, or the artifact store, did not answer. An event that MLflow
+        refuses, or that cannot be written at all, is reported and dropped.
         """
         pieces = [piece for recorded in events for piece in _pieces(recorded)]
         left = self._send([piece for piece in pieces if piece[1].kind != "file"])
@@ -69,19 +68,15 @@ class Writer:
                 if is_unavailable(error):
                     self._report_outage(error)
                     return rest
-                self._drop(group, error)
+                self._lost += len(group)
+                what, kind = f"{event.kind} of {task.stage}", type(error).__name__
+                if is_refusal(error):
+                    self._report("refusal", f"MLflow refused {what} ({one_line(error)})")
+                else:
+                    text = f"{what} is not recorded in MLflow ({kind}: {one_line(error)})"
+                    self._report(f"{kind} of {task.stage}", text)
             rest = following
         return []
-
-    def _drop(self, group: Sequence[Recorded], error: Exception) -> None:
-        task, event = group[0]
-        self._lost += len(group)
-        if is_refusal(error):
-            self._report("refusal", f"MLflow refused {event.kind} of {task.stage} ({one_line(error)})")
-            return
-        kind = type(error).__name__
-        text = f"{event.kind} of {task.stage} is not recorded in MLflow ({kind}: {one_line(error)})"
-        self._report(f"{kind} of {task.stage}", text)
 
     def _report_outage(self, error: Exception) -> None:
         """Report once that MLflow does not answer; in a local run, from the first of its processes that notices."""

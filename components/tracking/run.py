@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 WAIT = "VIGIL_MLFLOW_WAIT"
 """Environment variable: seconds that the last stage of a pipeline waits for MLflow."""
 
-_WAIT_SECONDS = 600.0
 _MOST_SECONDS = 86400.0
 _MEASURED = ("params", "metrics", "tags")
 
@@ -47,11 +46,8 @@ class StageRun:
     def __init__(self, line: str, stage: str, *, direct: bool = False) -> None:
         """Start the stage's run.
 
-        Args:
-            line: name of the production line.
-            stage: name of the stage.
-            direct: send from this process even where the local runner would publish, for a stage that needs the
-                id of its MLflow run.
+        `direct` sends from this process even where the local runner would publish, for a stage that needs the id of its
+        MLflow run.
         """
         self.active = bool(os.environ.get(TRACKING_URI))
         self.task = current_task(line, stage)
@@ -150,7 +146,7 @@ class StageRun:
             return
         text = os.environ.get(WAIT, "")
         try:
-            seconds = float(text or _WAIT_SECONDS)
+            seconds = float(text or 600.0)
         except ValueError:
             seconds = -1.0
         check(0 <= seconds <= _MOST_SECONDS, WAIT, text, f"0 to {_MOST_SECONDS:.0f} seconds")
@@ -174,8 +170,8 @@ class StageRun:
 
 def current_task(line: str, stage: str) -> Task:
     """The stage that this process runs, by its environment."""
-    made = os.environ.get(KFP_MLFLOW_RUN, "")
-    return Task(line=line, run_id=os.environ.get(RUN_ID, ""), stage=stage, mlflow_run_id=made)
+    run_id, mlflow_run_id = (os.environ.get(name, "") for name in (RUN_ID, KFP_MLFLOW_RUN))
+    return Task(line=line, run_id=run_id, stage=stage, mlflow_run_id=mlflow_run_id)
 
 
 @contextmanager
@@ -191,12 +187,9 @@ def stage_run(line: str, stage: str, *, direct: bool = False) -> Iterator[StageR
 
 
 def record_end(line: str, status: str, failure: Mapping[str, str] | None = None) -> None:
-    """Record the end of the pipeline run by the local runner.
+    """Record the end of the pipeline run by the local runner, as `FINISHED`, `FAILED` or `KILLED`.
 
-    Args:
-        line: name of the production line.
-        status: `FINISHED`, `FAILED` or `KILLED`.
-        failure: `stage`, `message` and `log` of a stage that crashed before it could report them itself.
+    The failure is the `stage`, `message` and `log` of a stage that crashed before it could report them itself.
     """
     if not os.environ.get(TRACKING_URI):
         return

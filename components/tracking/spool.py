@@ -16,9 +16,8 @@ _POLL_SECONDS = 1.0
 def published(folder: Path) -> Iterator[Callable[[], bool]]:
     """Publish the events that tasks append to the files of a folder while the block runs.
 
-    Yields:
-        A function to be called when no task runs any more: it sends what is there, and returns whether all of it was
-        sent. What is left stays in the folder, and is sent when the folder is published again.
+    Yields a function to be called when no task runs any more: it sends what is there, and returns whether all of it was
+    sent. What is left stays in the folder, and is sent when the folder is published again.
     """
     _forget_outage(folder)
     publisher = _FolderPublisher(folder)

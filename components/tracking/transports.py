@@ -122,11 +122,7 @@ class SpoolTransport(Transport):
             logger.warning("%s: not recorded for MLflow (%s)", task.stage, error)
 
     def run_id(self, task: Task) -> str:
-        """Unknown here.
-
-        Raises:
-            RuntimeError: always.
-        """
+        """Unknown here: raises `RuntimeError`."""
         raise RuntimeError(f"{task.stage}: its MLflow run is made by the local runner; start the stage as direct")
 
 
