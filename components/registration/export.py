@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Predictor = Callable[["Tensor"], "tuple[Tensor, Tensor]"]
 """From images [n, 3, height, width] in [0, 1] to scores [n] and anomaly maps [n, height, width]."""
 
-_OPSET = 18
 _PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 
 
@@ -37,10 +36,8 @@ class Parity:
 def export_detector(directory: Path, reference: str | Path, config: Config) -> dict[str, Any]:
     """Add the export that the config names to a detector's artifact, and compare both on the test split of `reference`.
 
-    Returns the parity under the names that the gate reads, `parity.passed` and so on; nothing without an export.
-
-    Raises:
-        InputError: the packages of the extra `export` are not installed.
+    Returns the parity under the names that the gate reads, `parity.passed` and so on; nothing without an export. Raises
+    `InputError` where the packages of the extra `export` are not installed.
     """
     if config.export == "none":
         return {}
@@ -68,7 +65,7 @@ def write_export(detector: Detector, directory: Path, kind: str) -> None:
         (torch.zeros(1, 3, detector.image_size, detector.image_size),),
         str(path),
         dynamo=False,
-        opset_version=_OPSET,
+        opset_version=18,
         input_names=[EXPORT_INPUT],
         output_names=list(EXPORT_OUTPUTS),
     )

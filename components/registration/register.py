@@ -6,19 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import (
-    CONFIG,
-    DECISION,
-    DECISION_PAGE,
-    EVALUATION,
-    RECORDS,
-    SUMMARY,
-    UNSENT,
-    ImageSet,
-    new_directory,
-    read_json,
-    write_json,
-)
+from components import artifacts
 from components.change.good_images import good_images
 from components.detectors.detector import Detector
 from components.metrics.records import best_record, read_records
@@ -43,25 +31,22 @@ def register_best(
 
     The artifact `best` also keeps the decision as JSON and as a page, and what the good images looked like and scored,
     for later measurements of drift. The first given image of `reference` is the input example, its test split measures
-    the champion again where that is necessary.
-
-    Returns:
-        Which detector it is, its metric, the registered version (empty where MLflow does not answer), the parity and
-        the speed of its export, if there is one, and the decision.
+    the champion again where that is necessary. Returns which detector it is, its metric, the registered version (empty
+    where MLflow does not answer), the parity and the speed of its export, if there is one, and the decision.
     """
-    record = best_record(read_records(Path(predictions) / RECORDS), config.metric, config.min_gain)
-    evaluation = read_json(Path(predictions) / EVALUATION)
+    record = best_record(read_records(Path(predictions) / artifacts.RECORDS), config.metric, config.min_gain)
+    evaluation = artifacts.read_json(Path(predictions) / artifacts.EVALUATION)
     split = {name: evaluation[name] for name in ("aupro_limit", "latency_images")}
-    configs = {path: read_json(Path(path) / CONFIG)["config"] for path in detectors}
+    configs = {path: artifacts.read_json(Path(path) / artifacts.CONFIG)["config"] for path in detectors}
     trained = {(content["detector"], content["training_set"]): path for path, content in configs.items()}
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "detector"
         source = trained[record.detector, record.training_set]
-        shutil.copytree(source, chosen, ignore=shutil.ignore_patterns(UNSENT))
+        shutil.copytree(source, chosen, ignore=shutil.ignore_patterns(artifacts.UNSENT))
         if export := export_detector(chosen, reference, config):
-            summary = read_json(chosen / SUMMARY) if (chosen / SUMMARY).is_file() else {}
-            write_json(chosen / SUMMARY, summary | export)
-        good_images(ImageSet(reference), Detector(chosen)).write(chosen)
+            summary = artifacts.read_json(chosen / artifacts.SUMMARY) if (chosen / artifacts.SUMMARY).is_file() else {}
+            artifacts.write_json(chosen / artifacts.SUMMARY, summary | export)
+        good_images(artifacts.ImageSet(reference), Detector(chosen)).write(chosen)
         speed = TestSplit(reference, **split).export_speed(chosen) if export else {}
         by_defect = evaluation["defect_auroc"][record.trial]
         nomination = Nomination(
@@ -72,11 +57,11 @@ def register_best(
             **split,
         )
         number, decision = nominate(nomination, reference, chosen, tracker)
-        with new_directory(best) as directory:
+        with artifacts.new_directory(best) as directory:
             shutil.copytree(chosen, directory, dirs_exist_ok=True)
             nomination.write(directory)
-            write_json(directory / DECISION, decision.to_content())
-            (directory / DECISION_PAGE).write_text(decision.to_markdown(), encoding="utf-8")
+            artifacts.write_json(directory / artifacts.DECISION, decision.to_content())
+            (directory / artifacts.DECISION_PAGE).write_text(decision.to_markdown(), encoding="utf-8")
     export |= {f"export.{name}": value for name, value in speed.items()}
     result = {"best": record.trial, config.metric: record.metric(config.metric), "model_version": number, **export}
     return {**result, "gate": decision.gate, "gate_reasons": decision.reasons}

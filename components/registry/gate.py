@@ -13,12 +13,8 @@ from pydantic import Field
 from components.metrics.records import GATE_METRICS, Record
 from components.settings import Expected, OneOf, Settings, Share
 
-PROMOTED = "promoted"
-FIRST = "first"
-"""The challenger is the champion of a line that had none."""
-REFUSED = "refused"
-UNREGISTERED = "unregistered"
-"""The limits that need no champion hold, but MLflow is off, so that there is nothing to promote."""
+PROMOTED, FIRST, REFUSED, UNREGISTERED = "promoted", "first", "refused", "unregistered"
+"""`first` is promoted without a champion; `unregistered` holds the limits that need none, but MLflow is off."""
 
 _DIGITS = 9
 """Decimals that differences are rounded to: 0.95 - 0.90 holds a limit of 0.05."""
@@ -72,11 +68,6 @@ class Measurement:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> "Measurement":
-        """The measurement of a tag."""
-        return cls.of(json.loads(text))
-
-    @classmethod
     def of(cls, content: dict[str, Any]) -> "Measurement":
         """The measurement of a JSON object."""
         return cls(**{**content, "record": Record.from_json(content["record"])})
@@ -108,7 +99,6 @@ class Decision:
     """What became of a challenger, and why."""
 
     gate: str
-    """`promoted`, `first`, `refused` or `unregistered`."""
     line: str
     challenger: str
     """Version of the challenger; empty where MLflow is off."""
@@ -121,16 +111,14 @@ class Decision:
     digest: str
     """Test split and code that both were measured with."""
     champion_measured_again: bool
-    """Whether the champion was measured again because it was registered with another test split or code."""
+    """Because the champion was registered with another test split or code."""
     criteria: tuple[Criterion, ...]
 
     @property
     def reasons(self) -> str:
         """One line: the limits that do not hold; or that all hold, and against which champion."""
-        failed = [criterion.reason for criterion in self.criteria if not criterion.held]
-        if failed:
-            return "; ".join(failed)
-        return f"all {len(self.criteria)} criteria hold, {self.opponent}"
+        failed = "; ".join(criterion.reason for criterion in self.criteria if not criterion.held)
+        return failed or f"all {len(self.criteria)} criteria hold, {self.opponent}"
 
     @property
     def opponent(self) -> str:
@@ -172,10 +160,7 @@ def decide(
     """Apply the limits to a version (empty where MLflow is off) and its measurement.
 
     The champion is None without one; a text in place of its measurement is why it could not be measured, which refuses
-    the challenger.
-
-    Raises:
-        ValueError: the two were measured on different test splits.
+    the challenger. Raises `ValueError` where the two were measured on different test splits.
     """
     version, measured = challenger
     champion_version, known = champion or ("", None)

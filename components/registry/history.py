@@ -12,18 +12,13 @@ from urllib.parse import urlsplit
 
 from components.errors import InputError, check, without_credentials
 from components.metrics.records import KIND_METRICS, METRICS, SPRO_METRICS, Record
-from components.registry.models import download_detector, pages
-from components.tracking.client import SQLITE, keep_mlflow_quiet, tracking_client
+from components.tracking.client import SQLITE, keep_mlflow_quiet, pages, tracking_client
 from components.tracking.events import CACHED_TAG, PARENT_TAG, PIPELINE, RUN_ID_TAG, STAGE_TAG, TRACKING_URI
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FINISHED = "FINISHED"
-RUNNING = "RUNNING"
-UNKNOWN = "unknown"
-DRIFT = "drift"
-_EVALUATION = "evaluation"
+FINISHED, RUNNING, UNKNOWN, DRIFT = "FINISHED", "RUNNING", "unknown", "drift"
 _PAGE = 1000
 _EXPERIMENTS_PER_CALL = 100
 _MEASURED = (*METRICS, *KIND_METRICS, *SPRO_METRICS, "latency_ms")
@@ -108,11 +103,8 @@ class LineHistory:
 def read_history(uri: str, lines: Sequence[str] | None = None, since: datetime | None = None) -> list[LineHistory]:
     """Read lines from MLflow at a tracking URI, a server or a database that exists, without runs before `since`.
 
-    Lines that MLflow does not know are left out; None reads every experiment with pipeline runs.
-
-    Raises:
-        InputError: the URI is no tracking URI, or its database is missing.
-        OSError: MLflow cannot be reached, or refuses.
+    Lines that MLflow does not know are left out; None reads every experiment with pipeline runs. Raises `InputError`
+    where the URI is no tracking URI or its database is missing, `OSError` where MLflow cannot be reached or refuses.
     """
     with _client(uri) as client:
         if lines is None:
@@ -122,7 +114,7 @@ def read_history(uri: str, lines: Sequence[str] | None = None, since: datetime |
         experiments = {str(experiment.experiment_id): str(experiment.name) for experiment in found}
         runs = _runs(client, experiments, f"tags.`{STAGE_TAG}` = '{PIPELINE}'", since)
         drift = _runs(client, experiments, f"tags.`{STAGE_TAG}` = '{DRIFT}'", since)
-        cached = f"tags.`{STAGE_TAG}` = '{_EVALUATION}' and tags.`{CACHED_TAG}` LIKE '%'"
+        cached = f"tags.`{STAGE_TAG}` = 'evaluation' and tags.`{CACHED_TAG}` LIKE '%'"
         reused = _runs(client, experiments, cached, since)
         versions = _versions(client, lines)
         return [
@@ -147,9 +139,7 @@ def read_history(uri: str, lines: Sequence[str] | None = None, since: datetime |
 def fetch_detector(line: str, alias: str, directory: Path) -> Path:
     """Download the detector artifact of a line's version with an alias such as `champion`, below a directory.
 
-    Raises:
-        InputError: the line has no such version.
-        OSError: MLflow cannot be reached, or refuses.
+    Raises `InputError` where the line has no such version, `OSError` where MLflow cannot be reached or refuses.
     """
     with _client(os.environ[TRACKING_URI]) as client:
         models = pages(client.search_registered_models, filter_string=f"name = '{line}'", max_results=_PAGE)
@@ -157,6 +147,15 @@ def fetch_detector(line: str, alias: str, directory: Path) -> Path:
         if version is None:
             raise InputError(f"detector: line {line!r} has no {alias} in MLflow")
         return download_detector(line, version, directory)
+
+
+def download_detector(line: str, version: str, directory: Path) -> Path:
+    """Download the detector artifact of a version, without the rest of the model, below a directory."""
+    import mlflow
+
+    uri = f"models:/{line}/{version}"
+    path = mlflow.models.get_model_info(uri).flavors["python_function"]["artifacts"]["detector"]["path"]
+    return Path(mlflow.artifacts.download_artifacts(f"{uri}/{path}", dst_path=str(directory)))
 
 
 def distinct_runs(runs: Iterable[PastRun]) -> tuple[PastRun, ...]:
@@ -187,11 +186,7 @@ def public_uri(uri: str) -> str:
 
 @contextmanager
 def _client(uri: str) -> "Iterator[MlflowClient]":
-    """Client of a tracking URI; MLflow's errors in the block become OSErrors without the password of the URI.
-
-    Raises:
-        InputError: the URI is no tracking URI, or its database is missing.
-    """
+    """Client of a tracking URI; MLflow's errors in the block become OSErrors without the password of the URI."""
     scheme = urlsplit(uri).scheme
     known = scheme in ("http", "https") or scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
     check(known, "tracking-uri", public_uri(uri), "http(s)://HOST:PORT or a database such as sqlite:///PATH")

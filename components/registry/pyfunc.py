@@ -16,8 +16,7 @@ from components.registry.requests import read_images
 class RequestError(mlflow.exceptions.MlflowException):
     """A request that holds no usable images: status 400, with one line.
 
-    MLflow's scoring server puts the whole request before an exception's message; what it sends is what this
-    serialises, the line alone.
+    MLflow's scoring server puts the whole request before an exception's message, but sends what this serialises.
     """
 
     def __init__(self, line: str) -> None:
@@ -39,15 +38,10 @@ class DetectorModel(mlflow.pyfunc.PythonModel):
 
     # MLflow would read type hints as a schema of its own.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        """Raw anomaly scores [n], whether each is over the threshold [n], and anomaly maps [n, height, width].
+        """Raw anomaly scores [n], whether each is over the threshold [n], and anomaly maps [n, size, size].
 
-        Args:
-            context: MLflow's, not read.
-            model_input: array of images as `read_images` takes them.
-            params: `maps`, whether the anomaly maps are returned, in the size that the detector was trained at.
-
-        Raises:
-            RequestError: an image cannot be read.
+        The images are as `read_images` takes them; one that cannot be read raises `RequestError`. The parameter `maps`
+        says whether the maps are returned, in the size that the detector was trained at.
         """
         try:
             images = read_images(np.asarray(model_input), self._detector.image_size)

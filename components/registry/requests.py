@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ from components.decode import decode_image, resize_array
 from components.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from components.artifacts import UInt8Image
@@ -20,16 +18,11 @@ MAX_IMAGES = 256
 
 
 def read_images(items: "npt.NDArray[Any]", size: int) -> "list[UInt8Image]":
-    """RGB images [size, size, 3] of a request, resized as at ingestion.
+    """RGB images [size, size, 3] of a request, resized as in the stage `dataset`.
 
-    Args:
-        items: [n] of encoded images (bytes, base64 text, or a `Path`) or of arrays [height, width, 3] with values
-            from 0 to 255; or these arrays in one, [n, height, width, 3]. Text is never a path, so that a request
-            to a server cannot read its files.
-        size: side in pixels.
-
-    Raises:
-        InputError: there are no or too many images, or one of them is not an image of these forms or too large.
+    The items [n] are encoded images (bytes, base64 text, or a `Path`) or arrays [height, width, 3], values from 0 to
+    255; or these arrays in one, [n, height, width, 3]. Text is never a path, so that a request to a server cannot read
+    its files. Raises `InputError` where there are no or too many images, or one is none of these or too large.
     """
     if items.ndim == 0:
         raise InputError(f"images: got one {type(items.item()).__name__}, expected a list of images")
@@ -39,6 +32,8 @@ def read_images(items: "npt.NDArray[Any]", size: int) -> "list[UInt8Image]":
 
 
 def _read_image(item: Any, size: int, name: str) -> "UInt8Image":
+    import numpy as np
+
     if isinstance(item, str):
         try:
             item = base64.b64decode(item, validate=True)
@@ -48,14 +43,8 @@ def _read_image(item: Any, size: int, name: str) -> "UInt8Image":
         raise InputError(f"{name}: no file at {item}")
     if isinstance(item, bytes | Path):
         return decode_image(item, size, name)[0]
-    return resize_array(_from_numbers(item, name), size, name)
-
-
-def _from_numbers(values: "Sequence[Any] | np.ndarray[Any, Any]", name: str) -> "UInt8Image":
-    import numpy as np
-
     try:
-        pixels = np.asarray(values)
+        pixels = np.asarray(item)
         pixels = np.asarray(pixels.tolist()) if pixels.dtype.hasobject else pixels
     except ValueError as error:
         raise InputError(f"{name}: rows of different lengths, expected [height, width, 3]") from error
@@ -65,4 +54,4 @@ def _from_numbers(values: "Sequence[Any] | np.ndarray[Any, Any]", name: str) -> 
         raise InputError(f"{name}: got values of type {pixels.dtype}, expected whole numbers from 0 to 255")
     if pixels.min() < 0 or pixels.max() > 255:
         raise InputError(f"{name}: got values from {pixels.min()} to {pixels.max()}, expected 0 to 255")
-    return pixels.astype(np.uint8)
+    return resize_array(pixels.astype(np.uint8), size, name)

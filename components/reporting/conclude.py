@@ -34,11 +34,11 @@ def conclude_run(
             run.backfill(artifact / UNSENT)
         else:
             run.log_cached(summary["stage"], summary["run_id"], summary)
-            run.backfill_cached(artifact / UNSENT)
+            run.backfill(artifact / UNSENT, cached=True)
     if reported_in not in ("", run.task.run_id):
         run.log_cached("reporting", reported_in, {})
     records = read_records(Path(sources.predictions) / RECORDS)
-    run.log_parent_metrics(flat_metrics(records) | gain_metrics(records))
+    run.log_metrics(flat_metrics(records) | gain_metrics(records), parent=True)
     run.log_file(Path(html).read_bytes(), "report.html")
     for name, content in _files(sources):
         run.log_file(content, name)

@@ -69,7 +69,7 @@ class Stage:
             digest: of the data set.
         """
         values = json.loads(settings)
-        self.tracker.log_parent_params(values)
+        self.tracker.log_params(values, parent=True)
         tags = {f"vigil.{name}": str(values[key]) for name, key in _RUN_TAGS.items() if key in values}
         tags |= {"vigil.dataset_digest": digest, "vigil.versions": json.dumps(versions(), sort_keys=True)}
         found = {"mlflow.source.git.commit": git_revision(), "vigil.run_url": run_url()}

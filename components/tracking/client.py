@@ -4,10 +4,10 @@ import fcntl
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.errors import without_credentials
 from components.tracking.events import TRACKING_URI
@@ -74,6 +74,17 @@ def experiment_id(client: "MlflowClient", line: str) -> str:
     return str(experiment.experiment_id)
 
 
+def pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+    """Everything that a search of MLflow's client finds, page by page."""
+    token = None
+    while True:
+        page = search(page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 def is_refusal(error: Exception) -> bool:
     """Whether MLflow has understood, and would answer the same again; a refused login is none."""
     from mlflow.exceptions import MlflowException
@@ -109,11 +120,7 @@ def errors_in_one_line() -> Iterator[None]:
 
 @contextmanager
 def outage_tolerated(stage: str, consequence: str) -> Iterator[None]:
-    """Log a warning with the consequence, and go on after the block, where MLflow becomes unavailable in it.
-
-    Raises:
-        RuntimeError: MLflow refuses; the message is one line without credentials.
-    """
+    """Log a warning with the consequence where MLflow becomes unavailable in the block; a refusal is a RuntimeError."""
     try:
         yield
     except Exception as error:

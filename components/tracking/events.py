@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -63,6 +64,12 @@ class Event:
 Recorded: TypeAlias = tuple[Task, Event]
 
 
+def current_task(line: str, stage: str) -> Task:
+    """The stage that this process runs, by its environment."""
+    run_id, mlflow_run_id = (os.environ.get(name, "") for name in (RUN_ID, KFP_MLFLOW_RUN))
+    return Task(line=line, run_id=run_id, stage=stage, mlflow_run_id=mlflow_run_id)
+
+
 class EventFile:
     """Reads the events of a file while it grows."""
 
@@ -96,6 +103,14 @@ def write_events(path: Path, events: Sequence[Recorded]) -> None:
     """Write a file that `read_events` reads, complete or not at all."""
     with replacing(path) as partial:
         partial.write_text("".join(event_line(task, event) for task, event in events), encoding="utf-8")
+
+
+def keep_events(path: Path, events: Sequence[Recorded]) -> None:
+    """Write events that could not be sent; a full disk loses them, not the stage."""
+    try:
+        write_events(path, events)
+    except OSError as error:
+        logger.warning("%s: what MLflow lacks could not be kept (%s)", path.name, error)
 
 
 def event_line(task: Task, event: Event) -> str:

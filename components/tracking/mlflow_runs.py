@@ -26,8 +26,7 @@ FAILURE_TAG = "vigil.failure"
 SETTLED_TAG = "vigil.settled"
 """Tag of the pipeline run that its stages have agreed on."""
 _LOST_MILLISECONDS = 15 * 60 * 1000
-_METRICS_PER_CALL = 1000
-_PARAMS_PER_CALL = 100
+_METRICS_PER_CALL, _PARAMS_PER_CALL = 1000, 100
 _MAX_TEXT_LENGTH = 6000
 _SETTLE_SECONDS = 10.0
 _SLOWEST = 5
@@ -208,11 +207,10 @@ class MlflowRuns:
         run = self._client.get_run(task.mlflow_run_id)
         self.run_ids[task] = task.mlflow_run_id
         self._experiments[task.line] = str(run.info.experiment_id)
-        parent = str(run.data.tags.get(PARENT_TAG, ""))
-        if not parent or not task.run_id:
-            return ""
-        self._parents[task.line, task.run_id] = parent
-        self._set_tags(parent, _parent_tags(task))
+        parent = str(run.data.tags.get(PARENT_TAG, "")) if task.run_id else ""
+        if parent:
+            self._parents[task.line, task.run_id] = parent
+            self._set_tags(parent, _parent_tags(task))
         return parent
 
     def _reopen(self, task: Task, parent: str) -> None:
@@ -263,10 +261,7 @@ class MlflowRuns:
         return self._parents[key]
 
     def _pipeline_runs(self, task: Task) -> "list[Run]":
-        """Pipeline runs of a task, of which there is one but for the moment in which two stages create it.
-
-        One that another stage has settled on comes first, then the oldest.
-        """
+        """Pipeline runs of a task, one but while two stages create it: the one settled on first, then the oldest."""
         query = f"tags.`{RUN_ID_TAG}` = '{task.run_id}' and tags.`{STAGE_TAG}` = '{PIPELINE}'"
         runs = self._client.search_runs([self._experiment(task.line)], query)
         return sorted(runs, key=lambda run: (SETTLED_TAG not in run.data.tags, run.info.start_time, run.info.run_id))
@@ -300,10 +295,7 @@ class MlflowRuns:
 
 
 def _started_monitor(run_id: str) -> "SystemMetricsMonitor":
-    """MLflow's monitor of processor, memory, disk, network and GPUs, which logs to a run, and survives an outage.
-
-    It logs no GPU metrics unless the package `nvidia-ml-py` is installed.
-    """
+    """MLflow's monitor of the machine, of its GPUs where `nvidia-ml-py` is installed; it survives an outage."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)

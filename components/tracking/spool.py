@@ -1,15 +1,72 @@
-"""Publishes to MLflow what the stages of a local run append to files."""
+"""How events of a local run reach MLflow: its stages append them to files of a folder, which its runner publishes."""
 
+import logging
+import os
+import re
+import secrets
 import threading
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from components.tracking.events import EventFile, Recorded, write_events
+from components.tracking.events import (
+    PIPELINE,
+    SPOOL,
+    TRACKING_URI,
+    Event,
+    EventFile,
+    Recorded,
+    Task,
+    current_task,
+    event_line,
+    write_events,
+)
 from components.tracking.mlflow_writer import OUTAGE_REPORTED, Writer
+from components.tracking.transports import Transport
+
+logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
+
+
+class SpoolTransport(Transport):
+    """Appends events to a file of a folder that the local runner publishes; nothing waits."""
+
+    def __init__(self, folder: Path, task: Task) -> None:
+        """Open the stage's file."""
+        self._file = spool_file(folder, task).open("a", encoding="utf-8")
+
+    def put(self, task: Task, event: Event) -> None:
+        """Append a line; a full disk loses the record, not the stage."""
+        try:
+            self._file.write(event_line(task, event))
+            self._file.flush()
+        except OSError as error:
+            logger.warning("%s: not recorded for MLflow (%s)", task.stage, error)
+
+    def run_id(self, task: Task) -> str:
+        """Unknown here: raises `RuntimeError`."""
+        raise RuntimeError(f"{task.stage}: its MLflow run is made by the local runner; start the stage as direct")
+
+
+def spool_file(folder: Path, task: Task) -> Path:
+    """A new file for a stage's events; its name sorts by time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", task.stage)
+    return folder / f"{time.time_ns()}-{name}-{secrets.token_hex(2)}.jsonl"
+
+
+def record_end(line: str, status: str, failure: Mapping[str, str] | None = None) -> None:
+    """Record how a local pipeline run ended, with `stage`, `message` and `log` of a stage that crashed unreported."""
+    if not os.environ.get(TRACKING_URI):
+        return
+    task = current_task(line, PIPELINE)
+    spool = SpoolTransport(Path(os.environ[SPOOL]), task)
+    if failure:
+        spool.put(task, Event(kind="failure", values={**failure, "status": status}, parent=True))
+    spool.put(task, Event(kind="close", values={"status": status}, parent=True))
 
 
 @contextmanager

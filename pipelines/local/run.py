@@ -15,7 +15,7 @@ from components.generator.checkpoint import CHECKPOINTS
 from components.metrics.records import Record, read_records
 from components.stage.run import INPUT_ERROR
 from components.tracking.events import KFP_MLFLOW_RUN, RUN_ID, SPOOL, TRACKING_URI
-from components.tracking.run import record_end
+from components.tracking.spool import published, record_end
 from pipelines.lines.line import Line
 from pipelines.local.console import StageFailed, StageLog
 from pipelines.local.processes import own_processes
@@ -95,8 +95,6 @@ def _environment(folder: Workdir) -> Iterator[str]:
 @contextlib.contextmanager
 def _recorded(line: str, run_id: str, folder: Workdir) -> Iterator[None]:
     """Record how the block ended, in the folder and in MLflow; the block's own error is the one that is raised."""
-    from components.tracking.spool import published
-
     status, failure = "FAILED", None
     with published(folder.spool) as publish:
         try:

@@ -138,7 +138,7 @@ def test_decision_is_readable() -> None:
 
 def test_measurement_survives_its_tag() -> None:
     kept = measurement(parity=False)
-    assert Measurement.from_json(kept.to_json()) == kept
+    assert Measurement.of(json.loads(kept.to_json())) == kept
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from components.errors import InputError
-from components.tracking.events import PIPELINE, STAGE_TAG, Event, Task, read_events, write_events
+from components.tracking.events import PIPELINE, STAGE_TAG, Event, Task, current_task, read_events, write_events
 from components.tracking.mlflow_runs import HEARTBEAT
-from components.tracking.run import StageRun, current_task, record_end, stage_run
-from components.tracking.spool import published
+from components.tracking.run import StageRun, stage_run
+from components.tracking.spool import published, record_end
 from tests.components.runs import line_runs, only_stage_run, pipeline_run, stage_runs
 from tests.conftest import NewDatabase
 
@@ -60,9 +60,9 @@ def fail_after_a_step(line: str, error: BaseException) -> None:
 
 def use_everything(run: StageRun) -> None:
     run.log_params({"images": 4})
-    run.log_parent_params({"images": 4})
+    run.log_params({"images": 4}, parent=True)
     run.log_metrics({"total": 1.0}, step=1)
-    run.log_parent_metrics({"auroc": 1.0})
+    run.log_metrics({"auroc": 1.0}, parent=True)
     run.log_tags({"best": "none"})
     run.log_parent_tags({"vigil.object": "bolt"})
     run.log_file(b"text", "folder/note.txt")
@@ -133,7 +133,7 @@ def test_two_pipeline_runs_of_a_line_do_not_mix(
 def test_a_stage_by_itself_has_no_parent(client: MlflowClient, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VIGIL_RUN_ID")
     with stage_run(line, "vqgan") as run:
-        run.log_parent_metrics({"auroc": 0.5})
+        run.log_metrics({"auroc": 0.5}, parent=True)
     (only,) = line_runs(client, line)
     assert (only.info.status, only.data.metrics) == ("FINISHED", {"auroc": 0.5})
     assert "mlflow.parentRunId" not in only.data.tags
@@ -260,7 +260,7 @@ def test_run_of_kubeflow_that_is_missing_holds_up_nothing(
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with stage_run(line, "vqgan") as run:
         run.log_metrics({"total": 1.0}, step=1)
-        run.log_parent_metrics({"auroc": 1.0})
+        run.log_metrics({"auroc": 1.0}, parent=True)
     assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
     reported = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
     assert [text.partition(" (")[0] for text in reported] == [
@@ -296,14 +296,14 @@ def test_params_belong_to_the_nested_run(client: MlflowClient, line: str) -> Non
 
 def test_params_of_the_pipeline_run_are_never_rewritten(client: MlflowClient, line: str) -> None:
     with stage_run(line, "reporting") as run:
-        run.log_parent_params({"seed": 0})
-        run.log_parent_params({"seed": 1, "object": "bolt"})
+        run.log_params({"seed": 0}, parent=True)
+        run.log_params({"seed": 1, "object": "bolt"}, parent=True)
     assert pipeline_run(client, line).data.params == {"seed": "0", "object": "bolt"}
 
 
 def test_more_parameters_than_one_call_takes(client: MlflowClient, line: str) -> None:
     with stage_run(line, "reporting") as run:
-        run.log_parent_params({f"name{index}": index for index in range(130)})
+        run.log_params({f"name{index}": index for index in range(130)}, parent=True)
     assert len(pipeline_run(client, line).data.params) == 130
 
 
@@ -512,7 +512,7 @@ def test_cached_stage_has_the_curves_that_its_own_run_could_not_send(
     write_events(tmp_path / "unsent.jsonl", [(task, event) for event in (others[0], *curve, *others[1:])])
     with stage_run(line, "conclusion") as run:
         run.log_cached("vqgan", "run-0", {"psnr": 20.0})
-        run.backfill_cached(tmp_path / "unsent.jsonl")
+        run.backfill(tmp_path / "unsent.jsonl", cached=True)
     found = only_stage_run(client, line, "vqgan")
     assert [point.value for point in client.get_metric_history(found.info.run_id, "total")] == [1.0, 0.5]
     assert (found.data.tags["vigil.cached"], found.data.metrics["psnr"]) == ("run-0", 20.0)
@@ -585,7 +585,7 @@ def test_every_event_that_a_deleted_run_refuses_is_counted(
         client.delete_run(run.run_id)
         for _ in range(3):
             run.log_params({"images": 4})
-        run.log_parent_metrics({"auroc": 1.0})
+        run.log_metrics({"auroc": 1.0}, parent=True)
     assert pipeline_run(client, line).data.metrics == {"auroc": 1.0}
     reported = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
     assert reported[0].startswith("[vigil] MLflow refused params of vqgan (")

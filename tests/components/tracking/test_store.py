@@ -22,7 +22,7 @@ def test_store_that_fails_holds_up_its_files_alone(tmp_path: Path, monkeypatch: 
         client = MlflowClient(address)
         with stage_run("bolts", "conclusion") as run:
             run.log_file(b"<html></html>", "report.html")
-            run.log_parent_metrics({"auroc": 1.0})
+            run.log_metrics({"auroc": 1.0}, parent=True)
             run.close_parent("FINISHED")
             assert [event.kind for _, event in run.flush()] == ["file"]
             parent = pipeline_run(client, "bolts")
