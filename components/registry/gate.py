@@ -105,7 +105,6 @@ class Decision:
     champion: str
     """Version that was the champion; empty without one."""
     challenger_trial: str
-    """`DETECTOR/TRAINING_SET`."""
     champion_trial: str
     """`DETECTOR/TRAINING_SET`; empty without a champion, or where it could not be measured."""
     digest: str

@@ -77,10 +77,9 @@ def nominate(nomination: Nomination, reference: str | Path, detector: Path, run:
 
 
 def nominate_later(reference: str | Path, detector: Path, run: StageRun) -> None:
-    """Register a detector whose run could not, by the artifact of the registration stage, and record the decision.
+    """Register a detector whose run could not, by the registration stage's artifact, and record what was decided since.
 
-    Where another run has registered it since, its decision is recorded. `run` is direct. Raises `RuntimeError` where
-    MLflow refuses.
+    `run` is direct. Raises `RuntimeError` where MLflow refuses.
     """
     nomination = Nomination.read(detector)
     if not run.run_id:
@@ -166,10 +165,7 @@ def register_detector(nomination: Nomination, reference: str | Path, detector: P
 
 
 class _Untried:
-    """MLflow's pyfunc flavour for a model whose example is not tried when it is logged.
-
-    The trial loads the detector, which is slow, and `mlflow.pyfunc.log_model` has no option to leave it out.
-    """
+    """MLflow's pyfunc flavour without the slow trial of the example, which `mlflow.pyfunc.log_model` cannot omit."""
 
     @staticmethod
     def save_model(**arguments: Any) -> None:

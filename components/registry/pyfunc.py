@@ -14,10 +14,7 @@ from components.registry.requests import read_images
 
 
 class RequestError(mlflow.exceptions.MlflowException):
-    """A request that holds no usable images: status 400, with one line.
-
-    MLflow's scoring server puts the whole request before an exception's message, but sends what this serialises.
-    """
+    """A request without usable images: status 400, with one line, where MLflow's server would add the whole request."""
 
     def __init__(self, line: str) -> None:
         """Take the line."""

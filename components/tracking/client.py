@@ -22,7 +22,6 @@ _REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
 """What MLflow's own store says of a run or experiment that was deleted; a proxy's 404 has another code."""
 _REFUSAL_STATUS = (400, 409, 413, 422)
 _PROXY_STATUS = re.compile(r"failed with error code (\d{3})")
-_MAX_ERROR = 300
 
 
 def keep_mlflow_quiet() -> None:
@@ -133,4 +132,4 @@ def outage_tolerated(stage: str, consequence: str) -> Iterator[None]:
 
 def one_line(error: Exception) -> str:
     """The start of an error's message, without line ends and credentials."""
-    return without_credentials(" ".join(str(error).split()) or type(error).__name__)[:_MAX_ERROR]
+    return without_credentials(" ".join(str(error).split()) or type(error).__name__)[:300]

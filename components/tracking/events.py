@@ -49,7 +49,6 @@ class Event:
     """One thing to record; JSON-serialisable."""
 
     kind: str
-    """One of `KINDS`."""
     values: Mapping[str, Any]
     parent: bool = False
     """Whether it belongs to the pipeline run."""

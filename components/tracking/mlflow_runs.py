@@ -159,8 +159,7 @@ class MlflowRuns:
         """Fail what other pipeline runs of the line left running when their process crashed.
 
         A stage has crashed when its last heartbeat is long ago; a pipeline run when nothing of it runs and its last
-        stage ended long ago. The latter names no failed stage, so that the next one of a run that only waited for a
-        machine reopens it.
+        stage ended long ago. The latter names no failed stage, so that a run that only waited goes on with its next.
         """
         own = self._parent_id(task)
         for run in self._client.search_runs([self._experiment(task.line)], "attributes.status = 'RUNNING'"):

@@ -126,7 +126,7 @@ class StageRun:
     def end(self, status: str) -> None:
         """End the stage's run as `FINISHED`, `FAILED` or `KILLED`, and send what waits, or leave it to the runner."""
         self._record("end", {"status": status})
-        left, spool = self._transport.close(), os.environ.get(SPOOL, "")
+        left, spool = self._transport.flush(last=True), os.environ.get(SPOOL, "")
         if left and spool:
             keep_events(spool_file(Path(spool), self.task), left)
 

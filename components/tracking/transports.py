@@ -17,12 +17,8 @@ class Transport:
     def put(self, task: Task, event: Event) -> None:
         """Take an event; returns at once."""
 
-    def flush(self) -> list[Recorded]:
-        """Send what waits, and return what could not be sent."""
-        return []
-
-    def close(self) -> list[Recorded]:
-        """Send what waits for the last time, report what was refused, and return what could not be sent."""
+    def flush(self, *, last: bool = False) -> list[Recorded]:
+        """Send what waits, the last time report what was refused, and return what could not be sent."""
         return []
 
     def run_id(self, task: Task) -> str:
@@ -37,31 +33,26 @@ class ThreadTransport(Transport):
         """Start the thread."""
         self._queue: queue.SimpleQueue[Recorded | threading.Event] = queue.SimpleQueue()
         self._waiting: list[Recorded] = []
-        self._writer: Writer | None = None
+        self._writer = Writer()
         threading.Thread(target=self._work, daemon=True, name="tracking").start()
 
     def put(self, task: Task, event: Event) -> None:
         """Take an event; returns at once."""
         self._queue.put((task, event))
 
-    def flush(self) -> list[Recorded]:
-        """Send what waits, and return what could not be sent."""
+    def flush(self, *, last: bool = False) -> list[Recorded]:
+        """Send what waits, the last time report what was refused, and return what could not be sent."""
         done = threading.Event()
         self._queue.put(done)
         done.wait(_CLOSE_SECONDS)
-        return list(self._waiting)
-
-    def close(self) -> list[Recorded]:
-        """Send what waits for the last time, report what was refused, and return what could not be sent."""
-        left = self.flush()
-        if self._writer:
+        if last:
             self._writer.report_losses()
-        return left
+        return list(self._waiting)
 
     def run_id(self, task: Task) -> str:
         """Id of the task's MLflow run, empty where it does not exist."""
         self.flush()
-        return self._writer.run_ids.get(task, "") if self._writer else ""
+        return self._writer.run_ids.get(task, "")
 
     def _work(self) -> None:
         """Send the events of every few seconds, at once where somebody waits, and seldom while MLflow is down."""
@@ -76,7 +67,6 @@ class ThreadTransport(Transport):
                     else:
                         self._waiting.append(item)
             if self._waiting and (flushed or time.monotonic() - down_since > _RETRY_SECONDS):
-                self._writer = self._writer or Writer()
                 self._waiting = self._writer.write(self._waiting)
                 down_since = time.monotonic() if self._waiting else 0.0
             if flushed:
