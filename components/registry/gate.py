@@ -84,7 +84,6 @@ class Criterion:
     champion: float | None
     """None where there is no champion or nothing to compare."""
     challenger: float | None
-    """None where it was not measured."""
     held: bool
 
     @property

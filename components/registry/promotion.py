@@ -204,8 +204,7 @@ class LineModel:
             time.sleep(SETTLE_SECONDS)
             if len(self.entries()) == len(entries) and str(self._model().aliases.get(CHAMPION, "")) == shown:
                 why = "the alias was moved by other means than vigil, or the history before it cannot be read"
-                if self._append(len(entries), OUTSIDE, shown, "unknown", why):
-                    self._apply()
+                self._append(len(entries), OUTSIDE, shown, "unknown", why)
 
     def move(self, standing: Standing, action: str, version: str, *, by: str, why: str) -> bool:
         """Make a version the champion; False where the champion was moved after `standing` was read."""
@@ -250,10 +249,8 @@ class LineModel:
                 expected = "expected one that a run registered"
                 raise InputError(f"version: {self.line} {number} has no measurement, {expected}")
             if champion and other is None:
-                raise InputError(
-                    f"version: {self.line} {number} was measured on another test split than champion {champion},"
-                    " expected a version of a newer run"
-                )
+                measured = f"{self.line} {number} was measured on another test split than champion {champion}"
+                raise InputError(f"version: {measured}, expected a version of a newer run")
             limits = GateLimits(**json.loads(tags["vigil.limits"]))
             decision = decide(limits, self.line, (number, own), None if other is None else (champion, other))
             if decision.gate == REFUSED:

@@ -107,10 +107,7 @@ class StageRun:
         return self._transport.flush()
 
     def wait(self) -> None:
-        """Wait for an MLflow that does not answer, where no later stage and no runner would send what is left.
-
-        Raises `InputError` where `VIGIL_MLFLOW_WAIT` is no number of seconds.
-        """
+        """Wait for MLflow where no later stage or runner would send what is left; `InputError` for a wrong `WAIT`."""
         if not self.active or os.environ.get(SPOOL):
             return
         text = os.environ.get(WAIT, "")
