@@ -15,18 +15,10 @@ from components.detectors.table import DETECTORS
 def train_detector(
     reference: str | Path, augmented: str | Path, selected: str | Path, detector: str | Path, config: Config
 ) -> dict[str, Any]:
-    """Train a detector and write its artifact.
+    """Train a detector on the image sets of three stages and write its artifact.
 
-    Args:
-        reference: image set with the given images.
-        augmented: image set of the augmentation stage.
-        selected: image set of the selection stage.
-        detector: artifact to write.
-        config: settings.
-
-    Returns:
-        Number of training images, seconds of training, the threshold with what it rests on, and what replaces parts of
-        the detector's paper.
+    Returned are the number of training images, seconds of training, the threshold with what it rests on, and what
+    replaces parts of the detector's paper.
     """
     sources = Sources(reference=reference, augmented=augmented, selected=selected)
     images = load_training_set(sources, config)

@@ -27,21 +27,15 @@ class Sources:
 def load_training_set(sources: Sources, config: Config, without: Collection[str] = ()) -> Tensor:
     """The given images and what the training set adds, [n, 3, height, width] in [0, 1].
 
-    Args:
-        sources: image sets.
-        config: names the training set.
-        without: ids of images that are left out, and with them the augmentations made from them. Generated images
-            come from a generator that has seen all given images, so none of them can be left out.
+    `without` are ids of images that are left out, and with them the augmentations made from them. Generated images come
+    from a generator that has seen all given images, so none of them can be left out.
     """
     given = _good(sources.reference, without)
     if config.training_set == "rotations":
         count = round(360 / config.rotation_step)
         return torch.cat([rotate(given, index * config.rotation_step) for index in range(count)])
-    if config.training_set == "augmented":
-        return torch.cat([given, _good(sources.augmented, without)])
-    if config.training_set == "generated":
-        return torch.cat([given, _good(sources.selected, without)])
-    return given
+    added = {"augmented": sources.augmented, "generated": sources.selected}.get(config.training_set)
+    return given if added is None else torch.cat([given, _good(added, without)])
 
 
 def _good(path: str | Path, without: Collection[str]) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.detectors.batches import encoded
-from components.detectors.dino import DinoEncoder
+from components.detectors.encoder import DinoEncoder
 
 if TYPE_CHECKING:
     from components.detectors.config import Config

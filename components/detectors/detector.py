@@ -18,15 +18,9 @@ _PREDICTION_BATCH = 8
 
 
 def build_detector(config: Config, image_size: int, *, pretrained: bool = True) -> "nn.Module":
-    """Untrained detector: a module from images in [0, 1] to anomalib's `InferenceBatch`.
+    """Untrained detector: a module from images of a side in pixels, in [0, 1], to anomalib's `InferenceBatch`.
 
-    Args:
-        config: settings.
-        image_size: side of the images in pixels.
-        pretrained: whether the pretrained weights are loaded; a state that is loaded next holds them.
-
-    Raises:
-        InputError: the weights are missing or do not fit.
+    Pretrained weights that are missing or do not fit raise `InputError`; a state that is loaded next needs none.
     """
     model: nn.Module = import_module(DETECTORS[config.detector].module).build(config, image_size, pretrained)
     return model

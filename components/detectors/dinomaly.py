@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import GaussianBlur2d
-from anomalib.models.image.dinomaly.components import (
-    CosineHardMiningLoss,
-    DinomalyMLP,
-    LinearAttention,
-    StableAdamW,
-    WarmCosineScheduler,
-)
+from anomalib.models.image.dinomaly import components as parts
 from anomalib.models.image.dinomaly.torch_model import DecoderViTBlock, DinomalyModel
 from torch import Tensor, nn
 
 from components.detectors.batches import encoded_batches, optimise
-from components.detectors.dino import DinoEncoder
+from components.detectors.encoder import DinoEncoder
 
 if TYPE_CHECKING:
     from components.detectors.config import Config
@@ -46,10 +40,10 @@ def train(model: "Dinomaly", images: Tensor, config: "Config") -> None:
     """
     steps = config.dinomaly_steps
     trained = [*model.bottleneck.parameters(), *model.decoder.parameters()]
-    optimiser = StableAdamW(trained, lr=2e-3, weight_decay=1e-4, amsgrad=True)
+    optimiser = parts.StableAdamW(trained, lr=2e-3, weight_decay=1e-4, amsgrad=True)
     warm = min(steps // 2, max(1, steps // 100))
-    schedule = WarmCosineScheduler(optimiser, 2e-3, 2e-4, steps, warmup_iters=warm, start_warmup_value=2e-5)
-    measure = CosineHardMiningLoss(p_schedule_steps=max(1, steps // 10))
+    schedule = parts.WarmCosineScheduler(optimiser, 2e-3, 2e-4, steps, warmup_iters=warm, start_warmup_value=2e-5)
+    measure = parts.CosineHardMiningLoss(p_schedule_steps=max(1, steps // 10))
     for step, layers in enumerate(encoded_batches(model.encoder, images, steps, config.seed)):
         optimise(optimiser, measure(*model.reconstruct(layers), global_step=step), clip=0.1)
         schedule.step()
@@ -62,9 +56,9 @@ class Dinomaly(nn.Module):
         super().__init__()
         self.encoder = encoder
         dim, heads = encoder.body.embed_dim, encoder.body.blocks[0].attn.num_heads
-        self.bottleneck = DinomalyMLP(dim, 4 * dim, dim, drop=_DROPOUT, bias=False, apply_input_dropout=True)
+        self.bottleneck = parts.DinomalyMLP(dim, 4 * dim, dim, drop=_DROPOUT, bias=False, apply_input_dropout=True)
         self.decoder = nn.ModuleList(
-            DecoderViTBlock(dim, heads, mlp_ratio=4.0, qkv_bias=True, attn=LinearAttention) for _ in range(_DEPTH)
+            DecoderViTBlock(dim, heads, mlp_ratio=4.0, qkv_bias=True, attn=parts.LinearAttention) for _ in range(_DEPTH)
         )
         for module in [*self.bottleneck.modules(), *self.decoder.modules()]:
             if isinstance(module, nn.Linear):

@@ -5,6 +5,7 @@ weights, networks are the paper's PDN-S. Without, a *variant*: frozen backbone f
 autoencoder are small networks on the same grid. Losses and scores are the paper's in both.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as change
 
+from components.decode import IMAGE_SUFFIXES
 from components.detectors.batches import drawn, optimise
 from components.detectors.encoder import Encoder, stacked
-from components.detectors.penalty import penalty_images
 from components.errors import check
+from components.storage.s3 import local_folder
 from components.weights import fetch as weights
 
 if TYPE_CHECKING:
@@ -35,23 +37,28 @@ _CODE = 64
 _CODE_SIDE = 8
 _CALIBRATION_COPIES = 4
 _CALIBRATION_IMAGES = 64
+_PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "coins", "rocket")
+_MOST_FILES = 2000
+_GREY = 0.3
 
 
 def build(config: "Config", image_size: int, pretrained: bool) -> "EfficientAd":
-    """EfficientAD-S with the paper's teacher, or the variant on feature maps of stride 8 and 16.
+    """EfficientAD-S with the paper's teacher, as anomalib releases it; or the variant, on features of stride 8 and 16.
 
-    Raises:
-        InputError: the images are too small for the paper's networks.
+    Images or weights that do not fit the paper's networks raise `InputError`.
     """
     if not config.teacher_weights:
-        teacher = PatchFeatures(
-            Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained)
-        )
-        channels = teacher.channels
-        return EfficientAd(teacher, Student(channels), Autoencoder(channels), channels, border=0)
+        encoder = Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained)
+        channels = sum(encoder.channels)
+        return EfficientAd(PatchFeatures(encoder), Student(channels), Autoencoder(channels), channels, border=0)
     expected = f"{_PDN_IMAGE_SIZE} or more for EfficientAD's own networks"
     check(image_size >= _PDN_IMAGE_SIZE, "dataset.image_size", image_size, expected)
-    return build_paper(config.teacher_weights, pretrained)
+    teacher = SmallPatchDescriptionNetwork(_PDN_CHANNELS)
+    if pretrained:
+        name = config.teacher_weights.partition("#")[0]
+        weights.load_into(teacher, weights.load_tensors(weights.fetch(config.teacher_weights)), name)
+    student = SmallPatchDescriptionNetwork(2 * _PDN_CHANNELS)
+    return EfficientAd(teacher, student, PaperAutoencoder(_PDN_CHANNELS), _PDN_CHANNELS, _PDN_BORDER)
 
 
 def train(model: "EfficientAd", images: Tensor, config: "Config") -> None:
@@ -81,7 +88,6 @@ class PatchFeatures(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.channels = sum(encoder.channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [n, channels, height / 8, width / 8] of images in [0, 1]."""
@@ -93,14 +99,9 @@ class Student(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            *_rectified(nn.Conv2d(3, 32, 4, 2, 1)),
-            *_rectified(nn.Conv2d(32, 64, 4, 2, 1)),
-            *_rectified(nn.Conv2d(64, 128, 4, 2, 1)),
-            *_rectified(nn.Conv2d(128, 128, 3, 1, 1)),
-            *_rectified(nn.Conv2d(128, 128, 3, 1, 1)),
-            nn.Conv2d(128, 2 * channels, 1),
-        )
+        halving = (nn.Conv2d(*pair, 4, 2, 1) for pair in pairwise((3, 32, 64, 128)))
+        same = (nn.Conv2d(128, 128, 3, 1, 1) for _ in range(2))
+        self.layers = nn.Sequential(*_rectified(*halving, *same), nn.Conv2d(128, 2 * channels, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [n, 2 C, height / 8, width / 8]; the second half is for the autoencoder."""
@@ -113,9 +114,8 @@ class Autoencoder(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        widths = (3, 32, 32, 64, 64, 64)
-        layers = (layer for pair in pairwise(widths) for layer in _rectified(nn.Conv2d(*pair, 4, 2, 1)))
-        self.encode = nn.Sequential(*layers)
+        halving = (nn.Conv2d(*pair, 4, 2, 1) for pair in pairwise((3, 32, 32, 64, 64, _CODE)))
+        self.encode = nn.Sequential(*_rectified(*halving))
         self.squeeze = nn.Conv2d(_CODE, _CODE, _CODE_SIDE)
         self.decode = nn.ModuleList(nn.Conv2d(_CODE, _CODE, 3, 1, 1) for _ in range(3))
         self.head = nn.Conv2d(_CODE, channels, 3, 1, 1)
@@ -155,14 +155,9 @@ class EfficientAd(nn.Module):
     def __init__(
         self, teacher: nn.Module, student: nn.Module, autoencoder: nn.Module, channels: int, border: int
     ) -> None:
-        """Take the networks.
+        """Take the networks from images in [0, 1] to features [n, channels, h, w], the student's to 2 channels.
 
-        Args:
-            teacher: images in [0, 1] to features [n, channels, h, w].
-            student: the same to [n, 2 channels, h, w].
-            autoencoder: the same to [n, channels, h, w].
-            channels: of the teacher.
-            border: cells that the maps lack on each side, which are scored 0.
+        `border` cells, which the maps lack on each side, are scored 0.
         """
         super().__init__()
         self.teacher = teacher.requires_grad_(False).eval()
@@ -225,17 +220,35 @@ class EfficientAd(nn.Module):
         return InferenceBatch(pred_score=found.amax(dim=(1, 2, 3)), anomaly_map=found)
 
 
-def build_paper(reference: str, pretrained: bool) -> EfficientAd:
-    """EfficientAD-S with the paper's teacher, by a reference to `pretrained_teacher_small.pth` of anomalib's release.
+def penalty_images(source: str, size: int) -> Iterator[Tensor]:
+    """Endless images [1, 3, size, size] in [0, 1] on which the student must not follow; ImageNet in the paper.
 
-    Raises:
-        InputError: the weights are missing or do not fit.
+    The source is a folder or `s3://BUCKET/PREFIX`, of which at most 2,000 images are taken, at any depth and evenly
+    spaced in the order of their names; one without images raises `InputError`. As in the paper, an image is resized to
+    twice the size and cut at its centre, and is grey with probability 0.3. Without a source, scikit-image's few
+    photographs are cut at random. Images are drawn from torch's global generator.
     """
-    teacher = SmallPatchDescriptionNetwork(_PDN_CHANNELS)
-    if pretrained:
-        weights.load_into(teacher, weights.load_tensors(weights.fetch(reference)), reference.partition("#")[0])
-    student = SmallPatchDescriptionNetwork(2 * _PDN_CHANNELS)
-    return EfficientAd(teacher, student, PaperAutoencoder(_PDN_CHANNELS), _PDN_CHANNELS, _PDN_BORDER)
+    from PIL import Image
+    from skimage import data
+    from torchvision.transforms import v2
+
+    side = (2 * size, 2 * size)
+    if source:
+        cut: v2.Transform = v2.CenterCrop(size)
+        originals = []
+        with local_folder(source, "detection.imagenet_dir") as folder:
+            paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+            check(bool(paths), "detection.imagenet_dir", source, "a folder with .jpg or .png images at any depth")
+            for path in paths[:: -(-len(paths) // _MOST_FILES)]:
+                with Image.open(path) as image:
+                    originals.append(image.convert("RGB").resize(side, Image.Resampling.BILINEAR))
+    else:
+        cut = v2.RandomCrop(size)
+        originals = [Image.fromarray(getattr(data, name)()).convert("RGB") for name in _PHOTOGRAPHS]
+    transform = v2.Compose([v2.Resize(side), v2.RandomGrayscale(_GREY), cut])
+    while True:
+        for index in torch.randperm(len(originals)).tolist():
+            yield change.pil_to_tensor(transform(originals[index])).unsqueeze(0) / 255
 
 
 def _changed(image: Tensor) -> Tensor:
@@ -254,5 +267,5 @@ def _quantiles(values: Tensor, shares: tuple[float, ...]) -> Tensor:
     return found
 
 
-def _rectified(convolution: nn.Conv2d) -> tuple[nn.Module, nn.Module]:
-    return convolution, nn.ReLU()
+def _rectified(*convolutions: nn.Conv2d) -> list[nn.Module]:
+    return [layer for convolution in convolutions for layer in (convolution, nn.ReLU())]

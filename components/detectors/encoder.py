@@ -1,13 +1,18 @@
-"""The frozen ImageNet backbone of the detectors."""
+"""The frozen networks of the detectors: ImageNet backbones, and DINOv2's vision transformers (Oquab et al., 2024)."""
 
 from collections.abc import Sequence
 
 import timm
 import torch
+from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.networks.backbones import architecture_of, input_statistics, load_feature_weights
+from components.errors import check
+from components.networks import backbones
+from components.weights import fetch as weights
+
+_PATCH = 14
 
 
 class Encoder(nn.Module):
@@ -20,22 +25,18 @@ class Encoder(nn.Module):
     std: Tensor
 
     def __init__(self, name: str, levels: Sequence[int], *, reference: str = "", pretrained: bool = True) -> None:
-        """Build the backbone.
+        """Build a backbone of `BACKBONES` or `RESNETS` with maps of some levels; level i has stride 2 ** (i + 1).
 
-        Args:
-            name: see `components.backbones`.
-            levels: feature maps that are returned; level i has stride 2 ** (i + 1).
-            reference: weights, where the backbone is none of those in installed packages.
-            pretrained: False leaves the tensors as they are, for a state that is loaded later.
-
-        Raises:
-            InputError: the weights are missing or do not fit.
+        The weights, whose `reference` only `RESNETS` read, are not loaded for a state that replaces them later; those
+        that are missing or do not fit raise `InputError`.
         """
         super().__init__()
-        self.body = timm.create_model(architecture_of(name), pretrained=False, features_only=True, out_indices=levels)
+        self.body = timm.create_model(
+            backbones.architecture_of(name), pretrained=False, features_only=True, out_indices=levels
+        )
         if pretrained:
-            load_feature_weights(self.body, name, reference)
-        for key, value in zip(("mean", "std"), input_statistics(name), strict=True):
+            backbones.load_feature_weights(self.body, name, reference)
+        for key, value in zip(("mean", "std"), backbones.input_statistics(name), strict=True):
             self.register_buffer(key, torch.tensor(value).view(3, 1, 1))
         self.channels: list[int] = self.body.feature_info.channels()
         self.requires_grad_(False).eval()
@@ -49,6 +50,60 @@ class Encoder(nn.Module):
         with torch.no_grad():
             maps: list[Tensor] = self.body((images - self.mean) / self.std)
         return maps
+
+
+class DinoEncoder(nn.Module):
+    """Images [n, 3, side, side] in [0, 1] to tokens of transformer blocks; it never trains.
+
+    The images are resized to the nearest multiple of 14 pixels, so that no border is lost.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, vit: str, reference: str, image_size: int, blocks: Sequence[int], *, norm: bool, pretrained: bool = True
+    ) -> None:
+        """Build a transformer of `VITS` with the tokens of some blocks, of which negative ones count from the last.
+
+        `norm` applies the final normalisation to them. The weights, under the names of DINOv2's authors or of timm, are
+        not loaded for a state that replaces them later; those that are missing or do not fit raise `InputError`.
+        """
+        super().__init__()
+        self.grid = round(image_size / _PATCH)
+        self.side = self.grid * _PATCH
+        self.body = timm.create_model(backbones.VITS[vit], pretrained=False, img_size=self.side, num_classes=0)
+        if pretrained:
+            name = reference.partition("#")[0]
+            tensors = weights.load_tensors(weights.fetch(reference))
+            known = {"pos_embed", "patch_embed.proj.weight"} <= tensors.keys()
+            check(known, "detection.vit_weights", name, "tensors of DINOv2 under the names of its authors or of timm")
+            weights.load_into(self.body, checkpoint_filter_fn(tensors, self.body), name)
+        depth = len(self.body.blocks)
+        self.blocks = [block % depth for block in blocks]
+        self.norm = norm
+        self.prefix: int = self.body.num_prefix_tokens
+        self.register_buffer("mean", torch.tensor(backbones.IMAGENET_MEAN).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(backbones.IMAGENET_STD).view(3, 1, 1))
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "DinoEncoder":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Tokens [n, prefix + grid², dim] of each block: class token and registers first; without gradients."""
+        sized = functional.interpolate(images, size=(self.side, self.side), mode="bilinear", align_corners=False)
+        with torch.no_grad():
+            found = self.body.forward_intermediates(
+                (sized - self.mean) / self.std,
+                indices=self.blocks,
+                return_prefix_tokens=True,
+                norm=self.norm,
+                output_fmt="NLC",
+                intermediates_only=True,
+            )
+        return [torch.cat([prefix, patches], dim=1) for patches, prefix in found]
 
 
 def stacked(maps: Sequence[Tensor]) -> Tensor:

@@ -36,9 +36,7 @@ def build(config: "Config", image_size: int, pretrained: bool) -> "Patchcore":
         coreset_sampling_ratio=config.coreset_ratio,
         num_neighbors=config.num_neighbors,
         pre_processor=PreProcessor(transform=Normalize(list(mean), list(std))),
-        post_processor=False,
-        evaluator=False,
-        visualizer=False,
+        **dict.fromkeys(("post_processor", "evaluator", "visualizer"), False),
     )
     if pretrained:
         extractor = model.model.feature_extractor.feature_extractor
@@ -52,22 +50,13 @@ def train(model: "Patchcore", images: Tensor, config: "Config") -> None:
     from anomalib.engine import Engine
     from torch.utils.data import DataLoader
 
-    def collate(rows: list[Tensor]) -> Any:
-        return ImageBatch(image=torch.stack(rows))
-
     return_large_blocks()
     patches = len(images) * images.shape[-1] * images.shape[-2] * _PATCHES_PER_PIXEL
     model.coreset_sampling_ratio = min(config.coreset_ratio, config.coreset_limit / patches)
-    loader: Any = DataLoader(images, batch_size=_BATCH, collate_fn=collate)  # type: ignore[arg-type]
+    loader: Any = DataLoader(images, _BATCH, collate_fn=lambda rows: ImageBatch(image=torch.stack(rows)))  # type: ignore[arg-type]
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     with tempfile.TemporaryDirectory() as directory:
-        engine = Engine(
-            default_root_dir=directory,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            accelerator="auto",
-            devices=1,
-        )
+        engine = Engine(default_root_dir=directory, accelerator="auto", devices=1, **quiet)
         engine.fit(model, train_dataloaders=loader)
 
 

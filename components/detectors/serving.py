@@ -65,13 +65,7 @@ def runtime_of(directory: Path) -> str:
 
 
 def export_runner(directory: Path, kind: str, *, threads: int = 0) -> Runner:
-    """What runs the export in an artifact, by the runtime of its kind, on the CPU in full precision.
-
-    Args:
-        directory: artifact.
-        kind: `onnx` or `openvino`.
-        threads: that compute an image; 0 leaves it to the runtime.
-    """
+    """What runs an artifact's export of a kind, on the CPU in full precision; 0 leaves its threads to the runtime."""
     if kind == ONNX:
         from onnxruntime import InferenceSession, SessionOptions
 

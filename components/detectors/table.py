@@ -4,7 +4,7 @@ A further detector is a module of this folder and a row here; one from outside i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,18 +36,13 @@ def teacher_of(config: "Config") -> Network:
     return Network("efficientad-teacher", config.teacher_weights) if config.teacher_weights else backbone_of(config)
 
 
-def no_substitutes(config: "Config") -> dict[str, str]:
-    """Of a detector that has everything its paper has."""
-    return {}
-
-
 def efficientad_substitutes(config: "Config") -> dict[str, str]:
     """Of EfficientAD without the weights of its teacher, or without ImageNet."""
     teacher = {} if config.teacher_weights else {"distilled teacher": f"features of {config.backbone}, smaller student"}
     return teacher | ({} if config.imagenet_dir else {"ImageNet": "photographs of scikit-image"})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class DetectorRow:
     """A detector, described without importing torch."""
 
@@ -59,7 +54,7 @@ class DetectorRow:
     """The pretrained network that the detector rests on."""
     reads: tuple[str, ...]
     """Fields of `Config` that change this detector, beside training set, threshold and seed."""
-    substitutes: Callable[["Config"], dict[str, str]] = no_substitutes
+    substitutes: Callable[["Config"], dict[str, str]] = field(default=lambda _: {})
     """What replaces a part of the detector's paper that is unavailable without a download, by that part."""
 
 
@@ -67,25 +62,21 @@ _BACKBONE, _VIT = ("backbone", "backbone_weights"), ("vit", "vit_weights")
 
 DETECTORS: dict[str, DetectorRow] = {
     "patchcore": DetectorRow(
-        module="components.detectors.patchcore",
-        network=backbone_of,
-        reads=(*_BACKBONE, "coreset_ratio", "coreset_limit", "num_neighbors"),
+        "components.detectors.patchcore", backbone_of, (*_BACKBONE, "coreset_ratio", "coreset_limit", "num_neighbors")
     ),
-    "cflow": DetectorRow(module="components.detectors.cflow", network=backbone_of, reads=(*_BACKBONE, "cflow_steps")),
+    "cflow": DetectorRow("components.detectors.cflow", backbone_of, (*_BACKBONE, "cflow_steps")),
     "reverse_distillation": DetectorRow(
-        module="components.detectors.reverse_distillation",
-        network=backbone_of,
-        reads=(*_BACKBONE, "distillation_steps"),
+        "components.detectors.reverse_distillation", backbone_of, (*_BACKBONE, "distillation_steps")
     ),
     "efficientad": DetectorRow(
-        module="components.detectors.efficientad",
-        network=teacher_of,
-        reads=(*_BACKBONE, "teacher_weights", "imagenet_dir", "efficientad_steps"),
-        substitutes=efficientad_substitutes,
+        "components.detectors.efficientad",
+        teacher_of,
+        (*_BACKBONE, "teacher_weights", "imagenet_dir", "efficientad_steps"),
+        efficientad_substitutes,
     ),
-    "padim": DetectorRow(module="components.detectors.padim", network=backbone_of, reads=_BACKBONE),
-    "anomalydino": DetectorRow(module="components.detectors.anomalydino", network=vit_of, reads=_VIT),
-    "dinomaly": DetectorRow(module="components.detectors.dinomaly", network=vit_of, reads=(*_VIT, "dinomaly_steps")),
+    "padim": DetectorRow("components.detectors.padim", backbone_of, _BACKBONE),
+    "anomalydino": DetectorRow("components.detectors.anomalydino", vit_of, _VIT),
+    "dinomaly": DetectorRow("components.detectors.dinomaly", vit_of, (*_VIT, "dinomaly_steps")),
 }
 """All detectors by name; a package adds its own by an entry point of the group `vigil.detectors`, whose value is a
 `DetectorRow` in a module that imports nothing of `components` but this one."""

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from components.detectors.batches import drawn, encoded_batches
-from components.detectors.penalty import penalty_images
+from components.detectors.efficientad import penalty_images
 from components.errors import InputError
 
 

@@ -13,9 +13,7 @@ from torch import Tensor
 from components.artifacts import file_sha256
 from components.detectors.config import Config
 from components.detectors.detector import build_detector
-from components.detectors.dino import DinoEncoder
-from components.detectors.efficientad import build_paper
-from components.detectors.encoder import Encoder
+from components.detectors.encoder import DinoEncoder, Encoder
 from components.detectors.padim import fit_gaussians
 from components.errors import InputError
 from components.networks.backbones import RESNETS
@@ -139,11 +137,11 @@ def test_papers_teacher_by_reference(tmp_path: Path) -> None:
     torch.manual_seed(0)
     teacher = SmallPatchDescriptionNetwork(384)
     reference = written(teacher.state_dict(), tmp_path / "pretrained_teacher_small.safetensors")
-    model = build_paper(reference, pretrained=True)
+    config = Config(detector="efficientad", teacher_weights=reference)
+    model = build_detector(config, 256)
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(model.teacher(images), teacher(images))
-    config = Config(detector="efficientad", teacher_weights=reference)
     with pytest.raises(InputError, match=r"dataset\.image_size: got 128, expected 256 or more"):
         build_detector(config, 128)
 
