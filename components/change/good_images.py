@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     from components.detectors.detector import Detector
 
-HELD_OUT = ("calibration", "test")
-"""Splits that no detector is trained on."""
-_SPLITS = ("train", *HELD_OUT)
+_HELD_OUT = ("calibration", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +28,7 @@ class GoodImages:
     """Good images of all splits, and the scores of those that no detector is trained on."""
 
     image_size: int
-    """Side in pixels."""
     backbone: str
-    """Of the looks."""
     looks: Looks
     """Of images drawn from all splits."""
     scores: Floats | None
@@ -64,39 +60,29 @@ class GoodImages:
 
 
 def good_images(
-    reference: ImageSet,
-    detector: "Detector | None",
-    *,
-    backbone: str = BACKBONE,
-    max_images: int = MAX_IMAGES,
-    seed: int = 0,
+    images: ImageSet, detector: "Detector | None", backbone: str = BACKBONE, max_images: int = MAX_IMAGES, seed: int = 0
 ) -> GoodImages:
     """Look at the good images of a set, and score those that the detector, if any, was not trained on.
 
     At most `max_images` are looked at, and as many are scored; the seed draws them where there are more.
     """
     known, held_out = (
-        drawn([id for split in splits for id in reference.ids(split, "good")], max_images, seed)
-        for splits in (_SPLITS, HELD_OUT)
+        drawn([id for split in splits for id in images.ids(split, "good")], max_images, seed)
+        for splits in (("train", *_HELD_OUT), _HELD_OUT)
     )
     return GoodImages(
-        image_size=int(reference.manifest["width"].iloc[0]),
+        image_size=int(images.manifest["width"].iloc[0]),
         backbone=backbone,
-        looks=looks_of(reference.tensor(known), backbone),
-        scores=None if detector is None or not held_out else scores_of(detector, reference.tensor(held_out)),
+        looks=looks_of(images.tensor(known), backbone),
+        scores=None if detector is None or not held_out else scores_of(detector, images.tensor(held_out)),
     )
 
 
 def scores_of(detector: "Detector", images: "Tensor") -> Floats:
-    """Raw anomaly scores [n] of images [n, 3, size, size] in [0, 1] that have the detector's size.
-
-    Raises:
-        InputError: they have another size.
-    """
-    if detector.image_size != images.shape[-1]:
-        raise InputError(
-            f"detector: takes {detector.image_size} pixels, expected {images.shape[-1]} as in the data set"
-        )
+    """Raw anomaly scores [n] of images [n, 3, size, size] in [0, 1]; a size that is not the detector's is refused."""
+    size = detector.image_size
+    if size != images.shape[-1]:
+        raise InputError(f"detector: takes {size} pixels, expected {images.shape[-1]} as in the data set")
     scores: Floats = detector.predict(images)[0].double().numpy()
     return scores
 

@@ -3,32 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from components.change import shift
 from components.change.config import ChangeLimits
-from components.change.shift import (
-    STATISTICS,
-    EmbeddingShift,
-    Floats,
-    Looks,
-    MeanShift,
-    embedding_shift,
-    least_p_value,
-    mean_shift,
-    superiority,
-)
-
-YES, NO, UNKNOWN = "yes", "no", "unknown"
+from components.change.shift import STATISTICS, EmbeddingShift, Floats, Looks, MeanShift
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """A detector's scores of good images that it was not trained on."""
+    """A detector's scores of good images that it was not trained on, [n] and [m], and its threshold, if any."""
 
     reference: Floats
-    """[n]."""
     new: Floats
-    """[m]."""
     threshold: float | None
-    """Score above which the detector calls an image anomalous; None where it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +47,6 @@ class Hint:
     embedding: EmbeddingShift | None
     """None with fewer than two reference images or no new ones."""
     scores: ScoreShift | None
-    """None without a detector."""
     statistics: dict[str, MeanShift]
     """By the names of `STATISTICS`: what has changed, for a person; no reason by itself."""
 
@@ -70,20 +55,19 @@ def retrain_hint(reference: Looks, new: Looks, limits: ChangeLimits, scores: Sco
     """Compare new good images of a line with those of a reference, and the scores of both by a detector, if any."""
     draw = (limits.permutations, limits.seed)
     enough = len(reference) > 1 and len(new) > 0
-    embedding = embedding_shift(reference.embeddings, new.embeddings, *draw) if enough else None
-    statistics = {
-        name: mean_shift(reference.statistics[name], new.statistics[name], *draw) for name in STATISTICS if enough
-    }
+    embedding = shift.embedding_shift(reference.embeddings, new.embeddings, *draw) if enough else None
+    looks = ((name, reference.statistics[name], new.statistics[name]) for name in STATISTICS if enough)
+    statistics = {name: shift.mean_shift(old, late, *draw) for name, old, late in looks}
     scored = _score_shift(scores, limits) if scores is not None else None
     tests = 1 if scored is None else 2 if scored.threshold is None else 3
     level = limits.alpha / tests
-    reasons = [*_embedding_reasons(embedding, statistics, limits, level), *_score_reasons(scored, limits, level)]
-    retrain = YES
+    retrain, reasons = "yes", [*_reasons(embedding, statistics, scored, limits, level)]
     if not reasons:
-        least = least_p_value(len(reference), len(new), limits.permutations) if enough else 1.0
-        retrain = UNKNOWN if least > level else NO
-        too_few = f"too few images for a test: {len(new)} new and {len(reference)} of the reference"
-        reasons = [too_few if least > level else f"no change found at a false alarm rate of {limits.alpha:g}"]
+        least = shift.least_p_value(len(reference), len(new), limits.permutations) if enough else 1.0
+        retrain, reasons = "no", [f"no change found at a false alarm rate of {limits.alpha:g}"]
+        if least > level:
+            few = f"too few images for a test: {len(new)} new and {len(reference)} of the reference"
+            retrain, reasons = "unknown", [few]
     return Hint(
         retrain=retrain,
         reasons=tuple(reasons),
@@ -104,10 +88,10 @@ def _score_shift(scores: Scores, limits: ChangeLimits) -> ScoreShift:
         rate, before = (float(called.mean()) for called in over)
         table = [[int(called.sum()), int((~called).sum())] for called in over]
         alarms = float(fisher_exact(table, alternative="greater").pvalue)
-    shift = mean_shift(scores.reference, scores.new, limits.permutations, limits.seed, greater=True)
+    higher = shift.mean_shift(scores.reference, scores.new, limits.permutations, limits.seed, greater=True)
     return ScoreShift(
-        superiority=superiority(scores.reference, scores.new),
-        p_value=shift.p_value,
+        superiority=shift.superiority(scores.reference, scores.new),
+        p_value=higher.p_value,
         threshold=scores.threshold,
         false_alarm_rate=rate,
         reference_false_alarm_rate=before,
@@ -115,29 +99,24 @@ def _score_shift(scores: Scores, limits: ChangeLimits) -> ScoreShift:
     )
 
 
-def _embedding_reasons(
-    shift: EmbeddingShift | None, statistics: dict[str, MeanShift], limits: ChangeLimits, level: float
+def _reasons(
+    looks: EmbeddingShift | None,
+    statistics: dict[str, MeanShift],
+    scores: ScoreShift | None,
+    limits: ChangeLimits,
+    level: float,
 ) -> Iterator[str]:
-    if shift is None or shift.p_value > level or shift.distance < limits.min_shift:
+    if looks is not None and looks.p_value <= level and looks.distance >= limits.min_shift:
+        found = {name: mean for name, mean in statistics.items() if mean.p_value <= limits.alpha / len(STATISTICS)}
+        names = ", ".join(f"{name} {mean.reference:.3g} to {mean.new:.3g}" for name, mean in found.items())
+        changed = f"; changed: {names}" if names else ""
+        yield f"the good images look different ({looks.distance:.2f} sd, p = {looks.p_value:.4f}{changed})"
+    if scores is None:
         return
-    looks = [
-        f"{name} {found.reference:.3g} to {found.new:.3g}"
-        for name, found in statistics.items()
-        if found.p_value <= limits.alpha / len(STATISTICS)
-    ]
-    changed = f"; changed: {', '.join(looks)}" if looks else ""
-    yield f"the good images look different ({shift.distance:.2f} sd, p = {shift.p_value:.4f}{changed})"
-
-
-def _score_reasons(shift: ScoreShift | None, limits: ChangeLimits, level: float) -> Iterator[str]:
-    if shift is None:
-        return
-    if shift.p_value <= level and shift.superiority >= limits.min_superiority:
-        yield (
-            f"good images score higher: {shift.superiority:.0%} of the pairs of a new and an earlier one"
-            f" (p = {shift.p_value:.4f})"
-        )
-    alarms, rate, before = shift.false_alarm_p_value, shift.false_alarm_rate, shift.reference_false_alarm_rate
+    if scores.p_value <= level and scores.superiority >= limits.min_superiority:
+        pairs = f"{scores.superiority:.0%} of the pairs of a new and an earlier one"
+        yield f"good images score higher: {pairs} (p = {scores.p_value:.4f})"
+    alarms, rate, before = scores.false_alarm_p_value, scores.false_alarm_rate, scores.reference_false_alarm_rate
     if alarms is not None and rate is not None and alarms <= level and rate > limits.max_false_alarm_rate:
         p_value = f"p = {alarms:.4f}" if alarms >= 0.0001 else "p < 0.0001"
         yield f"{rate:.0%} of the good images are over the threshold, earlier {before:.0%} ({p_value})"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.compute import device
-from components.networks.backbones import BACKBONES, IMAGE_MEAN, IMAGE_STD, load_features
+from components.networks.backbones import IMAGE_MEAN, IMAGE_STD, load_features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,6 @@ class Looks:
     """[n] by the names of `STATISTICS`."""
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.embeddings)
 
 
@@ -55,19 +54,17 @@ class EmbeddingShift:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanShift:
-    """Means of a number over a reference and a set."""
+    """Means of a number over a reference and a set, and the p-value of their difference, by permutation."""
 
     reference: float
     new: float
     p_value: float
-    """Of the difference, by permutation."""
 
 
 def looks_of(images: "Tensor", backbone: str) -> Looks:
     """Features and statistics of images [n, 3, h, w] in [0, 1]; features are means of maps of stride 8 to 32."""
     import torch
 
-    assert backbone in BACKBONES, backbone
     module = load_features(backbone, _LEVELS).to(device())
     mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
     found = []

@@ -15,13 +15,6 @@ from components.detection.training_sets import Sources, load_training_set
 from components.detectors.config import Config, Threshold
 from components.detectors.detector import fit, predict
 
-CALIBRATION = "calibration"
-LEAVE_ONE_OUT = "leave-one-out"
-CROSS_VALIDATION = "cross-validation"
-AUGMENTED_COPIES = "augmented-copies"
-CONFORMAL = "conformal"
-NORMAL = "normal"
-MAXIMUM = "maximum"
 _ROUNDING = 1e-9
 
 
@@ -34,9 +27,9 @@ def find_threshold(model: nn.Module, sources: Sources, config: Config) -> Thresh
         source=source,
         images=len(scores),
         rule=rule,
-        expected_rate=expected_rate(scores, value) if rule == NORMAL else None,
+        expected_rate=expected_rate(scores, value) if rule == "normal" else None,
         false_alarm_rate=config.false_alarm_rate,
-        guaranteed_rate=guaranteed_rate(len(scores), config.false_alarm_rate) if source == CALIBRATION else None,
+        guaranteed_rate=guaranteed_rate(len(scores), config.false_alarm_rate) if source == "calibration" else None,
     )
 
 
@@ -45,13 +38,13 @@ def held_out_scores(model: nn.Module, sources: Sources, config: Config) -> tuple
     reference, copies = ImageSet(sources.reference), ImageSet(sources.augmented)
     held_out, given, copied = reference.ids("calibration", "good"), reference.ids("train"), copies.ids("train")
     if held_out:
-        return CALIBRATION, _scores(model, reference.tensor(held_out))
+        return "calibration", _scores(model, reference.tensor(held_out))
     if len(given) > 1:
-        source = LEAVE_ONE_OUT if len(given) <= config.threshold_folds else CROSS_VALIDATION
+        source = "leave-one-out" if len(given) <= config.threshold_folds else "cross-validation"
         return source, _cross_validate(reference, given, sources, config)
     if config.training_set == "augmented":
-        return AUGMENTED_COPIES, _cross_validate(copies, copied, sources, config)
-    return AUGMENTED_COPIES, _scores(model, copies.tensor(copied))
+        return "augmented-copies", _cross_validate(copies, copied, sources, config)
+    return "augmented-copies", _scores(model, copies.tensor(copied))
 
 
 def estimate(scores: Sequence[float], rate: float) -> tuple[float, str]:
@@ -68,11 +61,11 @@ def estimate(scores: Sequence[float], rate: float) -> tuple[float, str]:
     count = len(ordered)
     rank = _conformal_rank(count, rate)
     if rank <= count:
-        return ordered[rank - 1], CONFORMAL
+        return ordered[rank - 1], "conformal"
     if count == 1:
-        return ordered[0], MAXIMUM
+        return ordered[0], "maximum"
     margin = NormalDist().inv_cdf(1 - rate) * stdev(ordered) * math.sqrt(1 + 1 / count)
-    return max(ordered[-1], mean(ordered) + margin), NORMAL
+    return max(ordered[-1], mean(ordered) + margin), "normal"
 
 
 def expected_rate(scores: Sequence[float], value: float) -> float:

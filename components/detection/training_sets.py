@@ -19,9 +19,8 @@ class Sources:
     reference: str | Path
     """The given images, and the calibration images if there are any."""
     augmented: str | Path
-    """Image set of the augmentation stage; each row's source is the id of a given image."""
+    """Augmentations; each row's source is the id of a given image."""
     selected: str | Path
-    """Image set of the selection stage."""
 
 
 def load_training_set(sources: Sources, config: Config, without: Collection[str] = ()) -> Tensor:

@@ -98,17 +98,14 @@ class Threshold:
     """The score above which an image is anomalous, and what it rests on. No test image and no bad image does."""
 
     value: float
-    """Raw anomaly score."""
     source: str
     """Good images whose scores it was set by: `calibration` (held out from training), `leave-one-out` or
     `cross-validation` (given images, each scored by a detector trained without it), or `augmented-copies`
     (augmentations of the one given image, which understate how good images differ)."""
     images: int
-    """Number of these images."""
     rule: str
     """`conformal`, `normal` or `maximum`."""
     false_alarm_rate: float
-    """The stated rate."""
     expected_rate: float | None
     """Rate to expect of the rule `normal` where good images' scores are normally distributed; None for the others."""
     guaranteed_rate: float | None

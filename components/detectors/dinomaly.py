@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import GaussianBlur2d
+from anomalib.models.image.anomaly_dino.torch_model import AnomalyDINOModel
 from anomalib.models.image.dinomaly import components as parts
 from anomalib.models.image.dinomaly.torch_model import DecoderViTBlock, DinomalyModel
 from torch import Tensor, nn
@@ -24,7 +25,6 @@ _GROUPS = (slice(0, 4), slice(4, 8))
 _DEPTH = 8
 _DROPOUT = 0.2
 _KERNEL, _SIGMA = 5, 4
-_TOP = 0.01
 
 
 def build(config: "Config", image_size: int, pretrained: bool) -> "Dinomaly":
@@ -84,6 +84,4 @@ class Dinomaly(nn.Module):
         size = tuple(images.shape[-2:])
         maps, _ = DinomalyModel.calculate_anomaly_maps(*self.reconstruct(self.encoder(images)), out_size=size)
         maps = self.blur(maps)
-        flat = maps.flatten(1)
-        highest = flat.topk(max(1, int(_TOP * flat.shape[1])), dim=1).values
-        return InferenceBatch(pred_score=highest.mean(dim=1), anomaly_map=maps)
+        return InferenceBatch(pred_score=AnomalyDINOModel.mean_top1p(maps.flatten(1)).flatten(), anomaly_map=maps)

@@ -94,15 +94,10 @@ class DinoEncoder(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Tokens [n, prefix + grid², dim] of each block: class token and registers first; without gradients."""
         sized = functional.interpolate(images, size=(self.side, self.side), mode="bilinear", align_corners=False)
+        taken = {"indices": self.blocks, "norm": self.norm, "output_fmt": "NLC", "return_prefix_tokens": True}
         with torch.no_grad():
-            found = self.body.forward_intermediates(
-                (sized - self.mean) / self.std,
-                indices=self.blocks,
-                return_prefix_tokens=True,
-                norm=self.norm,
-                output_fmt="NLC",
-                intermediates_only=True,
-            )
+            normal = (sized - self.mean) / self.std
+            found = self.body.forward_intermediates(normal, intermediates_only=True, **taken)
         return [torch.cat([prefix, patches], dim=1) for patches, prefix in found]
 
 

@@ -60,12 +60,8 @@ class Padim(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
 
     def forward(self, images: Tensor) -> InferenceBatch:
         """Scores and maps: the Mahalanobis distance (Eq. 2), smoothed, and its maximum."""
-        found = self.distances(
-            embedding=self.embed(images),
-            mean=self.mean,
-            inv_covariance=self.precision,
-            image_size=tuple(images.shape[-2:]),
-        )
+        embedding, size = self.embed(images), tuple(images.shape[-2:])
+        found = self.distances(embedding=embedding, mean=self.mean, inv_covariance=self.precision, image_size=size)
         return InferenceBatch(pred_score=found.amax(dim=(1, 2, 3)), anomaly_map=found)
 
 

@@ -13,6 +13,7 @@ from components.artifacts import CONFIG, ONNX_MODEL, OPENVINO_MODEL, SUMMARY, re
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from torch import Tensor
 
     from components.artifacts import UInt8Image
 
@@ -29,16 +30,14 @@ Runner: TypeAlias = "Callable[[Floats], Sequence[Floats]]"
 
 
 class ServedDetector:
-    """A detector as it is served: its size, its threshold, and what scores images."""
+    """A detector as it is served: the side of its images in pixels, its threshold, and what scores images."""
 
     def __init__(self, path: str | Path) -> None:
         """Load an artifact of the registration stage."""
         directory = Path(path)
         content = read_json(directory / CONFIG)
         self.image_size: int = content["image_size"]
-        """Side in pixels that images are resized to."""
         self.threshold: float = content["threshold"]["value"]
-        """Raw score above which an image is anomalous."""
         self.runtime = runtime_of(directory)
         if self.runtime == TORCH:
             from components.detectors.detector import Detector
@@ -62,6 +61,20 @@ def runtime_of(directory: Path) -> str:
     """`onnx` or `openvino` for an artifact with an export that agrees with its checkpoint, else `torch`."""
     found = [kind for kind, name in ((ONNX, ONNX_MODEL), (OPENVINO, OPENVINO_MODEL)) if (directory / name).is_file()]
     return found[0] if found and read_json(directory / SUMMARY).get("parity.passed") else TORCH
+
+
+def export_predictor(directory: Path) -> "Callable[[Tensor], None] | None":
+    """Scores images by an artifact's export, in one thread; None where its checkpoint is what is served."""
+    kind = runtime_of(directory)
+    if kind == TORCH:
+        return None
+    run = export_runner(directory, kind, threads=1)
+
+    def predict(images: "Tensor") -> None:
+        for image in images:
+            run(image.unsqueeze(0).numpy())
+
+    return predict
 
 
 def export_runner(directory: Path, kind: str, *, threads: int = 0) -> Runner:

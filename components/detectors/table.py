@@ -13,12 +13,10 @@ if TYPE_CHECKING:
 
 
 class Network(NamedTuple):
-    """A pretrained network."""
+    """A pretrained network: its name in artifacts and reports, and the reference to its weights."""
 
     name: str
-    """As artifacts and reports call it."""
     reference: str
-    """To its weights."""
 
 
 def backbone_of(config: "Config") -> Network:

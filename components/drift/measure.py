@@ -1,6 +1,7 @@
 """Compares new good images with the good images of a reference, by looks and by a detector's scores."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from components.change.shift import looks_of
 from components.decode import IMAGE_SUFFIXES, decode_image
 from components.detectors.detector import Detector
 from components.drift.config import Config
-from components.drift.page import drift_html
 from components.errors import InputError, check
+from components.pages.html import COLOURS, empty_figure, figure_html, page_template
 from components.registry import history
 from components.registry.promotion import CHAMPION
 from components.storage.s3 import fetch_prefix, is_s3, local_folder
 
 DATA_SET = "the data set"
 TRAINING = "the run that trained the detector"
+_BINS = 30
+_SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,6 @@ class Measured:
     new_scores: list[tuple[str, float]]
     """Source and anomaly score of each new image, the highest first; empty without a detector."""
     html: str
-    """Self-contained page."""
 
     def to_content(self) -> dict[str, Any]:
         """As JSON."""
@@ -55,17 +57,10 @@ class Measured:
 
 
 def measure_since_training(line: str, images: str, detector: str, config: Config) -> Measured:
-    """Compare new good images with those that a detector keeps from its training.
+    """Compare new good images, a folder or `s3://BUCKET/PREFIX`, with those that a detector keeps from its training.
 
-    Args:
-        line: name of the production line.
-        images: folder or `s3://BUCKET/PREFIX` of the new images.
-        detector: see `fetch_detector`.
-        config: settings.
-
-    Raises:
-        InputError: images or detector are missing or damaged, or the detector keeps no good images of the backbone.
-        OSError: MLflow or the object store cannot be reached.
+    Images or a detector that are missing or damaged, or a detector that keeps none of the backbone, raise `InputError`;
+    `OSError` means that MLflow or the object store cannot be reached. For the detector see `fetch_detector`.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = fetch_detector(line, detector, Path(folder))
@@ -78,16 +73,10 @@ def measure_since_training(line: str, images: str, detector: str, config: Config
 
 
 def fetch_detector(line: str, detector: str, directory: Path) -> Path:
-    """Path of a trained detector's artifact.
+    """Path of a detector artifact: the `champion` of a line in MLflow, a folder, or `s3://BUCKET/PREFIX`.
 
-    Args:
-        line: name of the production line.
-        detector: `champion` of the line in MLflow, or the folder or `s3://BUCKET/PREFIX` of a detector artifact.
-        directory: where the artifact is downloaded to.
-
-    Raises:
-        InputError: there is no such detector.
-        OSError: MLflow or the object store cannot be reached.
+    It is downloaded to the directory where need be. One that does not exist raises `InputError`; `OSError` means that
+    MLflow or the object store cannot be reached.
     """
     if detector == CHAMPION:
         return history.fetch_detector(line, CHAMPION, directory)
@@ -102,8 +91,7 @@ def fetch_detector(line: str, detector: str, directory: Path) -> Path:
 def write_images(uri: str, target: Path, size: int) -> None:
     """Write the images of a folder or prefix, without its subfolders, as an image set of good images.
 
-    Raises:
-        InputError: there are none, or one is damaged.
+    None at all, or a damaged one, raises `InputError`.
     """
     with local_folder(uri, "images") as folder, new_image_set(target) as (writer, _):
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
@@ -117,10 +105,9 @@ def write_images(uri: str, target: Path, size: int) -> None:
 def measure(
     reference: str | Path, images: str | Path, detector: str | Path | None, line: str, config: Config
 ) -> Measured:
-    """Compare new good images with those of a reference; arguments and errors are those of `measure_against`.
+    """Compare new good images with those of an image set as `measure_against` does: looks by those of every split.
 
-    The reference is an image set. Its good images of every split are compared by looks; the scores of those that no
-    detector is trained on, of the splits `calibration` and `test`, are compared with the new ones'.
+    Scores are compared with those of the splits that no detector is trained on, `calibration` and `test`.
     """
     loaded = None if detector is None else Detector(detector)
     old = ImageSet(reference)
@@ -131,18 +118,10 @@ def measure(
 def measure_against(
     known: GoodImages, images: str | Path, detector: Detector | None, line: str, config: Config, *, of: str
 ) -> Measured:
-    """Compare new good images with what is known of earlier ones.
+    """Compare new good images, the good training images of an image set, with those known by the config's backbone.
 
-    Args:
-        known: earlier ones, by the backbone of the config.
-        images: image set, whose good training images are the new ones; of the size of the earlier ones.
-        detector: the one that has scored the earlier ones; None compares looks only.
-        line: name of the production line.
-        config: settings.
-        of: what the earlier ones are the good images of.
-
-    Raises:
-        InputError: there are no new images, or the sizes differ.
+    The detector is the one that has scored the earlier images; without, looks alone are compared. `of` names what they
+    are the good images of. Other sizes than theirs, or no new images, raise `InputError`.
     """
     fresh = ImageSet(images)
     new_ids = drawn(fresh.ids("train", "good"), config.max_images, config.seed)
@@ -160,6 +139,25 @@ def measure_against(
     named = [] if scores is None else [(str(sources[id]), float(s)) for id, s in zip(new_ids, scores.new, strict=True)]
     ranked = sorted(named, key=lambda item: -item[1])
     return Measured(hint=hint, of=of, new_scores=ranked, html=drift_html(line, hint, of, scores, ranked))
+
+
+def drift_html(line: str, hint: Hint, of: str, scores: Scores | None, ranked: Sequence[tuple[str, float]]) -> str:
+    """Self-contained page of a `Measured`, with the distributions of the scores; `ranked` are its new scores."""
+    shown = ""
+    if scores is not None:
+        known, new = scores.reference.tolist(), scores.new.tolist()
+        low, high = min(known + new), max(known + new)
+        bins = {"start": low, "end": high * 1.0001, "size": max(high - low, 1e-9) / _BINS}
+        look = {"opacity": 0.65, "xbins": bins, "histnorm": "probability"}
+        figure = empty_figure("anomaly score of good images", "share of the images", height=320)
+        figure.add_histogram(x=known, name="reference, held out", marker={"color": COLOURS[1]}, **look)
+        figure.add_histogram(x=new, name="new", marker={"color": COLOURS[2]}, **look)
+        if scores.threshold is not None:
+            dashes = {"color": COLOURS[5], "dash": "dash"}
+            figure.add_vline(x=scores.threshold, line=dashes, annotation_text="threshold")
+        shown = figure_html(figure.update_layout(barmode="overlay"), first=True)
+    template = page_template("components.drift", "drift.html.j2")
+    return template.render(line=line, hint=hint, of=of, figure=shown, highest=ranked[:_SHOWN])
 
 
 def write_drift(measured: Measured, drift: str | Path, html: str | Path) -> None:

@@ -5,23 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.artifacts import (
-    ANOMALY_MAPS,
-    EVALUATION,
-    PREDICTIONS,
-    RECALL,
-    RECORDS,
-    new_directory,
-    write_json,
-    write_table,
-)
+from components import artifacts
 from components.detectors.detector import Detector
 from components.evaluation.config import Config
 from components.metrics.records import Record
 from components.metrics.scoring import TestSplit
 
 if TYPE_CHECKING:
-    from components.metrics.image import Labels, Scores
+    from components.metrics.measures import Labels, Scores
 
 
 def evaluate_detectors(
@@ -29,24 +20,12 @@ def evaluate_detectors(
 ) -> list[Record]:
     """Write scores, anomaly maps and metrics of every detector on the test split, and what the gate needs of it.
 
-    Args:
-        reference: image set; its test split is read.
-        detectors: artifacts, in the order of the records.
-        predictions: artifact to write.
-        config: settings.
-
-    Returns:
-        One record per detector; pixel metrics are None where no test image has a mask, and those of logical and
-        structural anomalies where there are none.
+    Returned is one record per detector, in their order; pixel metrics are None where no test image has a mask, and
+    those of logical and structural anomalies where there are none.
     """
     from safetensors.torch import save_file
 
-    split = TestSplit(
-        reference,
-        aupro_limit=config.aupro_limit,
-        latency_images=config.latency_images,
-        spro_limit=config.spro_limit,
-    )
+    split = TestSplit(reference, **config.model_dump())
     records, rows, recall_rows, maps, by_defect = [], [], [], {}, {}
     for path in detectors:
         detector = Detector(path)
@@ -60,13 +39,13 @@ def evaluate_detectors(
         maps[record.trial] = measured.maps.half()
         by_defect[record.trial] = measured.defect_auroc
         records.append(record)
-    evaluation = {"digest": split.digest, "aupro_limit": config.aupro_limit, "latency_images": config.latency_images}
-    with new_directory(predictions) as directory:
-        write_table(directory / PREDICTIONS, rows)
-        write_table(directory / RECALL, recall_rows)
-        save_file(maps, directory / ANOMALY_MAPS)
-        write_json(directory / RECORDS, [record.to_json() for record in records])
-        write_json(directory / EVALUATION, {**evaluation, "defect_auroc": by_defect})
+    evaluation = {"digest": split.digest, **config.model_dump(exclude={"spro_limit"})}
+    with artifacts.new_directory(predictions) as directory:
+        artifacts.write_table(directory / artifacts.PREDICTIONS, rows)
+        artifacts.write_table(directory / artifacts.RECALL, recall_rows)
+        save_file(maps, directory / artifacts.ANOMALY_MAPS)
+        artifacts.write_json(directory / artifacts.RECORDS, [record.to_json() for record in records])
+        artifacts.write_json(directory / artifacts.EVALUATION, {**evaluation, "defect_auroc": by_defect})
     return records
 
 
@@ -75,13 +54,12 @@ class Recall:
     """What a detector finds of one defect type."""
 
     images: int
-    """Number of bad images of the type."""
     recall: float
-    """Share of them over the detector's threshold."""
+    """Share of these bad images over the detector's threshold."""
 
 
 def defect_recall(scores: "Scores", labels: "Labels", defects: Sequence[str], threshold: float) -> dict[str, Recall]:
-    """Recall by defect type, in alphabetical order; the arguments are those of `components.metrics.image`."""
+    """Recall by defect type, in alphabetical order; the arguments are those of `components.metrics.measures`."""
     import numpy as np
 
     types = np.array(defects)

@@ -34,36 +34,32 @@ EXTRA_HEADS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Metrics of one detector on the test split; None where one was not measured or does not apply."""
+    """Metrics of one detector on the test split, 0 to 1 unless noted; None where not measured or not applicable."""
 
     detector: str
-    """Name of the detector, such as `patchcore`."""
     training_set: str
     """Images it was trained on beside the given ones: `none`, `rotations`, `augmented` or `generated`."""
     seed: int | None
     """Seed of the training; None where an earlier run did not log it."""
     image_auroc: float | None = None
-    """Area under the ROC curve over the images' scores, 0 to 1."""
+    """Area under the ROC curve over the images' scores."""
     pixel_auroc: float | None = None
-    """Area under the ROC curve over the anomaly maps' values, 0 to 1; None without masks."""
+    """Area under the ROC curve over the anomaly maps' values; None without masks."""
     aupro: float | None = None
     """Area under the per-region overlap, scaled to 0 to 1; None without masks."""
     image_ap: float | None = None
-    """Average precision of the images' scores, 0 to 1."""
+    """Average precision of the images' scores."""
     image_f1_max: float | None = None
-    """Best F1 over all thresholds, 0 to 1."""
+    """Best F1 over all thresholds."""
     image_auroc_logical: float | None = None
     """Image AUROC of all good images against those with logical anomalies (MVTec LOCO AD)."""
     image_auroc_structural: float | None = None
-    """Image AUROC of all good images against those with structural anomalies (MVTec LOCO AD)."""
     image_auroc_kind_mean: float | None = None
     """Mean of the two image AUROCs by kind."""
     spro_logical: float | None = None
-    """Area under the saturated per-region overlap (sPRO) of logical anomalies, 0 to 1."""
+    """Area under the saturated per-region overlap (sPRO) of logical anomalies."""
     spro_structural: float | None = None
-    """Area under the sPRO of structural anomalies, 0 to 1."""
     spro_kind_mean: float | None = None
-    """Mean of the two areas under the sPRO."""
     threshold: float | None = None
     """Raw score above which the detector calls an image anomalous."""
     false_alarm_rate: float | None = None
@@ -86,11 +82,7 @@ class Record:
         return {name: value for name, value in asdict(self).items() if name not in _IDENTITY and value is not None}
 
     def metric(self, name: str) -> float | None:
-        """A metric by its name.
-
-        Raises:
-            KeyError: there is no metric of this name.
-        """
+        """A metric by its name; another name raises `KeyError`."""
         if name in _IDENTITY:
             raise KeyError(name)
         value: float | None = asdict(self)[name]
@@ -102,11 +94,7 @@ class Record:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The record of a JSON object; metrics that it lacks are None.
-
-        Raises:
-            InputError: the object lacks the detector, its training set or its seed, or has a key that is no field.
-        """
+        """The record of a JSON object, which may lack metrics; other missing or unknown keys raise `InputError`."""
         unknown = sorted(content.keys() - {field.name for field in fields(cls)})
         missing = [name for name in _IDENTITY if name not in content]
         if unknown or missing:
@@ -122,11 +110,7 @@ _IDENTITY = ("detector", "training_set", "seed")
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a JSON file.
-
-    Raises:
-        InputError: an object of it is no record.
-    """
+    """The records of a JSON file; an object that is no record raises `InputError`."""
     return [Record.from_json(content) for content in read_json(path)]
 
 
@@ -136,14 +120,10 @@ def extra_metrics(records: Sequence[Record]) -> list[str]:
 
 
 def gain(records: Sequence[Record], detector: str, metric: str) -> float | None:
-    """Metric of the generated set minus the best of the other sets, for one detector.
-
-    None where the detector was not trained on both, or the metric could not be computed.
-    """
-    own = [(record, value) for record in records if (value := record.metric(metric)) is not None]
-    own = [(record, value) for record, value in own if record.detector == detector]
-    generated = [value for record, value in own if record.training_set == GENERATED]
-    others = [value for record, value in own if record.training_set != GENERATED]
+    """Metric of the generated set minus the best of the other sets, for one detector; None where either is missing."""
+    own = [(record.training_set, record.metric(metric)) for record in records if record.detector == detector]
+    generated = [value for name, value in own if name == GENERATED and value is not None]
+    others = [value for name, value in own if name != GENERATED and value is not None]
     return generated[0] - max(others) if generated and others else None
 
 
@@ -171,8 +151,7 @@ def flat_metrics(records: Sequence[Record]) -> dict[str, float]:
 def best_record(records: Sequence[Record], metric: str, min_gain: float) -> Record:
     """The record with the highest metric; one on generated images must win by a positive gain of at least `min_gain`.
 
-    Raises:
-        InputError: the metric is None in every record.
+    A metric that is None in every record raises `InputError`.
     """
     measured = [(record, value) for record in records if (value := record.metric(metric)) is not None]
     if not measured:

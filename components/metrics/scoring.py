@@ -4,27 +4,24 @@ Evaluation measures the detectors of a run by it, and the gate the champion that
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import __version__
-from components.artifacts import CONFIG, ImageSet, read_json
-from components.detectors.detector import Detector
-from components.detectors.serving import TORCH, export_runner, runtime_of
-from components.metrics.image import by_kind, defect_auroc, image_metrics, threshold_metrics
-from components.metrics.pixel import pixel_metrics
+from components.artifacts import ImageSet
+from components.metrics import measures
 from components.metrics.records import KINDS, Record
-from components.metrics.speed import speed
 from components.metrics.spro import area_under_spro
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from components.metrics.image import Labels
+    from components.detectors.detector import Detector
+    from components.metrics.measures import Labels
 
 MEASUREMENT_VERSION = 1
 """Of the metrics by which detectors are compared: raise it when their values change for the same scores and maps."""
@@ -32,15 +29,13 @@ MEASUREMENT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a detector does on a test split of n images."""
+    """What a detector does on a test split: metrics, raw anomaly scores [n] and anomaly maps [n, height, width]."""
 
     record: Record
     defect_auroc: dict[str, float]
     """Per defect type, image AUROC of all good test images against the bad ones of that type alone."""
     scores: "Tensor"
-    """Raw anomaly scores [n]."""
     maps: "Tensor"
-    """Anomaly maps [n, height, width]."""
 
 
 class TestSplit:
@@ -51,14 +46,7 @@ class TestSplit:
     def __init__(
         self, reference: str | Path, *, aupro_limit: float, latency_images: int, spro_limit: float = 0.0
     ) -> None:
-        """Load the test images.
-
-        Args:
-            reference: image set.
-            aupro_limit: false positive rate up to which the per-region overlap is integrated.
-            latency_images: images timed for the latency and the throughput.
-            spro_limit: false positive rate up to which the saturated overlap is integrated; 0 leaves it out.
-        """
+        """Load the test images of an image set; the settings are those of evaluation's config."""
         import numpy as np
 
         self._images = ImageSet(reference)
@@ -78,29 +66,22 @@ class TestSplit:
         It depends on pixels, not on names, order or encoding. Metrics with another digest are not compared but measured
         again.
         """
+        head = [f"vigil {__version__} measurement {MEASUREMENT_VERSION}", f"aupro_limit {self._aupro_limit!r}"]
         rows = [
-            "\t".join(
-                (str(label), defect, _pixels_sha256(self._images.image(id)), _pixels_sha256(self._images.mask(id)))
-            )
+            "\t".join((str(label), defect, *map(_pixels_sha256, (self._images.image(id), self._images.mask(id)))))
             for id, label, defect in zip(self.ids, self.labels, self.defects, strict=True)
         ]
-        content = [
-            f"vigil {__version__} measurement {MEASUREMENT_VERSION}",
-            f"aupro_limit {self._aupro_limit!r}",
-            *sorted(rows),
-        ]
-        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+        return hashlib.sha256("\n".join([*head, *sorted(rows)]).encode()).hexdigest()
 
-    def measure(self, detector: Detector) -> Measured:
+    def measure(self, detector: "Detector") -> Measured:
         """Score the images and measure the result; pixel metrics are None where no test image has a mask.
 
         A detector that was trained at another size than the images have gets them, and gives its maps, resized.
         """
         config = detector.config
-        images = _resized(self._tensor, detector.image_size)
-        scores, maps = detector.predict(images)
+        scores, maps = detector.predict(_resized(self._tensor, detector.image_size))
         maps = _resized(maps.unsqueeze(1), self._tensor.shape[-1]).squeeze(1)
-        by_defect = defect_auroc(scores.numpy(), self.labels, self.defects)
+        by_defect = measures.defect_auroc(scores.numpy(), self.labels, self.defects)
         threshold = detector.threshold.value
         return Measured(
             record=Record(
@@ -108,50 +89,35 @@ class TestSplit:
                 training_set=config.training_set,
                 seed=config.seed,
                 threshold=threshold,
-                **image_metrics(scores.numpy(), self.labels),
-                **self._pixel_metrics(maps),
-                **by_kind("image_auroc", by_defect),
-                **by_kind("spro", self._spro(maps)),
-                **threshold_metrics(scores.numpy(), self.labels, threshold),
-                **speed(detector.predict, images[: self._latency_images]),
+                **measures.image_metrics(scores.numpy(), self.labels),
+                **measures.by_kind("image_auroc", by_defect),
+                **self._map_metrics(maps),
+                **measures.threshold_metrics(scores.numpy(), self.labels, threshold),
+                **self.speed(detector.predict, detector.image_size),
             ),
             defect_auroc=by_defect,
             scores=scores,
             maps=maps,
         )
 
-    def export_speed(self, path: Path) -> dict[str, float]:
-        """The `speed` of the export in a detector artifact; empty where its checkpoint is what is served."""
-        kind = runtime_of(path)
-        if kind == TORCH:
-            return {}
-        run = export_runner(path, kind, threads=1)
-        images = _resized(self._tensor[: self._latency_images], read_json(path / CONFIG)["image_size"])
+    def speed(self, predict: "Callable[[Tensor], object] | None", image_size: int) -> dict[str, float]:
+        """The `measures.speed` on some of the images at a detector's size; empty without what scores them."""
+        return measures.speed(predict, _resized(self._tensor[: self._latency_images], image_size)) if predict else {}
 
-        def predict(batch: "Tensor") -> None:
-            for image in batch:
-                run(image.unsqueeze(0).numpy())
-
-        return speed(predict, images)
-
-    def _spro(self, maps: "Tensor") -> dict[str, float]:
-        """Area under sPRO of all good images and the bad ones of one kind, for the kinds whose regions are known."""
-        found: dict[str, float] = {}
+    def _map_metrics(self, maps: "Tensor") -> dict[str, float | None]:
+        """Pixel metrics of good images and bad ones with a mask, if any; sPRO of the kinds whose regions are known."""
+        masked = [self._images.mask(id) is not None for id in self.ids]
+        usable = [index for index, has_mask in enumerate(masked) if has_mask or not self.labels[index]]
+        pixels = {}
+        if any(masked):
+            pixels = measures.pixel_metrics(maps[usable].numpy(), self._masks(usable), self._aupro_limit)
+        spro: dict[str, float] = {}
         for kind in KINDS.values() if self._spro_limit else ():
             chosen = [index for index, defect in enumerate(self.defects) if not self.labels[index] or defect == kind]
             regions = [self._images.regions(self.ids[index]) for index in chosen]
             if any(regions):
-                masks = self._masks(chosen)
-                found[kind] = area_under_spro(maps[chosen].numpy(), masks, regions, self._spro_limit)
-        return found
-
-    def _pixel_metrics(self, maps: "Tensor") -> dict[str, float]:
-        """Of the good images and the bad ones with a mask; none where no image has one."""
-        masked = [self._images.mask(id) is not None for id in self.ids]
-        if not any(masked):
-            return {}
-        usable = [index for index, has_mask in enumerate(masked) if has_mask or not self.labels[index]]
-        return pixel_metrics(maps[usable].numpy(), self._masks(usable), self._aupro_limit)
+                spro[kind] = area_under_spro(maps[chosen].numpy(), self._masks(chosen), regions, self._spro_limit)
+        return {**pixels, **measures.by_kind("spro", spro)}
 
     def _masks(self, chosen: Sequence[int]) -> "Labels":
         """Masks [len(chosen), height, width] of the images with these indices; empty for those that have none."""

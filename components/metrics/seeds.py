@@ -15,12 +15,11 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Mean and standard deviation over seeds."""
+    """Mean and standard deviation over seeds, with n - 1 in the denominator; None for one value."""
 
     n: int
     mean: float
     sd: float | None
-    """With n - 1 in the denominator; None for one value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,26 +52,18 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def paired_gain(measured: Mapping[str, Mapping[int, float]]) -> Gain | None:
-    """Gain of the generated set over the best of the others.
+    """Gain of the generated set over the best of the others, by a metric (higher is better) per training set and seed.
 
-    Args:
-        measured: metric by training set and seed, higher is better; from runs that differ in the seed only.
-
-    Returns:
-        None where no seed has both the generated set and another one. The baseline is chosen among the sets that
-        share the most seeds with the generated one.
+    The runs differ in the seed only. The baseline is chosen among the sets that share the most seeds with the generated
+    one; None where no seed has both.
     """
     generated = measured.get(GENERATED, {})
     shared = {name: sorted(generated.keys() & own.keys()) for name, own in measured.items() if name != GENERATED}
     most = max(map(len, shared.values()), default=0)
     if most == 0:
         return None
-    means = {
-        name: statistics.fmean(measured[name][seed] for seed in seeds)
-        for name, seeds in shared.items()
-        if len(seeds) == most
-    }
-    baseline = max(means, key=lambda name: means[name])
+    fullest = (name for name, seeds in shared.items() if len(seeds) == most)
+    baseline = max(fullest, key=lambda name: statistics.fmean(measured[name][seed] for seed in shared[name]))
     differences = tuple((seed, generated[seed] - measured[baseline][seed]) for seed in shared[baseline])
     values = [difference for _, difference in differences]
     interval = t_interval(values) if len(values) >= MIN_PAIRS else None

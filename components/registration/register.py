@@ -9,6 +9,7 @@ from typing import Any
 from components import artifacts
 from components.change.good_images import good_images
 from components.detectors.detector import Detector
+from components.detectors.serving import export_predictor
 from components.metrics.records import best_record, read_records
 from components.metrics.scoring import TestSplit
 from components.registration.config import Config
@@ -46,8 +47,10 @@ def register_best(
         if export := export_detector(chosen, reference, config):
             summary = artifacts.read_json(chosen / artifacts.SUMMARY) if (chosen / artifacts.SUMMARY).is_file() else {}
             artifacts.write_json(chosen / artifacts.SUMMARY, summary | export)
-        good_images(artifacts.ImageSet(reference), Detector(chosen)).write(chosen)
-        speed = TestSplit(reference, **split).export_speed(chosen) if export else {}
+        detector = Detector(chosen)
+        good_images(artifacts.ImageSet(reference), detector).write(chosen)
+        predict = export_predictor(chosen) if export else None
+        speed = TestSplit(reference, **split).speed(predict, detector.image_size)
         by_defect = evaluation["defect_auroc"][record.trial]
         nomination = Nomination(
             line=line,

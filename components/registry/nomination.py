@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts import CONFIG, NOMINATION, SUMMARY, WEIGHTS, ImageSet, encode_png, read_json, write_json
 from components.detectors.detector import Detector
-from components.detectors.serving import ONNX, OPENVINO, TORCH, runtime_of
+from components.detectors.serving import ONNX, OPENVINO, TORCH, export_predictor, runtime_of
 from components.metrics.records import Record
 from components.metrics.scoring import TestSplit
 from components.registry.gate import Decision, GateLimits, Measurement, decide
@@ -241,7 +241,7 @@ def _measure_again(nomination: Nomination, number: str, model: LineModel, refere
             )
         split = TestSplit(reference, aupro_limit=nomination.aupro_limit, latency_images=nomination.latency_images)
         measured = split.measure(detector)
-        record = measured.record.with_metrics(split.export_speed(path))
+        record = measured.record.with_metrics(split.speed(export_predictor(path), detector.image_size))
         measurement = measurement_of(path, record, measured.defect_auroc, nomination.measurement.digest)
     model.keep(number, measurement)
     return measurement

@@ -12,29 +12,21 @@ from components.errors import check
 from pipelines.terminal import console
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from components.change.rule import Hint
-    from components.drift.measure import Measured
 
 _URI = "MLFLOW_TRACKING_URI"
 
-LineFile = Annotated[Path, typer.Argument(metavar="LINE.yaml", help="The production line.")]
-Images = Annotated[str, typer.Option("--images", help="Folder or s3://BUCKET/PREFIX of new good images.")]
-
 
 def drift(
-    line: LineFile,
-    images: Images,
+    line: Annotated[Path, typer.Argument(metavar="LINE.yaml", help="The production line.")],
+    images: Annotated[str, typer.Option("--images", help="Folder or s3://BUCKET/PREFIX of new good images.")],
     detector: Annotated[
         str, typer.Option(help="champion, folder or s3://BUCKET/PREFIX of a trained detector, or none.")
     ] = "champion",
     tracking_uri: Annotated[str, typer.Option(envvar=_URI, help="MLflow, for the champion and for the record.")] = "",
     alpha: Annotated[float, typer.Option(help="Probability of a hint where nothing has changed.")] = 0.05,
     min_shift: Annotated[float, typer.Option(help="Least shift of the features, in standard deviations.")] = 0.25,
-    max_false_alarm_rate: Annotated[float, typer.Option(help="Accepted share of good images over the threshold.")] = (
-        0.05
-    ),
+    max_false_alarm_rate: Annotated[float, typer.Option(help="Accepted share of good images called bad.")] = 0.05,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Page to write, .html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     package: Annotated[
@@ -54,6 +46,7 @@ def drift(
         console.print(f"package: {package}", soft_wrap=True)
         return
     from components.registry.promotion import CHAMPION
+    from components.tracking.run import stage_run
     from pipelines.local.drift import measure_line
 
     if output is not None:
@@ -64,35 +57,23 @@ def drift(
     if tracking_uri:
         os.environ[_URI] = tracking_uri
     measured = measure_line(loaded, images, detector, config)
-    _record(loaded.name, measured, images, detector)
+    summary = measured.summary()
+    with stage_run(loaded.name, "drift") as run:
+        run.log_params({"images": images, "detector": detector, "reference": measured.of})
+        run.log_metrics({name: value for name, value in summary.items() if not isinstance(value, str)})
+        run.log_tags({name: value for name, value in summary.items() if isinstance(value, str)})
+        run.log_file(measured.html.encode(), "drift.html")
     if output is not None:
         output.write_text(measured.html, encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(measured.to_content(), indent=2, allow_nan=False))
         return
-    hint = measured.hint
-    console.print(_table(loaded.name, hint, measured.of))
-    colour = {"yes": "red", "no": "green"}.get(hint.retrain, "yellow")
-    console.print(f"train again: [bold {colour}]{hint.retrain}[/]")
-    for reason in hint.reasons:
-        console.print(f"  {escape(reason)}", soft_wrap=True)
+    _print(loaded.name, measured.hint, measured.of)
     if output is not None:
         console.print(f"page: {output}", soft_wrap=True)
 
 
-def _record(line: str, measured: "Measured", images: str, detector: str) -> None:
-    """A run of its own in the line's experiment, where tracking is on."""
-    from components.tracking.run import stage_run
-
-    summary = measured.summary()
-    with stage_run(line, "drift") as run:
-        run.log_params({"images": images, "detector": detector, "reference": measured.of})
-        run.log_metrics({name: value for name, value in summary.items() if not isinstance(value, str)})
-        run.log_tags({name: value for name, value in summary.items() if isinstance(value, str)})
-        run.log_file(measured.html.encode(), "drift.html")
-
-
-def _table(line: str, hint: "Hint", of: str) -> "Table":
+def _print(line: str, hint: "Hint", of: str) -> None:
     from rich.table import Table
 
     title = f"{line}: {hint.new_images} new good images against {hint.reference_images} of {of}"
@@ -107,4 +88,8 @@ def _table(line: str, hint: "Hint", of: str) -> "Table":
     for name, shift in hint.statistics.items():
         values = (f"{shift.reference:.4f}", f"{shift.new:.4f}", f"{shift.new - shift.reference:+.4f}")
         table.add_row(name, *values, f"{shift.p_value:.4f}")
-    return table
+    console.print(table)
+    colour = {"yes": "red", "no": "green"}.get(hint.retrain, "yellow")
+    console.print(f"train again: [bold {colour}]{hint.retrain}[/]")
+    for reason in hint.reasons:
+        console.print(f"  {escape(reason)}", soft_wrap=True)

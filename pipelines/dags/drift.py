@@ -26,14 +26,9 @@ class Outputs(NamedTuple):
 
 
 def drift_pipeline(line: str, images: str, detector: str, config: Config, cluster: Cluster | None = None) -> Any:
-    """The drift pipeline as a KFP graph component; its parameters have the arguments as defaults.
+    """The drift pipeline as a KFP graph component, for a cluster, or without one for KFP's local runner.
 
-    Args:
-        line: name of the production line.
-        images: where the new good images are.
-        detector: `champion`, or where the artifact of a detector is.
-        config: settings, of which a run may change the limits.
-        cluster: how its task runs on Kubernetes; none for KFP's local runner.
+    Its parameters have the arguments as defaults; of the config, a run may change the limits.
     """
     label = line if cluster else ""
     fixed = config.model_dump(exclude={"alpha", "min_shift", "max_false_alarm_rate"})
@@ -62,18 +57,9 @@ def drift_pipeline(line: str, images: str, detector: str, config: Config, cluste
 
 
 def write_package(path: Path, line: Line, images: str, detector: str, config: Config) -> None:
-    """Compile the drift pipeline of a line with its task settings.
+    """Compile the drift pipeline of a line with its task settings into a .yaml file of an existing folder.
 
-    Args:
-        path: package to write, .yaml.
-        line: the production line, whose name and task settings it gets.
-        images: `s3://BUCKET/PREFIX` of the new good images.
-        detector: `champion`, or `s3://BUCKET/PREFIX` of a detector artifact.
-        config: settings.
-
-    Raises:
-        InputError: the path is no .yaml file in an existing folder, or the tasks of a cluster cannot read the images
-            or the detector.
+    The new images are `s3://BUCKET/PREFIX`, the detector is `champion` or such a prefix; all else raises `InputError`.
     """
     check_package(path)
     check(is_s3(images), "images", images, "s3://BUCKET/PREFIX, which the tasks of a cluster can read")

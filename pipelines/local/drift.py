@@ -16,18 +16,9 @@ NO_DETECTOR = "none"
 def measure_line(line: Line, images: str, detector: str, config: Config) -> Measured:
     """Compare new good images with those that a detector was trained and tested with, or that the data set has now.
 
-    The former are kept with a registered detector. Without a detector, or with one that does not keep them, or keeps
-    them by another backbone, the data set is read instead.
-
-    Args:
-        line: the production line.
-        images: folder or `s3://BUCKET/PREFIX` of the new images.
-        detector: `none` to compare looks only, else see `fetch_detector`.
-        config: settings.
-
-    Raises:
-        InputError: images, data set or detector are missing or damaged.
-        OSError: MLflow or the object store cannot be reached.
+    The former are kept with a registered detector. Without a detector (`none`, which compares looks only), or with one
+    that does not keep them, or keeps them by another backbone, the data set is read instead. For the other arguments
+    and the errors see `measure_since_training`.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

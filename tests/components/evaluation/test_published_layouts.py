@@ -13,7 +13,7 @@ from components.detection.train import train_detector
 from components.detectors.config import Config as DetectorConfig
 from components.evaluation.config import Config
 from components.evaluation.evaluate import evaluate_detectors
-from components.metrics.image import by_kind, image_metrics
+from components.metrics.measures import by_kind, image_metrics
 from components.metrics.records import KIND_METRICS, SPRO_METRICS, Record, flat_metrics
 from tests.components.image_sets import SIZE
 from tests.components.published import BTAD_SUFFIXES, write_btad_class, write_loco_class

@@ -11,10 +11,8 @@ from components.artifacts import ImageSet, new_image_set
 from components.detection.train import train_detector
 from components.detectors.config import Config
 from components.detectors.detector import Detector
-from components.metrics.image import defect_auroc, image_metrics, threshold_metrics
-from components.metrics.pixel import pixel_metrics
+from components.metrics.measures import defect_auroc, image_metrics, one_core, pixel_metrics, threshold_metrics
 from components.metrics.scoring import MEASUREMENT_VERSION, TestSplit
-from components.metrics.speed import one_core
 from tests.components.image_sets import write_reference
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from components.artifacts import Region
-from components.metrics.pixel import pixel_metrics
+from components.metrics.measures import pixel_metrics
 from components.metrics.spro import area_under_spro, spro_curve
 
 Maps = npt.NDArray[np.float32]

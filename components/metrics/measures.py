@@ -1,18 +1,21 @@
-"""Metrics of images by their anomaly scores.
+"""Metrics of images by their anomaly scores and of pixels by anomaly maps, and how fast images are scored.
 
 Scores [n] are raw and of any scale, higher is more anomalous. Labels [n] are True for bad images. Of the n defect
 types, those of good images are not read.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from components.metrics.records import KINDS
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from torch import Tensor
 
     Scores = npt.NDArray[np.float32]
     Labels = npt.NDArray[np.bool_]
@@ -56,3 +59,50 @@ def by_kind(metric: str, by_defect: Mapping[str, float]) -> dict[str, float | No
     measured = [value for value in values.values() if value is not None]
     mean = statistics.fmean(measured) if len(measured) == len(KINDS) else None
     return {**{f"{metric}_{kind}": value for kind, value in values.items()}, f"{metric}_kind_mean": mean}
+
+
+def pixel_metrics(maps: "Scores", masks: "Labels", aupro_limit: float) -> dict[str, float]:
+    """Pixel AUROC, and the area under the per-region overlap up to a false positive rate, scaled to [0, 1].
+
+    Anomaly maps and defect masks are [n, height, width]; the mask of a good image is all False.
+    """
+    import torch
+    from anomalib.data import ImageBatch
+    from anomalib.metrics import AUPRO
+    from sklearn.metrics import roc_auc_score
+
+    metric = AUPRO(fields=["anomaly_map", "gt_mask"], fpr_limit=aupro_limit)
+    images = torch.zeros(len(maps), 3, *maps.shape[1:])
+    batch: Any = ImageBatch(image=images, anomaly_map=torch.from_numpy(maps), gt_mask=torch.from_numpy(masks))
+    metric.update(batch)
+    return {"pixel_auroc": float(roc_auc_score(masks.ravel(), maps.ravel())), "aupro": float(metric.compute())}
+
+
+def speed(predict: "Callable[[Tensor], object]", images: "Tensor") -> dict[str, float]:
+    """Median milliseconds of single images, and images per second in batches, of images [n, 3, height, width].
+
+    Both on one processor core (or on the GPU, where there is one), after one image that is not counted.
+    """
+
+    def seconds(batch: "Tensor") -> float:
+        started = time.perf_counter()
+        predict(batch)
+        return time.perf_counter() - started
+
+    with one_core():
+        predict(images[:1])
+        latency = statistics.median([seconds(image.unsqueeze(0)) for image in images])
+        return {"latency_ms": 1000 * latency, "images_per_second": len(images) / seconds(images)}
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Have torch compute the block in one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
