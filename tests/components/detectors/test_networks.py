@@ -13,6 +13,7 @@ from torch import Tensor
 from components.artifacts import file_sha256
 from components.detectors.config import Config
 from components.detectors.detector import build_detector
+from components.detectors.efficientad import EfficientAd
 from components.detectors.encoder import DinoEncoder, Encoder
 from components.detectors.padim import fit_gaussians
 from components.errors import InputError
@@ -139,6 +140,7 @@ def test_papers_teacher_by_reference(tmp_path: Path) -> None:
     reference = written(teacher.state_dict(), tmp_path / "pretrained_teacher_small.safetensors")
     config = Config(detector="efficientad", teacher_weights=reference)
     model = build_detector(config, 256)
+    assert isinstance(model, EfficientAd)
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(model.teacher(images), teacher(images))
