@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components import __version__
 from components.artifacts import ImageSet
@@ -17,7 +17,6 @@ from components.metrics.records import KINDS, Record
 from components.metrics.spro import area_under_spro
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from torch import Tensor
 
     from components.detectors.detector import Detector
@@ -67,10 +66,12 @@ class TestSplit:
         again.
         """
         head = [f"vigil {__version__} measurement {MEASUREMENT_VERSION}", f"aupro_limit {self._aupro_limit!r}"]
-        rows = [
-            "\t".join((str(label), defect, *map(_pixels_sha256, (self._images.image(id), self._images.mask(id)))))
-            for id, label, defect in zip(self.ids, self.labels, self.defects, strict=True)
-        ]
+        rows = []
+        for id, label, defect in zip(self.ids, self.labels, self.defects, strict=True):
+            arrays = (self._images.image(id), self._images.mask(id))
+            contents = (None if pixels is None else f"{pixels.shape}".encode() + pixels.tobytes() for pixels in arrays)
+            digests = ("" if content is None else hashlib.sha256(content).hexdigest() for content in contents)
+            rows.append("\t".join((str(label), defect, *digests)))
         return hashlib.sha256("\n".join([*head, *sorted(rows)]).encode()).hexdigest()
 
     def measure(self, detector: "Detector") -> Measured:
@@ -135,8 +136,3 @@ def _resized(images: "Tensor", size: int) -> "Tensor":
     if images.shape[-1] == size:
         return images
     return interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-
-
-def _pixels_sha256(pixels: "npt.NDArray[Any] | None") -> str:
-    """Digest of an array's shape and values; empty without one."""
-    return "" if pixels is None else hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
