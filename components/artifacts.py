@@ -108,10 +108,9 @@ def read_json(path: Path) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """One of the regions that mark the defects of an image, each of which may be annotated on its own."""
+    """One of the regions that mark the defects of an image, named in the data set's words."""
 
     name: str
-    """What the region shows, in the data set's words."""
     mask: "BoolMask"
     """[height, width]; regions may overlap."""
     saturation: float
@@ -140,18 +139,11 @@ class ImageSetWriter:
         mask: "BoolMask | None" = None,
         regions: Sequence[Region] = (),
     ) -> None:
-        """Append an image, and its row to the manifest.
+        """Append an image, RGB [height, width, 3], its mask [height, width] and its row of the manifest.
 
-        Args:
-            image: RGB [height, width, 3].
-            id: unique in the set; also the member name in the tar.
-            split: `train`, `calibration`, `validation` or `test`.
-            label: `good` or `bad`.
-            defect: its type; empty for good images.
-            source: where the image came from: the path below the data set, or how it was generated.
-            sha256: digest of the source file's bytes; by default that of the PNG.
-            mask: [height, width], if there is one.
-            regions: of the mask.
+        The id is unique in the set, the split is `train`, `calibration`, `validation` or `test`, the label `good` or
+        `bad`. The source is the path below the data set, or how the image was generated, and sha256 the digest of the
+        source file's bytes, by default that of the PNG.
         """
         png, (height, width, _) = encode_png(image), image.shape
         digest = sha256 or hashlib.sha256(png).hexdigest()
@@ -216,17 +208,18 @@ class ImageSet:
 
     def mask(self, id: str) -> "BoolMask | None":
         """Defect mask [height, width], or None where the image has none."""
-        if f"{id}.mask.png" not in self._members:
-            return None
-        return decode_png(self._read(f"{id}.mask.png"), "L") > 127
+        return self._mask(f"{id}.mask.png") if f"{id}.mask.png" in self._members else None
 
     def regions(self, id: str) -> list[Region]:
         """Regions of an image's mask; none where the data set does not mark them apart."""
         regions = []
         for row in self._region_rows[self._region_rows["id"] == id].to_dict("records"):
-            mask = decode_png(self._read(_region_member(id, row["region"])), "L") > 127
+            mask = self._mask(_region_member(id, row["region"]))
             regions.append(Region(name=str(row["name"]), mask=mask, saturation=float(row["saturation"])))
         return regions
+
+    def _mask(self, name: str) -> "BoolMask":
+        return decode_png(self._read(name), "L") > 127
 
     def tensor(self, ids: Sequence[str]) -> "torch.Tensor":
         """Images [len(ids), 3, height, width] as float32 in [0, 1]."""
@@ -259,13 +252,9 @@ def candidate_file(iteration: int) -> str:
 def write_candidates(
     directory: Path, iteration: int, images: "torch.Tensor", rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write the set of one iteration, and the table of all iterations so far.
+    """Write the set of iteration l, counted from 0, and the table of all iterations so far, a row each.
 
-    Args:
-        directory: the `candidates` artifact.
-        iteration: l, counted from 0.
-        images: [M, 3, height, width] in [0, 1].
-        rows: one row per iteration so far (losses, codebook use, seconds).
+    The images are [M, 3, height, width] in [0, 1].
     """
     path = directory / candidate_file(iteration)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
@@ -287,27 +276,15 @@ def candidate_iterations(path: str | os.PathLike[str]) -> list[int]:
 
 
 def prompt_text(path: str | os.PathLike[str], kind: str, object: str) -> str:
-    """The prompt of one kind in the `prompts` artifact.
-
-    Args:
-        path: artifact of the prompts stage.
-        kind: one of `PROMPT_KINDS`.
-        object: W^o, the name of the inspected part.
-
-    Raises:
-        InputError: there is no such kind.
-    """
+    """The prompt of one of `PROMPT_KINDS` in the `prompts` artifact; `object` is W^o, the name of the part."""
     check(kind in PROMPT_KINDS, "prompt", kind, f"one of {', '.join(PROMPT_KINDS)}")
     return reference_prompts(read_table(Path(path) / PROMPTS), object)[kind]
 
 
 def reference_prompts(ranking: "pd.DataFrame", object: str) -> dict[str, str]:
-    """The prompts that the paper compares, by their kind.
+    """The prompts that the paper compares, by their kind; `object` is W^o, the name of the inspected part.
 
-    Args:
-        ranking: candidates with the columns prompt, cosine and rank; `best` has rank 1, and `worst` the lowest cosine
-            of all, dropped ones too.
-        object: W^o, the name of the inspected part.
+    The ranking has the columns prompt, cosine and rank; `worst` has the lowest cosine of all, dropped ones too.
     """
     best, worst = (str(ranking["prompt"].iloc[int(ranking[column].argmin())]) for column in ("rank", "cosine"))
     article = "an" if object.lower().startswith(tuple("aeiou")) else "a"
@@ -367,11 +344,7 @@ def to_tensor(arrays: "Iterable[UInt8Image]") -> "torch.Tensor":
 
 
 def to_arrays(images: "torch.Tensor") -> "list[UInt8Image]":
-    """RGB uint8 arrays [height, width, 3] of images [n, 3, height, width] in [0, 1].
-
-    Raises:
-        RuntimeError: a value is not finite.
-    """
+    """RGB uint8 arrays [height, width, 3] of images [n, 3, height, width] in [0, 1]; values must be finite."""
     if not bool(images.isfinite().all()):
         raise RuntimeError("images: got values that are not finite, expected 0 to 1")
     scaled = images.detach().clamp(0, 1).mul(255).round().byte()

@@ -37,48 +37,34 @@ def drawn_for_test(count: int, test_fraction: float, seed: int) -> set[int]:
 
 
 def decode_image(file: Path | bytes, size: int, name: str) -> tuple["UInt8Image", tuple[int, int]]:
-    """RGB image resized to [size, size, 3], and the width and height it had.
+    """RGB image of a file or of its content resized to [size, size, 3], and the width and height it had.
 
     16-bit values are scaled from their full range, grey and palette images are expanded, alpha is dropped,
     and the orientation stored by a camera is applied.
 
-    Args:
-        file: path or content of the image file.
-        size: side in pixels.
-        name: what messages call the image.
-
     Raises:
-        InputError: the file is no image of a supported format, is damaged, or is larger than `MAX_PIXELS`.
+        InputError: the file is no image of a supported format, is damaged, or is larger than `MAX_PIXELS`; messages
+            call it `name`.
     """
-    from PIL import ImageOps
-
-    with _opened(file, name) as stored:
-        upright = _to_rgb(ImageOps.exif_transpose(stored), name)
+    upright = _upright(file, name)
     return _resized(upright, size), upright.size
 
 
 def decode_shrunk(path: Path, longest: int) -> "UInt8Image":
     """RGB image [height, width, 3] in its own proportions, its longest side at most `longest` pixels.
 
-    Raises:
-        InputError: as for `decode_image`.
+    Errors are those of `decode_image`.
     """
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    name = f"image {path}"
-    with _opened(path, name) as stored:
-        upright = _to_rgb(ImageOps.exif_transpose(stored), name)
+    upright = _upright(path, f"image {path}")
     upright.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return np.asarray(upright)
 
 
 def resize_array(pixels: "UInt8Image", size: int, name: str) -> "UInt8Image":
-    """RGB image [height, width, 3] resized to [size, size, 3] as `decode_image` does.
-
-    Raises:
-        InputError: the array is larger than `MAX_PIXELS`.
-    """
+    """RGB image [height, width, 3], of `MAX_PIXELS` at most, resized to [size, size, 3] as `decode_image` does."""
     from PIL import Image
 
     height, width, _ = pixels.shape
@@ -87,12 +73,7 @@ def resize_array(pixels: "UInt8Image", size: int, name: str) -> "UInt8Image":
 
 
 def decode_mask(paths: Sequence[Path], image_size: tuple[int, int], size: int) -> "BoolMask":
-    """Union of the masks of one image, resized to [size, size]; a non-zero value marks the defect.
-
-    Args:
-        paths: mask files.
-        image_size: width and height of the image.
-        size: side in pixels.
+    """Union of the masks of one image of a width and height, resized to [size, size]; non-zero marks the defect.
 
     Raises:
         InputError: a mask cannot be read, is empty, or has another size than its image.
@@ -111,12 +92,8 @@ def decode_mask(paths: Sequence[Path], image_size: tuple[int, int], size: int) -
 def mask_values(path: Path, image_size: tuple[int, int]) -> "npt.NDArray[Any]":
     """Values of a mask file as stored: [height, width] of a grey one, [height, width, 3] of one in colours.
 
-    Args:
-        path: mask file.
-        image_size: width and height of the image.
-
     Raises:
-        InputError: it cannot be read, or has another size than its image.
+        InputError: it cannot be read, or has another size than `image_size`, the width and height of its image.
     """
     import numpy as np
 
@@ -174,14 +151,17 @@ def _resized(image: "Image", size: int) -> "UInt8Image":
     return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS) if image.size != (size, size) else image)
 
 
-def _to_rgb(stored: "Image", name: str) -> "Image":
+def _upright(file: Path | bytes, name: str) -> "Image":
+    """8-bit RGB image, turned as its camera says."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    if stored.mode == "F":
-        raise InputError(f"{name}: holds floating-point values, expected 8 or 16 bits per channel")
-    if not stored.mode.startswith("I"):
-        return stored.convert("RGB")
-    values = np.asarray(stored).astype(np.uint32).clip(0, 65535)
-    grey: np.ndarray = (values // _SIXTEEN_TO_EIGHT_BIT).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
+    with _opened(file, name) as opened:
+        stored = ImageOps.exif_transpose(opened)
+        if stored.mode == "F":
+            raise InputError(f"{name}: holds floating-point values, expected 8 or 16 bits per channel")
+        if not stored.mode.startswith("I"):
+            return stored.convert("RGB")
+        values = np.asarray(stored).astype(np.uint32).clip(0, 65535)
+        grey: np.ndarray = (values // _SIXTEEN_TO_EIGHT_BIT).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")

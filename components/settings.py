@@ -36,10 +36,6 @@ class OneOf:
         return core_schema.literal_schema(list(self.values))
 
 
-def _whole(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 """A seed that every library takes."""
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -50,7 +46,9 @@ Weight = Annotated[float, Field(ge=0, le=100)]
 """Weight of a term of a loss."""
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 """Texts; a list in YAML and KFP."""
-Integer = Annotated[int, BeforeValidator(_whole)]
+Integer = Annotated[
+    int, BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
+]
 """An item of a list; KFP passes whole numbers in lists as floats."""
 
 SHARED = ("object", "seed", "embedder", "embedder_weights")
@@ -70,11 +68,7 @@ class Settings(BaseModel):
     """Section of a line's YAML, for messages."""
 
     def __init__(self, **values: Any) -> None:
-        """Check every field.
-
-        Raises:
-            InputError: fields have wrong values; one line names all of them.
-        """
+        """Check every field; one line of an `InputError` names all that have wrong values."""
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -114,16 +108,13 @@ class Settings(BaseModel):
         if kind == "missing" and len(path) == 1:
             return [f"{key}: got None, expected a value; the key is missing"]
         if kind == "model_type":
-            return [f"{key}: got {value!r} ({type(value).__name__}), expected {_keys(field)}"]
+            names = [*getattr(field.annotation, "model_fields", ())][:3]
+            return [f"{key}: got {value!r} ({type(value).__name__}), expected keys such as {', '.join(names)}"]
         if kind.endswith("_type"):
             wanted = kind.removesuffix("_type")
             wanted = {"string": "str", "tuple": "list", "mapping": "dict"}.get(wanted, wanted)
             return [f"{key}: got {value!r} ({type(value).__name__}), expected {wanted}"]
         return [f"{key}: got {value!r}, expected {expected(field)}"]
-
-
-def _keys(field: FieldInfo) -> str:
-    return f"keys such as {', '.join([*getattr(field.annotation, 'model_fields', ())][:3])}"
 
 
 def expected(field: FieldInfo) -> str:

@@ -5,7 +5,6 @@ and names them in variables of their own, by which the task itself finds out.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import InputError
@@ -46,13 +45,14 @@ MLFLOW_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_T
 
 
 def check_task_environment() -> None:
-    """Check that the ConfigMaps, and the tracking server's Secret, have arrived where they were asked for.
-
-    Raises:
-        InputError: one is missing in the namespace, or has none of the keys.
-    """
-    _check_arrived("ConfigMap", CONFIG_MAP, ADDRESSES, "cluster.config_map")
-    _check_arrived("Secret", MLFLOW_SECRET, MLFLOW_KEYS, "cluster.mlflow_secret")
+    """Raise `InputError` where a ConfigMap, or the tracking server's Secret, was asked for and has not arrived."""
+    for kind, variable, keys, setting in (
+        ("ConfigMap", CONFIG_MAP, ADDRESSES, "cluster.config_map"),
+        ("Secret", MLFLOW_SECRET, MLFLOW_KEYS, "cluster.mlflow_secret"),
+    ):
+        name = os.environ.get(variable)
+        if name and not any(key in os.environ for key in keys):
+            raise missing(kind, name, f"some of {', '.join(keys)}", setting)
     name, mounted = os.environ.get(CA_CONFIG_MAP), Path(CA_FOLDER)
     # Names that start with two dots are Kubernetes' own, and are there without any key.
     if name and not (mounted.is_dir() and any(not path.name.startswith("..") for path in mounted.iterdir())):
@@ -63,9 +63,3 @@ def missing(kind: str, name: str, content: str, setting: str) -> InputError:
     """The error of a ConfigMap or a Secret that is not there, or holds nothing of what is expected."""
     expected = f"one with {content}; {setting} of the line names it, and is empty for none"
     return InputError(f"{kind} {name}: not in the namespace of the run, or without content, expected {expected}")
-
-
-def _check_arrived(kind: str, variable: str, keys: Sequence[str], setting: str) -> None:
-    name = os.environ.get(variable)
-    if name and not any(key in os.environ for key in keys):
-        raise missing(kind, name, f"some of {', '.join(keys)}", setting)

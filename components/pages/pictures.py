@@ -44,14 +44,9 @@ def heatmap_uri(
     high: float,
     mask: "BoolMask | None",
 ) -> str:
-    """Data URI of an image under its anomaly map, with the mask's outline in green.
+    """Data URI of an image [height, width, 3] under its anomaly map [height, width], the mask's outline in green.
 
-    Args:
-        image: [height, width, 3].
-        anomaly_map: [height, width].
-        low: anomaly value shown as the coldest colour.
-        high: anomaly value shown as the hottest colour.
-        mask: [height, width], or None.
+    Of the map, `low` is shown as the coldest and `high` as the hottest colour.
     """
     from matplotlib import colormaps
     from skimage.segmentation import find_boundaries

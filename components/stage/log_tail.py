@@ -1,11 +1,10 @@
 """The last lines that a process printed, for the record of a failure."""
 
-import io
 import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 _KEPT_LINES = 60
 
@@ -14,12 +13,13 @@ _KEPT_LINES = 60
 def last_lines() -> Iterator[deque[str]]:
     """Yield the last lines written to standard output and standard error inside the block; both go on as before."""
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    with redirect_stdout(_Tee(sys.stdout, lines)), redirect_stderr(_Tee(sys.stderr, lines)):
+    out, errors = (cast("TextIO", _Tee(stream, lines)) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(errors):
         yield lines
 
 
-class _Tee(io.TextIOBase):
-    """Passes text on to a stream, and its lines, each with its end, to a list."""
+class _Tee:
+    """A stream that passes what is written on, and its lines, each with its end, to a list."""
 
     def __init__(self, stream: TextIO, lines: deque[str]) -> None:
         self._stream = stream
@@ -33,15 +33,5 @@ class _Tee(io.TextIOBase):
         self._lines.extend(line.rpartition("\r")[2] + "\n" for line in lines)
         return written
 
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -61,13 +61,7 @@ class Stage:
         return config
 
     def describe_run(self, settings: str, dataset: str, digest: str) -> None:
-        """Record what the pipeline run is about; recorded again, nothing changes.
-
-        Args:
-            settings: every parameter of the run, as JSON.
-            dataset: its URI.
-            digest: of the data set.
-        """
+        """Record what the pipeline run is about: its settings as JSON, and its data set's URI and digest."""
         values = json.loads(settings)
         self.tracker.log_params(values, parent=True)
         tags = {f"vigil.{name}": str(values[key]) for name, key in _RUN_TAGS.items() if key in values}
@@ -108,17 +102,11 @@ class Stage:
 
 @contextmanager
 def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
-    """Run the block as a stage of a line.
-
-    Args:
-        name: stage, as shown in logs and MLflow.
-        line: name of the production line.
-        direct: see `StageRun`.
+    """Run the block as a stage of a line; what it raises is raised again, after one log line. `direct`: see `StageRun`.
 
     Raises:
         InputError: on a cluster, the task's ConfigMap or the tracking server's Secret is missing.
         KeyboardInterrupt: the process was asked to terminate.
-        Whatever the block raises, after one log line about it.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     configure_logging()

@@ -19,31 +19,25 @@ from components.task_environment import S3_SECRET, missing
 if TYPE_CHECKING:
     from minio import Minio
 
-_ADDRESSINGS = ("auto", "path", "virtual")
 _KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _FILES = {_KEY: (_KEY, "accesskey"), _SECRET: (_SECRET, "secretkey"), _TOKEN: (_TOKEN,)}
+_FOLDER = "S3_CREDENTIALS_DIR"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How the object store is reached."""
+    """How the object store is reached: without keys anonymously, else with both."""
 
     host: str
     """`HOST` or `HOST:PORT`."""
     secure: bool
-    """Whether by TLS."""
     region: str
-    """Region that requests are signed for."""
     addressing: str
     """`path` (HOST/BUCKET), `virtual` (BUCKET.HOST), or `auto`: virtual for AWS, path for all others."""
     ca_file: str | None
-    """PEM file of a private CA."""
     access_key: str | None = field(repr=False)
-    """None for anonymous access."""
     secret_key: str | None = field(repr=False)
-    """Set together with the access key."""
     session_token: str | None = field(repr=False)
-    """Of temporary credentials."""
 
     @property
     def endpoint(self) -> str:
@@ -52,24 +46,24 @@ class Settings:
 
 
 def settings() -> Settings:
-    """The settings of the environment.
-
-    Raises:
-        InputError: a value is not what is expected; credentials are never in the message.
-    """
+    """The settings of the environment; an `InputError` about them never shows credentials."""
     text = os.environ.get("S3_ENDPOINT", "https://s3.amazonaws.com")
     scheme, host, path, query, _ = urlsplit(text)
     shown = f"{scheme}://{host.rpartition('@')[2]}" if scheme else text
     valid = scheme in ("http", "https") and bool(host) and path in ("", "/") and not query and "@" not in host
     check(valid, "S3_ENDPOINT", shown, "http(s)://HOST:PORT, without credentials")
-    addressing = os.environ.get("S3_ADDRESSING", _ADDRESSINGS[0])
-    check(addressing in _ADDRESSINGS, "S3_ADDRESSING", addressing, "auto, path or virtual")
+    addressing = os.environ.get("S3_ADDRESSING", "auto")
+    check(addressing in ("auto", "path", "virtual"), "S3_ADDRESSING", addressing, "auto, path or virtual")
     access_key, secret_key, session_token = (_credential(name) for name in _FILES)
     if bool(access_key) != bool(secret_key):
         given, absent = (_KEY, _SECRET) if access_key else (_SECRET, _KEY)
         raise InputError(f"{absent}: is missing, expected together with {given}")
     if not access_key:
-        _check_anonymous()
+        if name := os.environ.get(S3_SECRET):
+            raise missing("Secret", name, f"{_KEY} and {_SECRET}", "cluster.s3_secret")
+        files = f"{_KEY} and {_SECRET}, or accesskey and secretkey"
+        folder = os.environ.get(_FOLDER)
+        check(not folder, _FOLDER, folder, f"a directory with the files {files}, not empty")
     return Settings(
         host=host,
         secure=scheme == "https",
@@ -83,11 +77,7 @@ def settings() -> Settings:
 
 
 def connect() -> "Minio":
-    """A client of the environment's object store.
-
-    Raises:
-        InputError: a value of the environment is not what is expected.
-    """
+    """A client of the environment's object store; `InputError` for a wrong value of the environment."""
     from minio import Minio
 
     found = settings()
@@ -107,19 +97,10 @@ def connect() -> "Minio":
     return client
 
 
-def _check_anonymous() -> None:
-    """Without credentials access is anonymous, but not where some were expected."""
-    if name := os.environ.get(S3_SECRET):
-        raise missing("Secret", name, f"{_KEY} and {_SECRET}", "cluster.s3_secret")
-    folder = os.environ.get("S3_CREDENTIALS_DIR")
-    files = f"{_KEY} and {_SECRET}, or accesskey and secretkey"
-    check(not folder, "S3_CREDENTIALS_DIR", folder, f"a directory with the files {files}, not empty")
-
-
 def _credential(name: str) -> str | None:
-    folder = os.environ.get("S3_CREDENTIALS_DIR")
+    folder = os.environ.get(_FOLDER)
     if not folder:
         return os.environ.get(name) or None
-    check(Path(folder).is_dir(), "S3_CREDENTIALS_DIR", folder, "a directory with a file for each key")
+    check(Path(folder).is_dir(), _FOLDER, folder, "a directory with a file for each key")
     files = [path for path in (Path(folder) / file for file in _FILES[name]) if path.is_file()]
     return files[0].read_text(encoding="utf-8").strip() or None if files else None

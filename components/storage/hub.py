@@ -1,4 +1,4 @@
-"""Model hubs: `https://HOST/PATH` by pooch and `hf://ORG/REPO/FILE@REVISION` by huggingface_hub, checked by sha256.
+"""Model hubs: `https://HOST/PATH` and `hf://ORG/REPO/FILE@REVISION`, by huggingface_hub and pooch, checked by sha256.
 
 An `hf://` address is the file's address on the Hugging Face Hub or, by `HF_ENDPOINT`, on a copy of it; `HF_TOKEN` is
 sent to that host only. A private CA is trusted by `SSL_CERT_FILE`. No request goes to an address without TLS.
@@ -14,38 +14,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from components.artifacts import file_sha256
 from components.errors import InputError, check
 from components.storage.network import BUSY, Deadline, UnreachableError, limits, tls_context, wait_before, way
 
 if TYPE_CHECKING:
     from httpx2 import Client
 
-_ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)/([^@]+)@([^@/]+)")
+_HF = re.compile(r"hf://([\w.-]+/[\w.-]+)/([^@]+)@([^@/]+)")
 
 
 def fetch_file(address: str, sha256: str, path: Path) -> None:
-    """Fetch a file of a hub; a body that breaks off is continued.
-
-    Args:
-        address: `https://HOST/PATH` or `hf://ORG/REPO/FILE@REVISION`.
-        sha256: hex digest that the file must have.
-        path: appears when the file is complete and has the digest.
+    """Fetch a hub's file, which appears at `path` when it is complete and has the digest; continue one that breaks off.
 
     Raises:
         InputError: there is no such file, access is refused, or the digest is another one.
         OSError: the hub cannot be reached, or the disk is full.
     """
     check_address(address)
-    by_hub = address.startswith("hf://")
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/") if by_hub else address
-    check(endpoint.startswith("https://"), "HF_ENDPOINT", endpoint, "https://HOST")
-    fetch = partial(_fetch_from_hub, endpoint) if by_hub else _fetch_by_https
+    endpoint = address
+    if address.startswith("hf://"):
+        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        check(endpoint.startswith("https://"), "HF_ENDPOINT", endpoint, "https://HOST")
     attempt = 1
     with _session():
         while True:
             try:
-                return fetch(address, sha256, path)
+                return _fetch(address, endpoint, sha256, path)
             except UnreachableError as error:
                 raise OSError(f"{address}: the server {error}") from None
             except _TransientError as error:
@@ -59,26 +53,35 @@ def fetch_file(address: str, sha256: str, path: Path) -> None:
 def check_address(address: str) -> None:
     """Raise `InputError` unless a hub's address is complete and carries no credential, which would be recorded."""
     if address.startswith("hf://"):
-        check(bool(_ADDRESS.fullmatch(address)), "weights", address, "hf://ORG/REPO/FILE@REVISION")
-        return
+        return check(bool(_HF.fullmatch(address)), "weights", address, "hf://ORG/REPO/FILE@REVISION")
     parts = urlsplit(address)
     if parts.query or "@" in parts.netloc:
         bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         raise InputError(f"weights {bare}: got credentials or a query in the address, expected none: it is recorded")
-    check(bool(parts.netloc) and len(parts.path) > 1, "weights", address, "https://HOST/PATH")
+    return check(bool(parts.netloc) and len(parts.path) > 1, "weights", address, "https://HOST/PATH")
 
 
 class _TransientError(Exception):
     """A later attempt may succeed."""
 
 
-def _fetch_by_https(address: str, sha256: str, path: Path) -> None:
+def _fetch(address: str, endpoint: str, sha256: str, path: Path) -> None:
     import pooch
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.file_download import http_get
 
-    def download(url: str, target: str, _: object) -> None:
-        with Path(target).open("wb") as file, _failures(address, address):
-            http_get(url, file, headers={"Accept-Encoding": "identity"})
+    def download(_: str, target: str, __: object) -> None:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder, _failures(address, endpoint):
+            if found := _HF.fullmatch(address):
+                repository, file, revision = found.groups()
+                token = os.environ.get("HF_TOKEN") or False
+                fetched = hf_hub_download(
+                    repository, file, revision=revision, local_dir=folder, endpoint=endpoint, token=token
+                )
+                Path(fetched).replace(target)
+                return
+            with Path(target).open("wb") as body:
+                http_get(address, body, headers={"Accept-Encoding": "identity"})
 
     pooch.get_logger().setLevel("WARNING")
     try:
@@ -87,21 +90,6 @@ def _fetch_by_https(address: str, sha256: str, path: Path) -> None:
         raise
     except ValueError as error:
         raise InputError(f"{address}: {error}") from None
-
-
-def _fetch_from_hub(endpoint: str, address: str, sha256: str, path: Path) -> None:
-    from huggingface_hub import hf_hub_download
-
-    repository, file, revision = _ADDRESS.findall(address)[0]
-    token = os.environ.get("HF_TOKEN") or False
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder, _failures(address, endpoint):
-        found = Path(
-            hf_hub_download(repository, file, revision=revision, local_dir=folder, endpoint=endpoint, token=token)
-        )
-        digest = file_sha256(found)
-        if digest != sha256:
-            raise InputError(f"{address}: sha256 is {digest}, expected {sha256}")
-        found.replace(path)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -34,16 +34,15 @@ _PROXY = re.compile(
 )
 
 
-class UnreachableError(OSError):
+class UnreachableError(Exception):
     """A transfer failed; the message says why, without the address."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(NamedTuple):
     """How long a transfer may take before it is an error."""
 
     attempts: int
-    """Attempts of a request, and attempts in a row of a transfer that did not get further."""
+    """Of a request, and in a row of a transfer that did not get further."""
     timeout: float
     """Seconds without a byte."""
     deadline: float
@@ -51,18 +50,14 @@ class Limits:
 
 
 def limits() -> Limits:
-    """The limits of the environment.
-
-    Raises:
-        InputError: a value is not a positive number.
-    """
+    """The limits of the environment; `InputError` for a value that is not a positive number."""
     values = []
     for name, default in (("VIGIL_NET_ATTEMPTS", "7"), ("VIGIL_NET_TIMEOUT", "60"), ("VIGIL_NET_DEADLINE", "3600")):
         text = os.environ.get(name, default)
         positive = re.fullmatch(r"\d+(\.\d*)?|\.\d+", text) is not None and float(text) > 0
         check(positive, name, text, "a positive number")
         values.append(float(text))
-    return Limits(attempts=max(1, int(values[0])), timeout=values[1], deadline=values[2])
+    return Limits(max(1, int(values[0])), *values[1:])
 
 
 class Deadline:
@@ -102,12 +97,10 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """A proxy, its login apart from its address, which messages name."""
+    """A proxy: `http(s)://HOST:PORT`, which messages name, and its login `USER:PASSWORD`, if any."""
 
     address: str
-    """`http(s)://HOST:PORT`."""
     login: str | None = field(repr=False)
-    """`USER:PASSWORD`; None without one."""
 
 
 def proxy_of(url: str) -> Proxy | None:
@@ -141,54 +134,50 @@ def pool(url: str, ca_file: str | None = None) -> urllib3.PoolManager:
         InputError: a limit, a proxy or a CA file of the environment is wrong.
     """
     found, proxy = limits(), proxy_of(url)
-    options: dict[str, Any] = {
-        "maxsize": CONNECTIONS,
-        "timeout": urllib3.Timeout(found.timeout),
-        "ssl_context": tls_context(ca_file) if url.startswith("https://") else None,
-        "retries": _Retry(
-            total=found.attempts - 1,
-            redirect=False,
-            allowed_methods=None,
-            status_forcelist=BUSY,
-            backoff_factor=_FIRST_WAIT,
-            backoff_max=_LONGEST_WAIT,
-            backoff_jitter=_JITTER,
-            respect_retry_after_header=False,
-        ),
-    }
+    retries = _Retry(
+        total=found.attempts - 1,
+        redirect=False,
+        allowed_methods=None,
+        status_forcelist=BUSY,
+        backoff_factor=_FIRST_WAIT,
+        backoff_max=_LONGEST_WAIT,
+        backoff_jitter=_JITTER,
+        respect_retry_after_header=False,
+    )
+    options: dict[str, Any] = {"maxsize": CONNECTIONS, "timeout": urllib3.Timeout(found.timeout), "retries": retries}
+    if url.startswith("https://"):
+        options["ssl_context"] = tls_context(ca_file)
     if proxy is None:
         return urllib3.PoolManager(**options)
-    login = base64.b64encode((proxy.login or "").encode()).decode()
-    return urllib3.ProxyManager(
-        proxy.address, proxy_headers={"Proxy-Authorization": f"Basic {login}"} if login else {}, **options
-    )
+    if proxy.login:
+        basic = base64.b64encode(proxy.login.encode()).decode()
+        options["proxy_headers"] = {"Proxy-Authorization": f"Basic {basic}"}
+    return urllib3.ProxyManager(proxy.address, **options)
 
 
 def failure(error: HTTPError, url: str) -> str:
     """Why a request to a store failed, without the address, which may hold a signature."""
     cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
-    if refused := _refusal(cause):
-        return refused.format(way=way(url))
     shown = str(cause) if isinstance(cause, ResponseError) else type(cause).__name__
-    return f"did not answer{way(url)} after {limits().attempts} attempts ({shown})"
+    return _refusal(cause, way(url)) or f"did not answer{way(url)} after {limits().attempts} attempts ({shown})"
 
 
 class _Retry(urllib3.Retry):
     """Repeats no request to a server that is not trusted, nor by a proxy that refuses."""
 
-    def increment(self, *request: Any, **state: Any) -> Any:
+    def increment(self, method: str | None = None, url: str | None = None, *rest: Any, **state: Any) -> Any:
         error = state.get("error")
         if error is not None and _refusal(error):
-            raise error
-        return super().increment(*request, **state)
+            raise MaxRetryError(state["_pool"], url or "", error)
+        return super().increment(method, url, *rest, **state)
 
 
-def _refusal(error: Exception) -> str | None:
+def _refusal(error: Exception, through: str = "") -> str | None:
     """Why no further attempt helps."""
     for cause in error.args:
         if isinstance(cause, ssl.SSLCertVerificationError):
             advice = "SSL_CERT_FILE or S3_CA_FILE names a CA"
             return f"has a certificate that is not trusted ({cause.verify_message}); {advice}"
         if tunnel := _REFUSED_TUNNEL.match(str(cause)):
-            return f"is not reached{{way}}, which refuses (HTTP {tunnel[1]})"
+            return f"is not reached{through}, which refuses (HTTP {tunnel[1]})"
     return None

@@ -33,16 +33,10 @@ _CHANGES = 3
 _REFUSALS = {
     "not found in the object store": ("NoSuchKey", "NoSuchBucket", "NoSuchObject"),
     "the object store refused the credentials": (
-        "AccessDenied",
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "InvalidToken",
+        *("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"),
     ),
     "the bucket is not in the region of AWS_REGION": (
-        "PermanentRedirect",
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraintException",
+        *("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
     ),
     "the name belongs to somebody else": ("BucketAlreadyExists",),
 }
@@ -51,16 +45,12 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 @dataclass(frozen=True, kw_only=True)
 class StoredObject:
-    """One object below a prefix."""
+    """One object below a prefix: its key, and its name relative to the prefix; the tag changes with the content."""
 
     key: str
-    """Full key in the bucket."""
     name: str
-    """Key relative to the prefix that was listed."""
     etag: str
-    """Entity tag; changes with the content."""
     size: int
-    """Bytes."""
 
 
 def is_s3(uri: str) -> bool:
@@ -104,12 +94,11 @@ def list_objects(uri: str) -> list[StoredObject]:
     bucket, prefix = split_uri(uri)
     start = f"{prefix}/" if prefix else ""
     with _store(uri) as client:
-        listed = list(client.list_objects(bucket, start, recursive=True))
-    objects = [
-        StoredObject(key=item.object_name, name=item.object_name[len(start) :], etag=item.etag, size=item.size)
-        for item in listed
-        if not item.is_dir
-    ]
+        objects = [
+            StoredObject(key=item.object_name, name=item.object_name[len(start) :], etag=item.etag, size=item.size)
+            for item in client.list_objects(bucket, start, recursive=True)
+            if not item.is_dir
+        ]
     if not objects:
         raise InputError(f"{uri}: no objects below this prefix")
     return sorted(objects, key=lambda item: item.name)
@@ -122,6 +111,11 @@ def digest(uri: str) -> str:
     another size, because the entity tag of such an object depends on its parts: that trains again, and is not wrong.
     """
     return _digest(list_objects(uri))
+
+
+def _digest(objects: Iterable[StoredObject]) -> str:
+    lines = [f"{item.name}\t{item.etag}\t{item.size}" for item in objects]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def stored_sha256(uri: str) -> str | None:
@@ -171,12 +165,9 @@ def fetch_object(uri: str, path: Path) -> None:
 
 
 def fetch_prefix(uri: str, directory: Path) -> str:
-    """Fetch all objects below a prefix to a new local directory, keeping their relative names.
+    """Fetch all objects below a prefix to a new directory, keeping their relative names, and return their `digest`.
 
     The directory appears when all objects are there, as they were when they were listed.
-
-    Returns:
-        The digest of what was fetched, as `digest` gives it.
     """
     bucket, _ = split_uri(uri)
     objects = list_objects(uri)
@@ -196,20 +187,13 @@ def fetch_prefix(uri: str, directory: Path) -> str:
 
 @contextmanager
 def local_folder(uri: str, what: str, expected_digest: str = "") -> Iterator[Path]:
-    """A folder itself, or a copy of what lies in an object store for the block's time.
+    """A folder itself, or a copy of what lies below `s3://BUCKET/PREFIX` for the block's time.
 
-    Args:
-        uri: local path or `s3://BUCKET/PREFIX`.
-        what: what the folder is to the user, for the message.
-        expected_digest: digest that the contents of an object store must have, or empty.
-
-    Raises:
-        RuntimeError: the contents of the object store have another digest.
+    Messages call the folder `what`. With an expected digest, objects of another one raise `RuntimeError`.
     """
     if not is_s3(uri):
         require_directory(Path(uri), what)
-        yield Path(uri)
-        return
+        return (yield Path(uri))
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory) / "fetched"
         found = fetch_prefix(uri, folder)
@@ -242,11 +226,6 @@ def _bucket_and_key(uri: str) -> tuple[str, str]:
     bucket, key = split_uri(uri)
     check(bool(key), "uri", uri, "s3://BUCKET/KEY")
     return bucket, key
-
-
-def _digest(objects: Iterable[StoredObject]) -> str:
-    lines = [f"{item.name}\t{item.etag}\t{item.size}" for item in objects]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _paths(objects: Iterable[StoredObject]) -> list[PurePosixPath]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
 from components.artifacts import file_sha256
 from components.errors import InputError
@@ -22,15 +22,10 @@ _CHUNK = 256 * 1024
 _PROGRESS = 1024 * 1024
 _PART_BYTES = 16 * 1024 * 1024
 _UPLOADS = 2
-_CHANGED = {"PreconditionFailed", "InvalidRange"}
 
 
 class ChangedError(Exception):
     """The object is another one than when its transfer began."""
-
-
-class _BrokenError(Exception):
-    """A body ended before its time."""
 
 
 @dataclass(kw_only=True)
@@ -42,7 +37,6 @@ class RemoteObject:
     key: str
     etag: str
     size: int
-    """Bytes."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Of the last answer, names in lower case; empty when the object was only listed."""
 
@@ -54,7 +48,7 @@ class RemoteObject:
         Raises:
             ChangedError: the object is another one than before.
             CorruptError: the checksum was wrong twice.
-            UnreachableError: the body keeps breaking off, or the deadline is over.
+            HTTPError, UnreachableError: the store does not answer, the body keeps breaking off, or time is over.
             OSError: the disk is full.
         """
         name = f".{hashlib.sha256(target.name.encode()).hexdigest()[:16]}"
@@ -79,14 +73,16 @@ class RemoteObject:
         while True:
             try:
                 if _size(file) < self.size or not self.headers:
-                    self._append(file, partial, deadline)
+                    self._append(file, partial.parent, deadline)
                 return check_fetched(partial, self.etag, self.size, self.headers, self._part_bytes)
-            except _BrokenError as error:
+            except MaxRetryError:
+                raise
+            except HTTPError as error:
                 failures = 1 if _size(file) >= furthest + _PROGRESS else failures + 1
                 furthest = max(furthest, _size(file))
                 if failures >= most:
-                    message = f"broke off after {most} attempts without progress ({error})"
-                    raise UnreachableError(message) from None
+                    cause = type(error).__name__
+                    raise UnreachableError(f"broke off after {most} attempts without progress ({cause})") from None
                 wait_before(failures + 1)
             except CorruptError:
                 file.truncate(0)
@@ -94,7 +90,7 @@ class RemoteObject:
                     raise
                 damaged = True
 
-    def _append(self, file: BinaryIO, partial: Path, deadline: Deadline) -> None:
+    def _append(self, file: BinaryIO, folder: Path, deadline: Deadline) -> None:
         from minio.error import S3Error
 
         start = _size(file) if _size(file) < self.size else 0
@@ -102,7 +98,7 @@ class RemoteObject:
         try:
             response = self.client.get_object(self.bucket, self.key, offset=start, request_headers=condition)
         except S3Error as error:
-            if error.code in _CHANGED:
+            if error.code in ("PreconditionFailed", "InvalidRange"):
                 raise ChangedError("changed while it was fetched; run again") from None
             raise
         self.headers = response.headers
@@ -112,17 +108,10 @@ class RemoteObject:
                 deadline.check()
                 while chunk:
                     chunk = chunk[file.write(chunk) :]
-        except HTTPError as error:
-            raise _BrokenError(type(error).__name__) from None
-        except UnreachableError:
-            raise
         except OSError as error:
-            message = f"{error.strerror} after {_size(file)} of {self.size} bytes"
-            raise OSError(f"{partial.parent}: {message}") from None
+            raise OSError(f"{folder}: {error.strerror} after {_size(file)} of {self.size} bytes") from None
         finally:
             response.close()
-        if _size(file) < self.size:
-            raise _BrokenError(f"{_size(file)} of {self.size} bytes")
 
     def _part_bytes(self, number: int) -> int | None:
         part = self.client.stat_object(self.bucket, self.key, extra_query_params={"partNumber": str(number)})
@@ -130,11 +119,7 @@ class RemoteObject:
 
 
 def find(client: "Minio", bucket: str, key: str) -> RemoteObject | None:
-    """An object; None when its bucket has none of this key.
-
-    Raises:
-        InputError: the bucket is missing.
-    """
+    """An object; None when its bucket has none of this key, `InputError` when the bucket is missing."""
     from minio.error import S3Error
 
     try:
@@ -163,16 +148,13 @@ def publish(client: "Minio", path: Path, bucket: str, key: str) -> None:
     from minio.error import S3Error
 
     sha256, size = file_sha256(path), path.stat().st_size
+    metadata = {SHA256_HEADER: sha256}
     for _ in range(_UPLOADS):
         try:
+            # With more than one upload in parallel, a part's failure is raised only after all the others.
             with suppress(ParseError):
                 client.fput_object(
-                    bucket,
-                    key,
-                    str(path),
-                    metadata={SHA256_HEADER: sha256},
-                    part_size=_PART_BYTES,
-                    num_parallel_uploads=1,  # with more, a part's failure is raised only after all the others
+                    bucket, key, str(path), metadata=metadata, part_size=_PART_BYTES, num_parallel_uploads=1
                 )
         except S3Error as error:
             if error.code != "NoSuchUpload":

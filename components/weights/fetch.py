@@ -38,10 +38,10 @@ def packaged() -> Mapping[str, WeightsEntry]:
 
 
 def manifest() -> Mapping[str, WeightsEntry]:
-    """The entries of `weights.yaml`, and of the user's manifest, by name.
+    """The entries of `weights.yaml`, and of the user's manifest, by name; no name may be in both.
 
     Raises:
-        InputError: the user's manifest is missing or wrong, or has a name that `weights.yaml` has.
+        InputError: the user's manifest is missing or wrong.
         OSError: the object store that it is in cannot be reached.
     """
     uri = os.environ.get(VARIABLE, "")
@@ -55,11 +55,7 @@ def pinned(reference: str) -> str:
     """A name of the user's manifest as `ADDRESS#sha256=HEX`; any other reference as it is.
 
     The project's version says what a name of `weights.yaml` means. What one of the user's means may change from run to
-    run, and a result that is kept for later runs must not be found under a name alone.
-
-    Raises:
-        InputError: the user's manifest is missing or wrong.
-        OSError: the object store that it is in cannot be reached.
+    run, and a result that is kept for later runs must not be found under a name alone. Errors are those of `manifest`.
     """
     if not reference or "#" in reference or reference in packaged() or reference not in manifest():
         return reference
@@ -92,11 +88,8 @@ def fetch(reference: str, *, from_origin: bool = False) -> Path:
     """Local path of the weights file of a reference, its digest verified.
 
     A file of this machine is used where it is. All others are kept in `VIGIL_CACHE` (default `~/.cache/vigil`) by
-    digest, fetched by one process at a time when they are missing or damaged.
-
-    Args:
-        reference: see `resolve`.
-        from_origin: whether to ignore `VIGIL_WEIGHTS_MIRROR`, from which alone files come when it is set.
+    digest, fetched by one process at a time when they are missing or damaged. Where `VIGIL_WEIGHTS_MIRROR` is set, they
+    come from there alone, except `from_origin`.
 
     Raises:
         InputError: the file is missing, or its digest is another one.
@@ -104,8 +97,7 @@ def fetch(reference: str, *, from_origin: bool = False) -> Path:
     """
     entry = resolve(reference)
     mirrored = None if from_origin else mirror.mirror_uri()
-    path = local_path(entry)
-    if path is not None:
+    if path := local_path(entry):
         if not path.is_file():
             raise InputError(f"weights {entry.name}: no file at {path}")
         _check_digest(entry, path)
@@ -144,10 +136,9 @@ def cached_path(entry: WeightsEntry) -> Path:
 
 
 def load_tensors(path: Path) -> "dict[str, Tensor]":
-    """Named tensors of a safetensors file, a tensors-only PyTorch file or a TorchScript archive.
+    """Named tensors of a safetensors file, a tensors-only PyTorch file or a TorchScript archive, else `InputError`.
 
-    Raises:
-        InputError: the file is none of these; a pickle of other objects is never executed.
+    A pickle of other objects is never executed.
     """
     if path.suffix != ".safetensors":
         return _load_torch(path)
@@ -162,11 +153,7 @@ def load_tensors(path: Path) -> "dict[str, Tensor]":
 
 
 def load_into(module: "nn.Module", tensors: "Mapping[str, Tensor]", name: str) -> None:
-    """Load tensors into a module of the same architecture.
-
-    Raises:
-        InputError: a tensor is missing, left over or of another shape; names the first of them.
-    """
+    """Load tensors into a module; `InputError` names the first that is missing, left over or of another shape."""
     expected = module.state_dict()
     for key in [*expected, *(key for key in tensors if key not in expected)]:
         if key not in tensors:

@@ -28,18 +28,16 @@ _ADDRESS = re.compile(r"(package|https|hf|s3)://\S+|/.*")
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsEntry:
-    """One weights file: where it is and what it must hold."""
+    """One weights file: where it is, what it must hold, and the figures that were measured when it was made."""
 
     name: str
     """Name in the manifest, or the address itself."""
     uri: str
     """`package://`, `https://`, `hf://`, `s3://` or a local path."""
     sha256: str
-    """Hex digest of the file."""
     licence: str
     """SPDX identifier, or `unknown` for a file that the user named."""
     figures: Mapping[str, str | int | float] = field(default_factory=dict)
-    """What was measured when the file was made, by name; empty where nothing is recorded."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -53,17 +51,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-@cache
-def read_manifest(uri: str) -> Mapping[str, WeightsEntry]:
-    """Entries of a manifest as `load_manifest` gives them, read once in a process."""
-    return load_manifest(uri)
-
-
 def load_manifest(uri: str) -> dict[str, WeightsEntry]:
-    """Entries of a manifest by name.
-
-    Args:
-        uri: local path or `s3://BUCKET/KEY`.
+    """Entries of a manifest, a local path or `s3://BUCKET/KEY`, by name.
 
     Raises:
         InputError: there is no such file, or an entry is wrong.
@@ -78,16 +67,12 @@ def load_manifest(uri: str) -> dict[str, WeightsEntry]:
         return parse_manifest(path.read_bytes(), uri)
 
 
+read_manifest = cache(load_manifest)
+"""Entries of a manifest, read once in a process."""
+
+
 def parse_manifest(content: bytes, name: str) -> dict[str, WeightsEntry]:
-    """Entries of a manifest by name.
-
-    Args:
-        content: its YAML.
-        name: what messages call it.
-
-    Raises:
-        InputError: it is no YAML, or an entry is wrong or there twice.
-    """
+    """Entries of a manifest's YAML by name; `InputError` unless each is right and there once."""
     try:
         entries = yaml.load(content, _Loader) or {}  # noqa: S506 (a safe loader)
         check(isinstance(entries, dict), "content", type(entries).__name__, "entries by name")
@@ -107,16 +92,12 @@ def add_entry(uri: str, entry: WeightsEntry) -> None:
     """Write an entry into a manifest, which is created where there is none; an earlier one of its name is replaced.
 
     The manifest is replaced as a whole. Of two processes that add to one at the same time, one may lose its entry.
-
-    Raises:
-        InputError: the manifest is damaged, or the bucket is missing or refuses the credentials.
-        OSError: the object store cannot be reached, or the disk is full.
+    `InputError` when it is damaged or its bucket refuses access, `OSError` when the store or the disk fails.
     """
     entries = {**(load_manifest(uri) if exists(uri) else {}), entry.name: entry}
-    described = {name: asdict(found).items() for name, found in entries.items()}
-    content = {
-        name: {key: value for key, value in found if key != "name" and value != {}} for name, found in described.items()
-    }
+    content = {name: {key: value for key, value in asdict(found).items() if value} for name, found in entries.items()}
+    for fields in content.values():
+        del fields["name"]
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     if not storage.is_s3(uri):
         with replacing(Path(uri)) as partial:
@@ -140,8 +121,7 @@ def _entry(name: str, fields: Any) -> WeightsEntry:
     for key in _REQUIRED:
         check(isinstance(fields.get(key), str) and bool(fields[key]), f"{name}.{key}", fields.get(key), "a text")
     uri, figures = fields["uri"], fields.get("figures", {})
-    known = bool(_ADDRESS.fullmatch(uri))
-    check(known, f"{name}.uri", uri, "package://, https://, hf://, s3:// or an absolute path")
+    check(bool(_ADDRESS.fullmatch(uri)), f"{name}.uri", uri, "package://, https://, hf://, s3:// or an absolute path")
     if uri.startswith(("https://", "hf://")):
         hub.check_address(uri)
     check(bool(DIGEST.fullmatch(fields["sha256"])), f"{name}.sha256", fields["sha256"], "64 lower-case hex digits")

@@ -22,35 +22,22 @@ _INDEX = "index.json"
 
 
 class Verified(NamedTuple):
-    """Result of a weights file's verification."""
+    """A weights file's name, or else digest, its path or address, and its fault; empty where there is none."""
 
     name: str
-    """Of the entry, or else the digest that the file is stored under."""
     place: str
-    """Path or address; empty where there is none."""
     fault: str
-    """Empty for a file that has its digest."""
 
 
 def mirror_uri() -> str | None:
-    """The mirror of the environment; None without one.
-
-    Raises:
-        InputError: it is no prefix of an object store.
-    """
+    """The mirror of the environment; None without one, `InputError` unless it is a prefix of an object store."""
     uri = os.environ.get(VARIABLE, "").rstrip("/")
-    if not uri:
-        return None
-    check(storage.is_s3(uri), VARIABLE, uri, "s3://BUCKET/PREFIX")
-    return uri
+    check(not uri or storage.is_s3(uri), VARIABLE, uri, "s3://BUCKET/PREFIX")
+    return uri or None
 
 
 def fetch_mirrored(entry: WeightsEntry, uri: str, path: Path) -> None:
-    """Fetch a weights file from a mirror.
-
-    Raises:
-        InputError: the mirror does not have it; the message names the command that copies it there.
-    """
+    """Fetch a weights file from a mirror; the `InputError` of a missing one names the command that copies it there."""
     if not is_mirrored(entry, uri):
         raise InputError(
             f"weights {entry.name}: sha256 {entry.sha256} is not in the mirror {uri}; its origin was not tried, "
@@ -65,11 +52,7 @@ def is_mirrored(entry: WeightsEntry, uri: str) -> bool:
 
 
 def verify(entries: Iterable[WeightsEntry], uri: str) -> Iterator[Verified]:
-    """Read every weights file of a mirror, those that are no entry's too, and compare it with its digest.
-
-    Raises:
-        InputError: there is nothing in the mirror.
-    """
+    """Read every weights file of a mirror, those that are no entry's too, and compare it with its digest."""
     names = {entry.sha256: entry.name for entry in entries}
     there = {item.name for item in storage.list_objects(uri) if DIGEST.fullmatch(item.name)}
     for digest in dict.fromkeys([*names, *sorted(there)]):
@@ -88,11 +71,7 @@ def publish(entry: WeightsEntry, path: Path, uri: str) -> None:
 
 
 def write_index(entries: Iterable[WeightsEntry], uri: str) -> None:
-    """Add entries to the mirror's index, which is for people: names, licences and origins by sha256.
-
-    Raises:
-        InputError: the index is damaged.
-    """
+    """Add entries to the mirror's index, which is for people: names, licences and origins by sha256."""
     described = {e.sha256: {"name": e.name, "licence": e.licence, "source": e.uri} for e in entries}
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / _INDEX
@@ -103,7 +82,7 @@ def write_index(entries: Iterable[WeightsEntry], uri: str) -> None:
 
 
 def read_index(uri: str, path: Path) -> Mapping[str, Any]:
-    """Index of a mirror by sha256, empty for a new one; the file is fetched to `path`."""
+    """Index of a mirror by sha256, empty for a new one; it is fetched to `path`. `InputError` if it is damaged."""
     if not storage.object_exists(f"{uri}/{_INDEX}"):
         return {}
     storage.fetch_object(f"{uri}/{_INDEX}", path)
