@@ -15,6 +15,9 @@ from components.errors import InputError, unknown_key
 MAX_SEED = 2**32 - 1
 """Largest seed that NumPy takes."""
 
+_BOUNDS: Mapping[type, str] = {Ge: "{} or more", Gt: "above {}", Le: "at most {}", Lt: "less than {}"}
+_RANGES: Mapping[tuple[type, ...], str] = {(Ge, Le): "{} to {}", (Gt, Lt): "between {} and {}"}
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -131,18 +134,9 @@ def expected(field: FieldInfo) -> str:
                 multiple = f", a multiple of {step}"
             case Ge(bound) | Gt(bound) | Le(bound) | Lt(bound):
                 bounds[type(item)] = bound
-    return texts[-1].replace("{}", _range(bounds)) + multiple
-
-
-def _range(bounds: Mapping[type, Any]) -> str:
-    least, above, most, below = (bounds.get(kind) for kind in (Ge, Gt, Le, Lt))
-    if least is not None and most is not None:
-        return f"{least} to {most}"
-    if above is not None and below is not None:
-        return f"between {above} and {below}"
-    lower = f"{least} or more" if least is not None else f"above {above}" if above is not None else ""
-    upper = f"at most {most}" if most is not None else f"less than {below}" if below is not None else ""
-    return ", ".join(filter(None, (lower, upper)))
+    both = _RANGES.get(tuple(bounds))
+    single = ", ".join(_BOUNDS[kind].format(bound) for kind, bound in bounds.items())
+    return texts[-1].replace("{}", both.format(*bounds.values()) if both else single) + multiple
 
 
 def documented_by(config: type[Settings]) -> Callable[[Function], Function]:

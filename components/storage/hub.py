@@ -6,7 +6,6 @@ sent to that host only. A private CA is trusted by `SSL_CERT_FILE`. No request g
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -67,25 +66,23 @@ class _TransientError(Exception):
 
 def _fetch(address: str, endpoint: str, sha256: str, path: Path) -> None:
     import pooch
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    url, headers = address, {"Accept-Encoding": "identity"}
+    if found := _HF.fullmatch(address):
+        repository, file, revision = found.groups()
+        url = hf_hub_url(repository, file, revision=revision, endpoint=endpoint)
+        headers |= build_hf_headers(token=os.environ.get("HF_TOKEN") or False)
 
     def download(_: str, target: str, __: object) -> None:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder, _failures(address, endpoint):
-            if found := _HF.fullmatch(address):
-                repository, file, revision = found.groups()
-                token = os.environ.get("HF_TOKEN") or False
-                fetched = hf_hub_download(
-                    repository, file, revision=revision, local_dir=folder, endpoint=endpoint, token=token
-                )
-                Path(fetched).replace(target)
-                return
-            with Path(target).open("wb") as body:
-                http_get(address, body, headers={"Accept-Encoding": "identity"})
+        with Path(target).open("wb") as body, _failures(address, endpoint):
+            http_get(url, body, headers=headers)
 
     pooch.get_logger().setLevel("WARNING")
     try:
-        pooch.retrieve(address, f"sha256:{sha256}", fname=path.name, path=path.parent, downloader=download)
+        pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=path.parent, downloader=download)
     except InputError:
         raise
     except ValueError as error:
@@ -110,7 +107,7 @@ def _session() -> Iterator[None]:
 
 
 def _client(deadline: Deadline) -> "Client":
-    """A client that uses TLS only, keeps the limits, and leaves Xet out, which opens connections of its own.
+    """A client that uses TLS only and keeps the limits.
 
     `HF_HUB_OFFLINE` keeps a stage's libraries from the network; a file that the user named is fetched nevertheless.
     """
@@ -140,7 +137,6 @@ def _client(deadline: Deadline) -> "Client":
         request.extensions["timeout"] = httpx2.Timeout(seconds).as_dict()
 
     def after(response: httpx2.Response) -> None:
-        response.headers.pop("x-xet-hash", None)
         assert isinstance(response.stream, httpx2.SyncByteStream)
         response.stream = Bounded(response.stream)
 
@@ -152,12 +148,10 @@ def _client(deadline: Deadline) -> "Client":
 def _failures(address: str, endpoint: str) -> Iterator[None]:
     """Turn the errors of huggingface_hub and its HTTP client into ours, which show no redirected address."""
     from httpx2 import HTTPError, ProxyError, TooManyRedirects
-    from huggingface_hub.errors import FileMetadataError, LocalEntryNotFoundError
 
     try:
         yield
-    except (HTTPError, LocalEntryNotFoundError) as raised:
-        error = raised.__cause__ if isinstance(raised, LocalEntryNotFoundError) else raised
+    except HTTPError as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403):
             refused = f"the server refuses access (HTTP {status}); HF_TOKEN opens a gated model"
@@ -166,8 +160,8 @@ def _failures(address: str, endpoint: str) -> Iterator[None]:
             raise InputError(f"{address}: not found (HTTP {status})") from None
         if status is not None and status not in BUSY:
             raise UnreachableError(f"answered HTTP {status}") from None
-        if isinstance(error, (TooManyRedirects, FileMetadataError)):
-            raise UnreachableError(f"is no model hub, or redirects without end ({type(error).__name__})") from None
+        if isinstance(error, TooManyRedirects):
+            raise UnreachableError("is no model hub, or redirects without end (TooManyRedirects)") from None
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise UnreachableError("has a certificate that is not trusted; SSL_CERT_FILE names a CA") from None
         if isinstance(error, ProxyError) and (answer := re.match(r"4\d\d", str(error))):

@@ -8,12 +8,11 @@ Every function raises `InputError` when a URI is wrong, something is not found, 
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError
 
@@ -27,8 +26,6 @@ from components.storage.transfer import ChangedError, RemoteObject, find, publis
 if TYPE_CHECKING:
     from minio import Minio
 
-Item = TypeVar("Item")
-
 _CHANGES = 3
 _REFUSALS = {
     "not found in the object store": ("NoSuchKey", "NoSuchBucket", "NoSuchObject"),
@@ -41,16 +38,6 @@ _REFUSALS = {
     "the name belongs to somebody else": ("BucketAlreadyExists",),
 }
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredObject:
-    """One object below a prefix: its key, and its name relative to the prefix; the tag changes with the content."""
-
-    key: str
-    name: str
-    etag: str
-    size: int
 
 
 def is_s3(uri: str) -> bool:
@@ -89,18 +76,19 @@ def create_bucket(bucket: str) -> bool:
         return True
 
 
-def list_objects(uri: str) -> list[StoredObject]:
+def list_objects(uri: str) -> list[RemoteObject]:
     """Objects below a prefix, sorted by name."""
     bucket, prefix = split_uri(uri)
     start = f"{prefix}/" if prefix else ""
     with _store(uri) as client:
-        objects = [
-            StoredObject(key=item.object_name, name=item.object_name[len(start) :], etag=item.etag, size=item.size)
-            for item in client.list_objects(bucket, start, recursive=True)
-            if not item.is_dir
-        ]
-    if not objects:
+        listed = [item for item in client.list_objects(bucket, start, recursive=True) if not item.is_dir]
+    if not listed:
         raise InputError(f"{uri}: no objects below this prefix")
+    objects = []
+    for item in listed:
+        key, name = item.object_name, item.object_name[len(start) :]
+        found = RemoteObject(client=client, bucket=bucket, key=key, name=name, etag=item.etag, size=item.size)
+        objects.append(found)
     return sorted(objects, key=lambda item: item.name)
 
 
@@ -113,7 +101,7 @@ def digest(uri: str) -> str:
     return _digest(list_objects(uri))
 
 
-def _digest(objects: Iterable[StoredObject]) -> str:
+def _digest(objects: Iterable[RemoteObject]) -> str:
     lines = [f"{item.name}\t{item.etag}\t{item.size}" for item in objects]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -169,19 +157,17 @@ def fetch_prefix(uri: str, directory: Path) -> str:
 
     The directory appears when all objects are there, as they were when they were listed.
     """
-    bucket, _ = split_uri(uri)
     objects = list_objects(uri)
-    names = _paths(objects)
-    with new_directory(directory) as partial, _store(uri) as client:
-        for parent in {(partial / name).parent for name in names}:
-            parent.mkdir(parents=True, exist_ok=True)
+    _check_paths([item.name for item in objects])
+    with new_directory(directory) as partial, ThreadPoolExecutor(CONNECTIONS) as threads:
 
-        def fetch_one(item: StoredObject) -> None:
-            source = RemoteObject(client=client, bucket=bucket, key=item.key, etag=item.etag, size=item.size)
-            with _named(f"s3://{bucket}/{item.key}"):
-                source.fetch(partial / item.name)
+        def fetch_one(item: RemoteObject) -> None:
+            target = partial / item.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _named(f"s3://{item.bucket}/{item.key}"):
+                item.fetch(target)
 
-        _side_by_side(fetch_one, objects)
+        list(threads.map(fetch_one, objects))  # after a failure none that waits is begun
     return _digest(objects)
 
 
@@ -206,14 +192,14 @@ def publish_directory(directory: Path, uri: str) -> None:
     """Upload every file below a directory to a prefix; see `publish_file`."""
     bucket, prefix = split_uri(uri)
     files = sorted(path for path in directory.rglob("*") if path.is_file())
-    with _store(uri) as client:
+    with _store(uri) as client, ThreadPoolExecutor(CONNECTIONS) as threads:
 
         def publish_one(path: Path) -> None:
             key = f"{prefix}/{path.relative_to(directory).as_posix()}".lstrip("/")
             with _named(f"s3://{bucket}/{key}"):
                 publish(client, path, bucket, key)
 
-        _side_by_side(publish_one, files)
+        list(threads.map(publish_one, files))
 
 
 def publish_file(path: Path, uri: str) -> None:
@@ -228,28 +214,15 @@ def _bucket_and_key(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _paths(objects: Iterable[StoredObject]) -> list[PurePosixPath]:
-    """Relative paths of objects."""
-    paths = [PurePosixPath(item.name) for item in objects]
-    folders = {parent for path in paths for parent in path.parents}
-    for path, item in zip(paths, objects, strict=True):
-        if path.is_absolute() or ".." in path.parts or path.as_posix() != item.name:
-            raise InputError(f"object {item.name!r}: leads out of its prefix, or is no path of a file")
+def _check_paths(names: Sequence[str]) -> None:
+    """Raise `InputError` unless every name is the path of a file below a folder."""
+    folders = {parent for name in names for parent in PurePosixPath(name).parents}
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or path.as_posix() != name:
+            raise InputError(f"object {name!r}: leads out of its prefix, or is no path of a file")
         if path in folders:
-            raise InputError(f"object {item.name!r}: there are objects below it, so it cannot be a file")
-    return paths
-
-
-def _side_by_side(call: Callable[[Item], None], items: Iterable[Item]) -> None:
-    """Call for each item in a few threads; after a failure no further one is begun."""
-    with ThreadPoolExecutor(CONNECTIONS) as threads:
-        futures = [threads.submit(call, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+            raise InputError(f"object {name!r}: there are objects below it, so it cannot be a file")
 
 
 @contextmanager

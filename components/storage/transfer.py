@@ -30,12 +30,15 @@ class ChangedError(Exception):
 
 @dataclass(kw_only=True)
 class RemoteObject:
-    """An object as it was when it was found; reading another one raises `ChangedError`."""
+    """An object as it was when it was found or listed; reading another one raises `ChangedError`."""
 
     client: "Minio"
     bucket: str
     key: str
+    name: str = ""
+    """Key relative to the prefix that was listed."""
     etag: str
+    """Entity tag; changes with the content."""
     size: int
     headers: Mapping[str, str] = field(default_factory=dict)
     """Of the last answer, names in lower case; empty when the object was only listed."""

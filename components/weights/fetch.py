@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from components.artifacts import file_sha256
+from components.artifacts import file_sha256, replacing
 from components.errors import InputError, check
 from components.storage import hub
 from components.storage import s3 as storage
@@ -106,12 +106,8 @@ def fetch(reference: str, *, from_origin: bool = False) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _locked(target.parent):
         if not target.is_file() or file_sha256(target) != entry.sha256:
-            incoming = target.with_name(f".{target.name}")
-            try:
+            with replacing(target) as incoming:
                 _fetch_to(incoming, entry, mirrored)
-                incoming.replace(target)
-            finally:
-                incoming.unlink(missing_ok=True)
     return target
 
 

@@ -65,11 +65,6 @@ def verify(entries: Iterable[WeightsEntry], uri: str) -> Iterator[Verified]:
         yield Verified(names.get(digest, digest), f"{uri}/{digest}", fault)
 
 
-def publish(entry: WeightsEntry, path: Path, uri: str) -> None:
-    """Copy a weights file to a mirror."""
-    storage.publish_file(path, f"{uri}/{entry.sha256}")
-
-
 def write_index(entries: Iterable[WeightsEntry], uri: str) -> None:
     """Add entries to the mirror's index, which is for people: names, licences and origins by sha256."""
     described = {e.sha256: {"name": e.name, "licence": e.licence, "source": e.uri} for e in entries}

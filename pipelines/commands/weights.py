@@ -1,4 +1,4 @@
-"""`vigil weights`: the pretrained weights that profiles and lines need: list, verify, mirror."""
+"""`vigil weights`: the pretrained weights that profiles and lines need: list, verify, mirror, convert."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from pipelines.commands.convert import convert
 from pipelines.terminal import console
 
 if TYPE_CHECKING:
     from components.weights.mirror import Verified
 
 app = typer.Typer(no_args_is_help=True)
-app.command()(convert)
 
 Profile = Annotated[str, typer.Option(help="embedded, standard, or all for every entry of the manifest.")]
 LineOption = Annotated[Path | None, typer.Option("--line", metavar="LINE.yaml", help="Add what this line names.")]
@@ -23,11 +21,28 @@ VerifiedMirror = Annotated[
     typer.Argument(metavar="[s3://BUCKET/PREFIX]", help="A mirror to read; else this machine's files."),
 ]
 MirrorUri = Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX", help="The mirror.")]
+Source = Annotated[Path, typer.Argument(help="taming-transformers' f16 checkpoint, or a folder of diffusers' VQModel.")]
+Folder = Annotated[Path, typer.Option("--to", help="Folder to write; an earlier one is replaced.")]
 
 
 @app.callback()
 def weights() -> None:
     """Pretrained weights that profiles and lines need."""
+
+
+@app.command()
+def convert(source: Source, to: Folder) -> None:
+    """Convert public VQGAN weights to safetensors, with every tensor accounted for; nothing is unpickled."""
+    from components.generator.convert import convert as run
+
+    facts = run(source, to)
+    console.print(f"{facts['tensors']} tensors written, {len(facts['dropped'])} of training only dropped:")
+    for name in facts["dropped"]:
+        console.print(f"  {name}", soft_wrap=True, markup=False)
+    settings = {"architecture": "stored", "codebook_size": facts["codebook_size"]}
+    settings["weights"] = f"{Path(facts['path']).resolve()}#sha256={facts['sha256']}"
+    fields = ", ".join(f"{key}: {value}" for key, value in settings.items())
+    console.print(f"vqgan: {{{fields}}}", soft_wrap=True, markup=False)
 
 
 @app.command("list")
@@ -77,6 +92,7 @@ def verify(uri: VerifiedMirror = None, profile: Profile = "all", line: LineOptio
 def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) -> None:
     """Copy every file to an object store under its sha256; those that are there stay as they are."""
     from components.errors import InputError
+    from components.storage.s3 import publish_file
     from components.weights import mirror as mirrored
     from components.weights.fetch import fetch, resolve
 
@@ -87,7 +103,7 @@ def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) ->
     for reference, entry in entries.items():
         try:
             if reference not in present:
-                mirrored.publish(entry, fetch(reference, from_origin=True), uri)
+                publish_file(fetch(reference, from_origin=True), f"{uri}/{entry.sha256}")
         except (InputError, OSError) as error:
             console.print(f"{escape(entry.name)}: [red]failed[/], {escape(str(error))}", soft_wrap=True)
             continue

@@ -123,7 +123,7 @@ def test_another_size_of_parts_changes_the_digest_and_not_the_content(prefix: st
 
 def test_file_that_would_be_a_folder_too_is_refused() -> None:
     with pytest.raises(InputError, match="object 'a': there are objects below it"):
-        storage._paths(_objects("a", "a/b"))
+        storage._check_paths(["a", "a/b"])
 
 
 @pytest.mark.s3
@@ -375,16 +375,12 @@ def test_object_stores_are_told_by_their_scheme(uri: str, expected: bool) -> Non
     assert storage.is_s3(uri) is expected
 
 
-def _objects(*names: str) -> list[storage.StoredObject]:
-    return [storage.StoredObject(key=name, name=name, etag="", size=0) for name in names]
-
-
 @pytest.mark.parametrize("name", ["../secret", "a/../../b", "/etc/passwd", "..", "a//b", "./a"])
 def test_object_name_that_leads_out_of_its_prefix_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="leads out of its prefix"):
-        storage._paths(_objects("a.png", name))
+        storage._check_paths(["a.png", name])
 
 
 @pytest.mark.parametrize("name", ["a.png", "below/a..b.png", "..a"])
-def test_object_name_inside_its_prefix_is_kept(name: str) -> None:
-    assert [path.as_posix() for path in storage._paths(_objects(name))] == [name]
+def test_object_name_inside_its_prefix_is_accepted(name: str) -> None:
+    storage._check_paths([name])
