@@ -11,7 +11,7 @@ from components.dataset.layouts import SourceImage, find_images
 from components.dataset.regions import read_defect_types, read_regions
 from components.decode import decode_image, decode_mask
 from components.errors import InputError
-from components.storage import s3 as storage
+from components.storage import s3
 
 
 def dataset_digest(uri: str) -> str:
@@ -22,8 +22,8 @@ def dataset_digest(uri: str) -> str:
     Raises:
         InputError: the folder or prefix is missing or empty.
     """
-    if storage.is_s3(uri):
-        return storage.digest(uri)
+    if s3.is_s3(uri):
+        return s3.digest(uri)
     root = Path(uri)
     require_directory(root, "dataset")
     files = sorted(path for path in root.rglob("*") if path.is_file())
@@ -47,7 +47,7 @@ def ingest_dataset(reference: str | Path, config: Config, expected_digest: str =
         InputError: the data set is not in the layout, or one of its files is damaged.
         RuntimeError: the data set has changed since the expected digest was taken.
     """
-    with storage.local_folder(config.uri, "dataset", expected_digest) as root, new_image_set(reference) as (writer, _):
+    with s3.local_folder(config.uri, "dataset", expected_digest) as root, new_image_set(reference) as (writer, _):
         sources = find_images(root, config)
         defect_types = read_defect_types(root) if config.layout == LOCO else {}
         for source in draw_shots(sources, config):
@@ -78,7 +78,7 @@ def require_unchanged(uri: str, expected_digest: str) -> None:
     Raises:
         RuntimeError: it is not the expected one.
     """
-    if expected_digest and not storage.is_s3(uri) and dataset_digest(uri) != expected_digest:
+    if expected_digest and not s3.is_s3(uri) and dataset_digest(uri) != expected_digest:
         raise RuntimeError(f"{uri}: the data set changed after the run began; run again")
 
 

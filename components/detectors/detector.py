@@ -9,7 +9,7 @@ from components.artifacts import CONFIG, WEIGHTS, read_json, write_json
 from components.compute import device, seed_everything
 from components.detectors.config import Config, Threshold
 from components.detectors.table import DETECTORS
-from components.weights import fetch as weights
+from components.weights.fetch import load_tensors, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,7 +41,7 @@ def save_detector(model: "nn.Module", directory: Path, config: Config, image_siz
     save_file({key: value.contiguous().cpu() for key, value in model.state_dict().items()}, directory / WEIGHTS)
     row = DETECTORS[config.detector]
     network = row.network(config)
-    backbone = {"name": network.name, "sha256": weights.resolve(network.reference).sha256}
+    backbone = {"name": network.name, "sha256": resolve(network.reference).sha256}
     content = {"config": config.model_dump(), "image_size": image_size, "backbone": backbone}
     content |= {"substitutes": row.substitutes(config), "threshold": asdict(threshold)}
     write_json(directory / CONFIG, content)
@@ -72,7 +72,7 @@ class Detector:
         self.image_size: int = content["image_size"]
         self.threshold = Threshold(**content["threshold"])
         self._model = build_detector(self.config, self.image_size, pretrained=False)
-        self._model.load_state_dict(weights.load_tensors(Path(path) / WEIGHTS))
+        self._model.load_state_dict(load_tensors(Path(path) / WEIGHTS))
 
     def predict(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
         """Raw anomaly scores [n] and anomaly maps [n, height, width] of images [n, 3, height, width] in [0, 1]."""

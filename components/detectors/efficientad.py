@@ -21,7 +21,7 @@ from components.detectors.batches import drawn, optimise
 from components.detectors.encoder import Encoder, stacked
 from components.errors import check
 from components.storage.s3 import local_folder
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, load_into, load_tensors
 
 if TYPE_CHECKING:
     from components.detectors.config import Config
@@ -56,7 +56,7 @@ def build(config: "Config", image_size: int, pretrained: bool) -> "EfficientAd":
     teacher = SmallPatchDescriptionNetwork(_PDN_CHANNELS)
     if pretrained:
         name = config.teacher_weights.partition("#")[0]
-        weights.load_into(teacher, weights.load_tensors(weights.fetch(config.teacher_weights)), name)
+        load_into(teacher, load_tensors(fetch(config.teacher_weights)), name)
     student = SmallPatchDescriptionNetwork(2 * _PDN_CHANNELS)
     return EfficientAd(teacher, student, PaperAutoencoder(_PDN_CHANNELS), _PDN_CHANNELS, _PDN_BORDER)
 

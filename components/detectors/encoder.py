@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from components.errors import check
 from components.networks import backbones
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, load_into, load_tensors
 
 _PATCH = 14
 
@@ -75,10 +75,10 @@ class DinoEncoder(nn.Module):
         self.body = timm.create_model(backbones.VITS[vit], pretrained=False, img_size=self.side, num_classes=0)
         if pretrained:
             name = reference.partition("#")[0]
-            tensors = weights.load_tensors(weights.fetch(reference))
+            tensors = load_tensors(fetch(reference))
             known = {"pos_embed", "patch_embed.proj.weight"} <= tensors.keys()
             check(known, "detection.vit_weights", name, "tensors of DINOv2 under the names of its authors or of timm")
-            weights.load_into(self.body, checkpoint_filter_fn(tensors, self.body), name)
+            load_into(self.body, checkpoint_filter_fn(tensors, self.body), name)
         depth = len(self.body.blocks)
         self.blocks = [block % depth for block in blocks]
         self.norm = norm

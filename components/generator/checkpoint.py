@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts import replacing
 from components.errors import InputError
-from components.storage import s3 as storage
+from components.storage import s3
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -119,8 +119,8 @@ class Checkpoint:
         """
         from safetensors import SafetensorError, safe_open
 
-        if storage.is_s3(self._uri):
-            found = storage.object_exists(f"{self._uri}/{_FILE}")
+        if s3.is_s3(self._uri):
+            found = s3.object_exists(f"{self._uri}/{_FILE}")
         else:
             found = bool(self._uri) and (Path(self._uri) / _FILE).is_file()
         if not found:
@@ -146,21 +146,21 @@ class Checkpoint:
             InputError: an object store's object is missing.
             OSError: a local file is missing.
         """
-        if storage.is_s3(self._uri):
-            storage.fetch_object(f"{self._uri}/{name}", directory / name)
+        if s3.is_s3(self._uri):
+            s3.fetch_object(f"{self._uri}/{name}", directory / name)
         else:
             shutil.copyfile(Path(self._uri) / name, directory / name)
 
     def remove(self) -> None:
         """Delete the checkpoint of a finished loop."""
-        if storage.is_s3(self._uri):
-            storage.remove_prefix(self._uri)
+        if s3.is_s3(self._uri):
+            s3.remove_prefix(self._uri)
         elif self._uri:
             shutil.rmtree(self._uri, ignore_errors=True)
 
     def _save_file(self, path: Path) -> None:
-        if storage.is_s3(self._uri):
-            storage.publish_file(path, f"{self._uri}/{path.name}")
+        if s3.is_s3(self._uri):
+            s3.publish_file(path, f"{self._uri}/{path.name}")
             return
         folder = Path(self._uri)
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from components.artifacts import WEIGHTS, file_sha256, new_directory, read_json
 from components.errors import InputError, check
 from components.generator.model import F16, HEADER, vqmodel
 from components.generator.taming import is_taming, rename
-from components.weights import fetch as weights
+from components.weights.fetch import load_into, load_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ def convert(source: Path, destination: Path) -> dict[str, Any]:
 
     architecture, tensors, dropped = _from_folder(source) if source.is_dir() else _from_checkpoint(source)
     model = vqmodel(architecture)
-    weights.load_into(model, tensors, str(source))
+    load_into(model, tensors, str(source))
     with new_directory(destination) as directory:
         contiguous = {key: value.contiguous() for key, value in model.state_dict().items()}
         save_file(contiguous, directory / WEIGHTS, {HEADER: json.dumps(architecture, sort_keys=True)})
@@ -49,7 +49,7 @@ def convert(source: Path, destination: Path) -> dict[str, Any]:
 def _from_checkpoint(path: Path) -> "tuple[dict[str, Any], dict[str, Tensor], tuple[str, ...]]":
     if not path.is_file():
         raise InputError(f"weights {path}: no such file or folder")
-    tensors = weights.load_tensors(path)
+    tensors = load_tensors(path)
     if not is_taming(tensors):
         raise InputError(f"weights {path}: not a VQGAN checkpoint of taming-transformers, by its tensors' names")
     renamed, dropped = rename(tensors)
@@ -66,4 +66,4 @@ def _from_folder(folder: Path) -> "tuple[dict[str, Any], dict[str, Tensor], tupl
     kind = config.get("_class_name") if isinstance(config, dict) else None
     check(kind == "VQModel", f"weights {folder}: _class_name", kind, "'VQModel'")
     architecture = {key: value for key, value in config.items() if not key.startswith("_")}
-    return architecture, weights.load_tensors(folder / _DIFFUSERS_WEIGHTS), ()
+    return architecture, load_tensors(folder / _DIFFUSERS_WEIGHTS), ()

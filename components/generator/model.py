@@ -9,7 +9,7 @@ from components.artifacts import CONFIG, WEIGHTS, write_json
 from components.errors import InputError, check
 from components.generator.config import STORED, GeneratorConfig
 from components.generator.taming import is_taming, rename
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, load_into, load_tensors, resolve
 
 if TYPE_CHECKING:
     from diffusers import VQModel
@@ -49,14 +49,14 @@ def build_generator(config: GeneratorConfig, commitment: float = BETA) -> "VQMod
     Raises:
         InputError: the weights are missing or do not fit the architecture.
     """
-    path = None if config.untrained else weights.fetch(config.reference)
+    path = None if config.untrained else fetch(config.reference)
     if path and config.architecture == STORED:
         model = _stored(path, config, commitment)
     else:
         model = new_generator(config.architecture, config.codebook_size, commitment)
     if path:
-        tensors = weights.load_tensors(path)
-        weights.load_into(model, rename(tensors)[0] if is_taming(tensors) else tensors, config.origin)
+        tensors = load_tensors(path)
+        load_into(model, rename(tensors)[0] if is_taming(tensors) else tensors, config.origin)
     return model
 
 
@@ -121,7 +121,7 @@ def weights_digest(config: GeneratorConfig) -> str | None:
     Raises:
         InputError: the reference is unknown.
     """
-    return None if config.untrained else weights.resolve(config.reference).sha256
+    return None if config.untrained else resolve(config.reference).sha256
 
 
 def encode(model: "VQModel", images: "Tensor") -> "Tensor":

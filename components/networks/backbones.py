@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from components.errors import check
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, load_into, load_tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,9 +56,9 @@ def load_classifier(name: str) -> "nn.Module":
 
     check(name in BACKBONES, "backbone", name, f"one of {', '.join(BACKBONES)}")
     module: nn.Module = timm.create_model(BACKBONES[name], pretrained=False)
-    stored = weights.load_tensors(weights.fetch(name)).values()
+    stored = load_tensors(fetch(name)).values()
     # The packages store timm's tensors in timm's order, under the names of another implementation.
-    weights.load_into(module, dict(zip(module.state_dict(), stored, strict=True)), name)
+    load_into(module, dict(zip(module.state_dict(), stored, strict=True)), name)
     return module.eval().requires_grad_(False)
 
 
@@ -91,8 +91,8 @@ def load_feature_weights(module: "nn.Module", name: str, reference: str = "") ->
         # torchvision's older files lack the counters of batches.
         own = module.state_dict()
         counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
-        tensors = counters | weights.load_tensors(weights.fetch(reference))
+        tensors = counters | load_tensors(fetch(reference))
     else:
         tensors = load_classifier(name).state_dict()
     label = reference.partition("#")[0] or name
-    weights.load_into(module, {key: tensors[key] for key in module.state_dict() if key in tensors}, label)
+    load_into(module, {key: tensors[key] for key in module.state_dict() if key in tensors}, label)

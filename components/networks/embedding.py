@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from components.compute import device
 from components.errors import InputError, check
 from components.networks.backbones import IMAGE_MEAN, IMAGE_STD, load_classifier
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, load_into, load_tensors, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,21 +109,21 @@ class OpenClipEmbedder(_BatchedEmbedder):
 
         known = architecture in open_clip.list_models()
         check(known, "embedder", OPEN_CLIP_PREFIX + architecture, "an architecture of open_clip")
-        tensors = weights.load_tensors(weights.fetch(reference))
+        tensors = load_tensors(fetch(reference))
         # Only OpenAI's archives hold these, and only OpenAI's models have its approximation of GELU.
         popped = [tensors.pop(key, None) for key in ("input_resolution", "context_length", "vocab_size")]
         openai = any(value is not None for value in popped)
         # OpenAI's archives hold the text tower's causal mask nowhere, other checkpoints may.
         tensors.pop("attn_mask", None)
         model = open_clip.create_model(architecture, pretrained=None, force_quick_gelu=openai)
-        weights.load_into(model, {key: value.float() for key, value in tensors.items()}, reference)
+        load_into(model, {key: value.float() for key, value in tensors.items()}, reference)
         self._model = model.to(device()).eval().requires_grad_(False)
         self._tokenize = open_clip.get_tokenizer(architecture)
         self._normalise = model.visual.image_mean, model.visual.image_std
         size = model.visual.image_size
         self._size = (size, size) if isinstance(size, int) else tuple(size)
         self.name = f"CLIP {architecture} ({reference.partition('#')[0]})"
-        self.digest = _digest("open_clip", architecture, weights.resolve(reference).sha256)
+        self.digest = _digest("open_clip", architecture, resolve(reference).sha256)
 
     def image_vectors(self, images: "Tensor") -> "Tensor":
         """The vectors of `embed_images`, with gradients for the images, on the device."""
@@ -160,7 +160,7 @@ class ConseEmbedder(_BatchedEmbedder):
         info = ImageNetInfo()
         names = [info.index_to_description(index) for index in range(info.num_classes())]
         self._class_vectors = self.embed_texts(names).clone()  # outside of inference mode, so that gradients may pass
-        parts = [weights.resolve(name).sha256 for name in ("efficientnet-lite2", "minilm-l6-v2")]
+        parts = [resolve(name).sha256 for name in ("efficientnet-lite2", "minilm-l6-v2")]
         self.digest = _digest("conse", str(_CONSE_CLASSES), *parts)
 
     def image_vectors(self, images: "Tensor") -> "Tensor":
@@ -202,11 +202,11 @@ def prepared_batches(
 def _load_minilm() -> tuple[Any, Any]:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    path, config, tokenizer_file = (weights.fetch(name) for name in CONSE_WEIGHTS[1:])
+    path, config, tokenizer_file = (fetch(name) for name in CONSE_WEIGHTS[1:])
     model = BertModel(BertConfig(**json.loads(config.read_text(encoding="utf-8"))), add_pooling_layer=False)
-    tensors = weights.load_tensors(path)
+    tensors = load_tensors(path)
     own = {key: value for key, value in tensors.items() if not key.startswith(("pooler.", "embeddings.position_ids"))}
-    weights.load_into(model, own, "minilm-l6-v2")
+    load_into(model, own, "minilm-l6-v2")
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(tokenizer_file), model_max_length=model.config.max_position_embeddings, **_SPECIAL_TOKENS
     )

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.networks.backbones import load_features
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, load_into, load_tensors
 
 _FEATURES = (0, 1, 2, 3)
 _VGG_FEATURES = "features."
@@ -62,10 +62,10 @@ class Lpips(nn.Module):
         slices = {key.split(".", 1)[1]: key for key in self._network.net.state_dict()}
         tensors = {
             slices.get(name.removeprefix(_VGG_FEATURES), name): value
-            for name, value in weights.load_tensors(weights.fetch(backbone)).items()
+            for name, value in load_tensors(fetch(backbone)).items()
             if _VGG_FEATURES in name
         }
-        weights.load_into(self._network.net, tensors, backbone.partition("#")[0])
+        load_into(self._network.net, tensors, backbone.partition("#")[0])
         self._network.eval().requires_grad_(False)
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:

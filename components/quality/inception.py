@@ -14,7 +14,7 @@ from torch.nn import functional
 from torchvision.models import inception as parts
 
 from components.compute import device
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, load_into, load_tensors
 
 _SIDE = 299
 _CLASSES = 1008
@@ -34,8 +34,8 @@ class FidInception(nn.Module):
         """
         super().__init__()
         self._network = architecture()
-        tensors = weights.load_tensors(weights.fetch(reference))
-        weights.load_into(self._network, tensors, reference.partition("#")[0])
+        tensors = load_tensors(fetch(reference))
+        load_into(self._network, tensors, reference.partition("#")[0])
         self._classes = self._network.fc.weight.detach()
         self._network.fc = nn.Identity()
         self.to(device()).eval().requires_grad_(False)

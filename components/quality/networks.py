@@ -11,7 +11,7 @@ from components.networks.perceptual import Lpips, Perceptual, PerceptualDistance
 from components.quality.config import Config
 from components.quality.inception import FidInception
 from components.quality.scores import FeatureNetwork
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, resolve
 
 Network = TypeVar("Network")
 
@@ -57,9 +57,9 @@ def load_networks(config: Config) -> Networks:
 def _network(build: Callable[[str], Network], reference: str, field: str) -> Network | Missing:
     if not reference:
         return Missing(reason=f"no weights: quality.{field} is empty")
-    weights.resolve(reference)
+    resolve(reference)
     try:
-        weights.fetch(reference)
+        fetch(reference)
     except (InputError, OSError) as error:
         return Missing(reason=f"unavailable: {' '.join(str(error).split())}", retryable=True)
     return build(reference)

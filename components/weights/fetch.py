@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 from components.artifacts import file_sha256, replacing
 from components.errors import InputError, check
-from components.storage import hub
-from components.storage import s3 as storage
+from components.storage import hub, s3
 from components.weights import mirror
 from components.weights.manifest import DIGEST, VARIABLE, WeightsEntry, read_manifest
 
@@ -113,7 +112,7 @@ def fetch(reference: str, *, from_origin: bool = False) -> Path:
 
 def local_path(entry: WeightsEntry) -> Path | None:
     """Where a file of this machine is; None for one that is fetched, or that is in a package which is not installed."""
-    if _is_hub(entry.uri) or storage.is_s3(entry.uri):
+    if _is_hub(entry.uri) or s3.is_s3(entry.uri):
         return None
     if not entry.uri.startswith(_PACKAGE):
         return Path(entry.uri)
@@ -181,7 +180,7 @@ def _fetch_to(path: Path, entry: WeightsEntry, mirrored: str | None) -> None:
     if mirrored:
         mirror.fetch_mirrored(entry, mirrored, path)
     else:
-        storage.fetch_object(entry.uri, path)
+        s3.fetch_object(entry.uri, path)
     return _check_digest(entry, path)
 
 

@@ -12,8 +12,7 @@ import yaml
 
 from components.artifacts import replacing
 from components.errors import InputError, check, check_keys
-from components.storage import hub
-from components.storage import s3 as storage
+from components.storage import hub, s3
 
 VARIABLE = "VIGIL_WEIGHTS_MANIFEST"
 """Environment variable with the path or `s3://BUCKET/KEY` of the user's manifest."""
@@ -58,12 +57,12 @@ def load_manifest(uri: str) -> dict[str, WeightsEntry]:
         InputError: there is no such file, or an entry is wrong.
         OSError: the object store cannot be reached.
     """
-    if not storage.is_s3(uri):
+    if not s3.is_s3(uri):
         check(Path(uri).is_file(), "weights manifest", uri, "a file, or s3://BUCKET/KEY")
         return parse_manifest(Path(uri).read_bytes(), uri)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / FILE
-        storage.fetch_object(uri, path)
+        s3.fetch_object(uri, path)
         return parse_manifest(path.read_bytes(), uri)
 
 
@@ -99,19 +98,19 @@ def add_entry(uri: str, entry: WeightsEntry) -> None:
     for fields in content.values():
         del fields["name"]
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    if not storage.is_s3(uri):
+    if not s3.is_s3(uri):
         with replacing(Path(uri)) as partial:
             partial.write_text(text, encoding="utf-8")
         return
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / FILE
         path.write_text(text, encoding="utf-8")
-        storage.publish_file(path, uri)
+        s3.publish_file(path, uri)
 
 
 def exists(uri: str) -> bool:
     """Whether there is a manifest, which is read as by `load_manifest`."""
-    return storage.object_exists(uri) if storage.is_s3(uri) else Path(uri).is_file()
+    return s3.object_exists(uri) if s3.is_s3(uri) else Path(uri).is_file()
 
 
 def _entry(name: str, fields: Any) -> WeightsEntry:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from components.artifacts import read_json, write_json
 from components.errors import InputError, check
-from components.storage import s3 as storage
+from components.storage import s3
 from components.weights.manifest import DIGEST, WeightsEntry
 
 VARIABLE = "VIGIL_WEIGHTS_MIRROR"
@@ -32,7 +32,7 @@ class Verified(NamedTuple):
 def mirror_uri() -> str | None:
     """The mirror of the environment; None without one, `InputError` unless it is a prefix of an object store."""
     uri = os.environ.get(VARIABLE, "").rstrip("/")
-    check(not uri or storage.is_s3(uri), VARIABLE, uri, "s3://BUCKET/PREFIX")
+    check(not uri or s3.is_s3(uri), VARIABLE, uri, "s3://BUCKET/PREFIX")
     return uri or None
 
 
@@ -43,22 +43,22 @@ def fetch_mirrored(entry: WeightsEntry, uri: str, path: Path) -> None:
             f"weights {entry.name}: sha256 {entry.sha256} is not in the mirror {uri}; its origin was not tried, "
             f"because {VARIABLE} is set; `vigil weights mirror {uri}` copies weights there"
         )
-    storage.fetch_object(f"{uri}/{entry.sha256}", path)
+    s3.fetch_object(f"{uri}/{entry.sha256}", path)
 
 
 def is_mirrored(entry: WeightsEntry, uri: str) -> bool:
     """Whether a mirror has a weights file."""
-    return storage.stored_sha256(f"{uri}/{entry.sha256}") == entry.sha256
+    return s3.stored_sha256(f"{uri}/{entry.sha256}") == entry.sha256
 
 
 def verify(entries: Iterable[WeightsEntry], uri: str) -> Iterator[Verified]:
     """Read every weights file of a mirror, those that are no entry's too, and compare it with its digest."""
     names = {entry.sha256: entry.name for entry in entries}
-    there = {item.name for item in storage.list_objects(uri) if DIGEST.fullmatch(item.name)}
+    there = {item.name for item in s3.list_objects(uri) if DIGEST.fullmatch(item.name)}
     for digest in dict.fromkeys([*names, *sorted(there)]):
         fault = "" if digest in there else "is missing"
         try:
-            found = digest if fault else storage.read_object_sha256(f"{uri}/{digest}")
+            found = digest if fault else s3.read_object_sha256(f"{uri}/{digest}")
             fault = fault if found == digest else f"is damaged: sha256 is {found}, expected {digest}"
         except (InputError, OSError) as error:
             fault = str(error)
@@ -73,14 +73,14 @@ def write_index(entries: Iterable[WeightsEntry], uri: str) -> None:
         known = read_index(uri, path)
         if {**known, **described} != known:
             write_json(path, {**known, **described})
-            storage.publish_file(path, f"{uri}/{_INDEX}")
+            s3.publish_file(path, f"{uri}/{_INDEX}")
 
 
 def read_index(uri: str, path: Path) -> Mapping[str, Any]:
     """Index of a mirror by sha256, empty for a new one; it is fetched to `path`. `InputError` if it is damaged."""
-    if not storage.object_exists(f"{uri}/{_INDEX}"):
+    if not s3.object_exists(f"{uri}/{_INDEX}"):
         return {}
-    storage.fetch_object(f"{uri}/{_INDEX}", path)
+    s3.fetch_object(f"{uri}/{_INDEX}", path)
     try:
         content: dict[str, Any] = read_json(path)
     except json.JSONDecodeError:

@@ -93,12 +93,12 @@ def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) ->
     """Copy every file to an object store under its sha256; those that are there stay as they are."""
     from components.errors import InputError
     from components.storage.s3 import publish_file
-    from components.weights import mirror as mirrored
     from components.weights.fetch import fetch, resolve
+    from components.weights.mirror import VARIABLE, is_mirrored, write_index
 
     uri = _checked(uri, "mirror")
     entries = {reference: resolve(reference) for reference in _references(profile, line)}
-    present = {reference for reference, entry in entries.items() if mirrored.is_mirrored(entry, uri)}
+    present = {reference for reference, entry in entries.items() if is_mirrored(entry, uri)}
     there = []
     for reference, entry in entries.items():
         try:
@@ -110,10 +110,10 @@ def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) ->
         there.append(entry)
         state = "is there" if reference in present else "copied"
         console.print(f"{escape(entry.name)}: {state}, {uri}/{entry.sha256}", soft_wrap=True)
-    mirrored.write_index(there, uri)
+    write_index(there, uri)
     if len(there) < len(entries):
         raise typer.Exit(1)
-    console.print(f"{mirrored.VARIABLE}={uri} makes runs fetch from there alone", soft_wrap=True)
+    console.print(f"{VARIABLE}={uri} makes runs fetch from there alone", soft_wrap=True)
 
 
 def _checked(uri: str, name: str) -> str:

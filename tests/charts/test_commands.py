@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from typer.main import get_command
 
-from components.storage import s3 as storage
+from components.storage import s3
 from pipelines.cli import app
 from tests.charts.containers import SECONDS, command, environment, program, run, variables
 from tests.charts.helm import BASE, Manifests, merged, render
@@ -57,7 +57,7 @@ def test_buckets_job_creates_buckets_and_can_be_repeated(
         done = run(command(container), variables(container, manifests), tmp_path)
         assert (done.returncode, done.stdout) == (0, f"s3://chart-job: {state}\n"), done.stderr
     use_store(monkeypatch, s3_server.endpoint)
-    assert not storage.create_bucket("chart-job")
+    assert not s3.create_bucket("chart-job")
 
 
 class Server(NamedTuple):
@@ -190,5 +190,5 @@ def test_run_and_artifact_go_through_the_server_into_the_object_store(
     assert client.get_run(run.run_id).data.metrics == {"image_auroc": 0.9}
 
     use_store(monkeypatch, s3_server.endpoint)
-    stored = [item.name for item in storage.list_objects("s3://lines/tracking")]
+    stored = [item.name for item in s3.list_objects("s3://lines/tracking")]
     assert stored == [f"{run.experiment_id}/{run.run_id}/artifacts/report.html"]

@@ -218,12 +218,12 @@ def test_runs_of_a_line_say_what_they_are_about(client: MlflowClient) -> None:
 def test_artifacts_lie_in_the_object_store(
     plant: Plant, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.storage import s3 as storage
+    from components.storage import s3
 
     for name, value in plant.store.items():
         monkeypatch.setenv(name, value)
     run_id = pipeline_runs(client, "bolts")[0].info.run_id
-    names = {stored.name for stored in storage.list_objects(f"s3://{BUCKET}/{PREFIX}")}
+    names = {stored.name for stored in s3.list_objects(f"s3://{BUCKET}/{PREFIX}")}
     assert any(name.endswith(f"{run_id}/artifacts/report.html") for name in names)
     downloaded = client.download_artifacts(run_id, "report.html", str(tmp_path))
     assert "bolts" in Path(downloaded).read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from components.detectors.detector import Detector, fit, predict
 from components.detectors.table import DETECTORS
 from components.registration.config import Config as GateConfig
 from components.registration.export import export_detector
-from components.weights import fetch as weights
+from components.weights.fetch import resolve
 from tests.components.image_sets import write_reference
 
 ROW = """
@@ -91,6 +91,6 @@ def test_it_is_trained_saved_loaded_and_exported(
     images = ImageSet(reference)
     expected = predict(fit(images.tensor(images.ids("train")), config), images.tensor(images.ids("test")))[0]
     assert Detector(tmp_path / "detector").predict(images.tensor(images.ids("test")))[0].equal(expected)
-    backbone = {"name": "efficientnet-lite0", "sha256": weights.resolve("efficientnet-lite0").sha256}
+    backbone = {"name": "efficientnet-lite0", "sha256": resolve("efficientnet-lite0").sha256}
     assert read_json(tmp_path / "detector" / CONFIG)["backbone"] == backbone
     assert export_detector(tmp_path / "detector", reference, GateConfig(export="onnx"))["parity.passed"] is True

@@ -17,7 +17,8 @@ from components.errors import InputError
 from components.networks.backbones import BACKBONES, RESNETS, VITS
 from components.registration.config import Config as GateConfig
 from components.registration.export import export_detector
-from components.weights import fetch as weights
+from components.weights.fetch import packaged, resolve
+from components.weights.manifest import WeightsEntry
 from tests.components.image_sets import DEFECT, write_added, write_reference
 
 STEPS: dict[str, dict[str, Any]] = {
@@ -150,10 +151,10 @@ def test_loaded_detector_needs_no_weights_file(
     images = ImageSet(sets / "reference")
     expected = detector.predict(images.tensor(images.ids("test")))[0]
 
-    def absent(reference: str) -> Path:
+    def absent(reference: str) -> WeightsEntry:
         raise InputError(f"weights {reference}: not here")
 
-    monkeypatch.setattr("components.weights.fetch.fetch", absent)
+    monkeypatch.setattr("components.weights.fetch.resolve", absent)
     torch.testing.assert_close(Detector(tmp_path / name).predict(images.tensor(images.ids("test")))[0], expected)
 
 
@@ -168,11 +169,11 @@ def test_loaded_detector_needs_no_weights_file(
 )
 def test_network_without_a_reference_is_the_manifests(settings: dict[str, Any], network: str) -> None:
     assert DETECTORS[settings["detector"]].network(Config(**settings)) == (network, network)
-    assert weights.resolve(network).name == network
+    assert resolve(network).name == network
 
 
 def test_manifest_has_every_network_of_the_detectors() -> None:
-    assert {*BACKBONES, *RESNETS, *VITS} <= weights.packaged().keys()
+    assert {*BACKBONES, *RESNETS, *VITS} <= packaged().keys()
 
 
 @pytest.mark.parametrize(

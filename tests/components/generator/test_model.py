@@ -21,7 +21,7 @@ from components.generator.model import (
 from components.networks.perceptual import psnr
 from components.pretraining.crops import centre_crop
 from components.vqgan.config import Config
-from components.weights import fetch as weights
+from components.weights.fetch import fetch
 
 SMALL = Config(weights="none", codebook_size=16)
 
@@ -106,7 +106,7 @@ def test_base_has_one_size_of_codebook() -> None:
 
 
 def test_shipped_base_is_light_and_reconstructs_a_photograph_that_it_was_not_trained_on() -> None:
-    path = weights.fetch(Config().reference)
+    path = fetch(Config().reference)
     assert path.parent == Path(config_module.__file__).parent
     assert path.stat().st_size <= 10_000_000
     photograph = torch.from_numpy(stereo_motorcycle()[0]).permute(2, 0, 1)

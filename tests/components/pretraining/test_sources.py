@@ -11,7 +11,7 @@ from components.dataset.layouts import find_images
 from components.errors import InputError
 from components.pretraining.config import PretrainConfig
 from components.pretraining.sources import images_digest, read_sources
-from components.storage import s3 as storage
+from components.storage import s3
 from tests.components.trees import SIDE, noise, save_series, write_btad, write_folder, write_loco, write_mvtec
 
 TREES = {"mvtec": write_mvtec, "btad": write_btad, "loco": write_loco, "folder": write_folder}
@@ -38,7 +38,7 @@ def test_data_set_gives_the_good_training_images_of_its_layout(
 @pytest.mark.parametrize("layout", ["mvtec", "folder"])
 def test_data_set_in_an_object_store_is_read_as_a_local_one(tmp_path: Path, prefix: str, layout: str) -> None:
     root = TREES[layout](tmp_path / "part")
-    storage.publish_directory(root, prefix)
+    s3.publish_directory(root, prefix)
     local, stored = (read_sources(config(uri=uri, layout=layout)) for uri in (str(root), prefix))
     assert stored[1] == local[1]
 
@@ -71,7 +71,7 @@ def test_class_folder_without_masks_is_refused_by_its_test_images(tmp_path: Path
 
 @pytest.mark.s3
 def test_class_folder_in_an_object_store_is_refused(tmp_path: Path, prefix: str) -> None:
-    storage.publish_directory(write_mvtec(tmp_path / "part"), f"{prefix}/part")
+    s3.publish_directory(write_mvtec(tmp_path / "part"), f"{prefix}/part")
     with pytest.raises(InputError, match=rf"pretraining\.sources: got '{prefix}', .* part/ground_truth/ is part"):
         read_sources(config(prefix))
 

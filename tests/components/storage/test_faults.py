@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import InputError
-from components.storage import s3 as storage
+from components.storage import s3
 from components.storage.connection import connect
 from tests import disks
 from tests.faulty_proxy import (
@@ -67,13 +67,13 @@ def own_server(tmp_path: Path) -> Iterator[S3Server]:
 def _publish(tmp_path: Path, uri: str, size: int = 4 * _MIB) -> bytes:
     content = os.urandom(size)
     (tmp_path / "source").write_bytes(content)
-    storage.publish_file(tmp_path / "source", uri)
+    s3.publish_file(tmp_path / "source", uri)
     return content
 
 
 def _put_foreign(uri: str, content: bytes, part_bytes: int = 5 * _MIB) -> None:
     """Upload as any other tool does, without our metadata."""
-    bucket, key = storage.split_uri(uri)
+    bucket, key = s3.split_uri(uri)
     connect().put_object(bucket, key, io.BytesIO(content), len(content), part_size=part_bytes)
 
 
@@ -96,7 +96,7 @@ def test_server_killed_in_mid_transfer_and_started_again(
     with proxy(own_server.port) as between:
         between.fault = CutOff(8 * _MIB, action=crash)
         use_store(monkeypatch, between.endpoint)
-        storage.fetch_object(f"s3://{BUCKET}/model", tmp_path / "target" / "model")
+        s3.fetch_object(f"s3://{BUCKET}/model", tmp_path / "target" / "model")
         restart.join()
 
     assert between.fault.left == 0
@@ -117,14 +117,14 @@ def test_server_killed_in_mid_transfer_for_good(
         with pytest.raises(
             OSError, match=r"s3://lines/model: the object store did not answer after 3 attempts"
         ) as caught:
-            storage.fetch_object(f"s3://{BUCKET}/model", target)
+            s3.fetch_object(f"s3://{BUCKET}/model", target)
     assert not isinstance(caught.value, InputError)
     _assert_nothing_but_partials(target.parent)
 
     own_server.start()
     with proxy(own_server.port) as between:
         use_store(monkeypatch, between.endpoint)
-        storage.fetch_object(f"s3://{BUCKET}/model", target)
+        s3.fetch_object(f"s3://{BUCKET}/model", target)
 
     (get,) = between.gets()
     assert "Range: bytes=" in get
@@ -147,18 +147,18 @@ def test_server_killed_in_mid_upload_leaves_no_object(
         between.fault = CrashAtSecondPart()
         use_store(monkeypatch, between.endpoint)
         with pytest.raises(OSError, match=r"s3://lines/model: the object store did not answer after 3 attempts"):
-            storage.publish_file(tmp_path / "source", f"s3://{BUCKET}/model")
+            s3.publish_file(tmp_path / "source", f"s3://{BUCKET}/model")
 
     own_server.start()
     use_store(monkeypatch, own_server.endpoint)
-    assert storage.stored_sha256(f"s3://{BUCKET}/model") is None
+    assert s3.stored_sha256(f"s3://{BUCKET}/model") is None
 
 
 def test_connection_reset_in_mid_body_is_resumed(between: Proxy, prefix: str, tmp_path: Path) -> None:
     content = _publish(tmp_path, f"{prefix}/model")
     between.fault = CutOff(2 * _MIB, times=2)
 
-    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    s3.fetch_object(f"{prefix}/model", tmp_path / "model")
 
     assert (tmp_path / "model").read_bytes() == content
     starts = [get.partition("Range: bytes=")[2].partition("-")[0] for get in between.gets()]
@@ -170,7 +170,7 @@ def test_progress_outlives_the_number_of_attempts(between: Proxy, prefix: str, t
     content = _publish(tmp_path, f"{prefix}/model", 16 * _MIB)
     between.fault = CutOff(4 * _MIB, times=3)
 
-    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    s3.fetch_object(f"{prefix}/model", tmp_path / "model")
 
     assert between.fault.left == 0
     assert (tmp_path / "model").read_bytes() == content
@@ -182,7 +182,7 @@ def test_connection_that_always_breaks_off_is_an_error(between: Proxy, prefix: s
     (tmp_path / "target").mkdir()
 
     with pytest.raises(OSError, match=rf"{prefix}/model: the object store (did not answer|broke off) after 3 attempts"):
-        storage.fetch_object(f"{prefix}/model", tmp_path / "target" / "model")
+        s3.fetch_object(f"{prefix}/model", tmp_path / "target" / "model")
 
     _assert_nothing_but_partials(tmp_path / "target")
 
@@ -191,7 +191,7 @@ def test_object_is_read_to_its_end_through_interruptions(between: Proxy, prefix:
     content = _publish(tmp_path, f"{prefix}/model", 16 * _MIB)
     between.fault = CutOff(4 * _MIB, times=3)
 
-    assert storage.read_object_sha256(f"{prefix}/model") == hashlib.sha256(content).hexdigest()
+    assert s3.read_object_sha256(f"{prefix}/model") == hashlib.sha256(content).hexdigest()
 
     assert between.fault.left == 0
     assert "Range: bytes=" in between.gets()[-1]
@@ -202,7 +202,7 @@ def test_busy_server_is_asked_again(between: Proxy, prefix: str, tmp_path: Path,
     content = _publish(tmp_path, f"{prefix}/model")
     between.fault = Busy(method, times=2)
 
-    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    s3.fetch_object(f"{prefix}/model", tmp_path / "model")
 
     assert between.fault.left < 0 or method == "GET"
     assert (tmp_path / "model").read_bytes() == content
@@ -214,7 +214,7 @@ def test_busy_server_is_sent_again(between: Proxy, prefix: str, tmp_path: Path, 
 
     content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
 
-    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    s3.fetch_object(f"{prefix}/model", tmp_path / "model")
     assert (tmp_path / "model").read_bytes() == content
 
 
@@ -225,7 +225,7 @@ def test_upload_whose_last_answer_is_lost_is_found_stored(between: Proxy, prefix
 
     assert between.fault.lost
     assert sum(map(ends_upload, between.requests)) == 2
-    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    s3.fetch_object(f"{prefix}/model", tmp_path / "model")
     assert (tmp_path / "model").read_bytes() == content
 
 
@@ -241,7 +241,7 @@ def test_upload_that_fails_in_a_successful_answer_is_sent_again(
     content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
 
     assert sum(map(ends_upload, between.requests)) == 2
-    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    s3.fetch_object(f"{prefix}/model", tmp_path / "model")
     assert (tmp_path / "model").read_bytes() == content
 
 
@@ -254,7 +254,7 @@ def test_upload_that_keeps_failing_in_a_successful_answer_is_an_error(
         _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
 
     assert not isinstance(caught.value, InputError)
-    assert storage.stored_sha256(f"{prefix}/model") is None
+    assert s3.stored_sha256(f"{prefix}/model") is None
 
 
 def test_answer_to_an_upload_may_take_its_time(
@@ -266,7 +266,7 @@ def test_answer_to_an_upload_may_take_its_time(
     content = _publish(tmp_path, f"{prefix}/model", 20 * _MIB)
 
     assert sum(request.startswith("POST") for request in between.requests) == 2
-    storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+    s3.fetch_object(f"{prefix}/model", tmp_path / "model")
     assert (tmp_path / "model").read_bytes() == content
 
 
@@ -276,7 +276,7 @@ def test_server_that_stays_busy_is_an_error(between: Proxy, prefix: str, tmp_pat
     with pytest.raises(
         OSError, match=rf"{prefix}: the object store did not answer after 3 attempts \(too many 503 error responses\)"
     ):
-        storage.fetch_prefix(prefix, tmp_path / "target")
+        s3.fetch_prefix(prefix, tmp_path / "target")
 
     assert not (tmp_path / "target").exists()
 
@@ -292,7 +292,7 @@ def test_trickle_is_an_error_when_the_deadline_is_over(
     start = time.monotonic()
 
     with pytest.raises(OSError, match=rf"{prefix}/model: the object store did not send the file within 3 s"):
-        storage.fetch_object(f"{prefix}/model", tmp_path / "target" / "model")
+        s3.fetch_object(f"{prefix}/model", tmp_path / "target" / "model")
 
     assert time.monotonic() - start < 20
     assert between.gets()
@@ -306,7 +306,7 @@ def test_silence_is_an_error(between: Proxy, prefix: str, tmp_path: Path, monkey
     between.fault = Trickle(0, seconds=30)
 
     with pytest.raises(OSError, match=r"did not answer after 1 attempts \(ReadTimeoutError\)"):
-        storage.fetch_object(f"{prefix}/model", tmp_path / "model")
+        s3.fetch_object(f"{prefix}/model", tmp_path / "model")
 
     assert between.gets()
 
@@ -317,7 +317,7 @@ def test_damaged_body_is_fetched_again(between: Proxy, prefix: str, tmp_path: Pa
     content = _store_as(kind, uri, tmp_path)
     between.fault = Flip(at=_MIB)
 
-    storage.fetch_object(uri, tmp_path / "model")
+    s3.fetch_object(uri, tmp_path / "model")
 
     assert between.fault.left == 0
     assert (tmp_path / "model").read_bytes() == content
@@ -331,7 +331,7 @@ def test_body_that_stays_damaged_is_an_error(between: Proxy, prefix: str, tmp_pa
     (tmp_path / "target").mkdir()
 
     with pytest.raises(OSError, match=rf"{uri}: damaged: (sha256|MD5|MD5 of parts) is [0-9a-f-]+, expected [0-9a-f-]+"):
-        storage.fetch_object(uri, tmp_path / "target" / "model")
+        s3.fetch_object(uri, tmp_path / "target" / "model")
 
     assert not list((tmp_path / "target").iterdir())
 
@@ -350,7 +350,7 @@ def _store_as(kind: str, uri: str, tmp_path: Path) -> bytes:
 def _put_parts(uri: str, content: bytes, sizes: list[int]) -> None:
     from minio.datatypes import Part
 
-    client, (bucket, key) = connect(), storage.split_uri(uri)
+    client, (bucket, key) = connect(), s3.split_uri(uri)
     upload, stream = client._create_multipart_upload(bucket, key, {}), io.BytesIO(content)
     parts = []
     for number, size in enumerate(sizes, 1):
@@ -364,7 +364,7 @@ def test_object_that_changes_between_attempts_is_fetched_anew(between: Proxy, pr
     changed = os.urandom(5 * _MIB)
     between.fault = CutOff(2 * _MIB, action=lambda: _put_foreign(uri, changed))
 
-    storage.fetch_object(uri, tmp_path / "target" / "model")
+    s3.fetch_object(uri, tmp_path / "target" / "model")
 
     assert between.fault.left == 0
     assert (tmp_path / "target" / "model").read_bytes() == changed
@@ -379,11 +379,11 @@ def test_object_that_changes_between_calls_is_fetched_anew(
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
     between.fault = CutOff(2 * _MIB)
     with pytest.raises(OSError, match="broke off after 1 attempts"):
-        storage.fetch_object(uri, target)
+        s3.fetch_object(uri, target)
     assert len(list(target.parent.iterdir())) == 1
 
     changed = _publish(tmp_path, uri)
-    storage.fetch_object(uri, target)
+    s3.fetch_object(uri, target)
 
     assert target.read_bytes() == changed
     assert [path.name for path in target.parent.iterdir()] == ["model"]
@@ -406,7 +406,7 @@ def test_data_set_that_changes_while_it_is_fetched_is_an_error(between: Proxy, p
 
     between.fault = ChangeOnListing()
     with pytest.raises(OSError, match=rf"{prefix}/[ab]: changed while it was fetched"):
-        storage.fetch_prefix(prefix, tmp_path / "target")
+        s3.fetch_prefix(prefix, tmp_path / "target")
 
     assert not (tmp_path / "target").exists()
 
@@ -464,12 +464,12 @@ def test_private_ca_is_trusted_when_it_is_named(
     with proxy(s3_server.port, tls=context) as between:
         use_store(monkeypatch, between.endpoint)
         with pytest.raises(OSError, match=r"has a certificate that is not trusted .*S3_CA_FILE names a CA"):
-            storage.list_objects(prefix)
+            s3.list_objects(prefix)
 
         for variable in ("S3_CA_FILE", "SSL_CERT_FILE"):
             monkeypatch.setenv(variable, str(ca_file))
-            storage.fetch_object(f"{prefix}/model", tmp_path / variable)
-            storage.publish_file(tmp_path / variable, f"{prefix}/{variable}")
+            s3.fetch_object(f"{prefix}/model", tmp_path / variable)
+            s3.publish_file(tmp_path / variable, f"{prefix}/{variable}")
             monkeypatch.delenv(variable)
             assert (tmp_path / variable).read_bytes() == content
 
@@ -482,9 +482,9 @@ def test_credentials_and_signatures_are_in_no_message(
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-a-session")
     calls: list[tuple[Fault, Callable[[], object]]] = [
-        (Busy("GET", 1), lambda: storage.list_objects(prefix)),
-        (CutOff(0), lambda: storage.list_objects(prefix)),
-        (Fault(), lambda: storage.fetch_object(f"{prefix}/absent", tmp_path / "file")),
+        (Busy("GET", 1), lambda: s3.list_objects(prefix)),
+        (CutOff(0), lambda: s3.list_objects(prefix)),
+        (Fault(), lambda: s3.fetch_object(f"{prefix}/absent", tmp_path / "file")),
     ]
     for fault, call in calls:
         between.fault = fault

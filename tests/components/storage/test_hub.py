@@ -10,7 +10,7 @@ import pytest
 
 from components.errors import InputError
 from components.storage import hub
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, resolve
 from tests.faulty_proxy import Busy, CutOff, Flip, Trickle, proxy
 from tests.hub_server import Hub, serve_hub
 
@@ -48,11 +48,11 @@ def _address(served: Hub, kind: str) -> str:
 def test_file_is_fetched_once_and_kept_by_digest(served: Hub, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     reference = f"{_address(served, kind)}#sha256={_DIGEST}"
 
-    path = weights.fetch(reference)
+    path = fetch(reference)
 
     assert path.read_bytes() == _CONTENT
     assert path.name == f"{_DIGEST}.safetensors"
-    assert weights.fetch(reference) == path
+    assert fetch(reference) == path
     assert served.gets() == 1
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert capfd.readouterr() == ("", "")
@@ -161,7 +161,7 @@ def test_hf_address_is_that_of_the_endpoint_and_its_token_stays_there(
     monkeypatch.setenv("HF_TOKEN", "token-of-mine")
     with proxy(served.between.upstream, tls=served.between.tls) as elsewhere:
         served.redirects = {_HF_PATH: f"{elsewhere.endpoint}/model.safetensors"}
-        path = weights.fetch(f"{_HF_ADDRESS}#sha256={_DIGEST}")
+        path = fetch(f"{_HF_ADDRESS}#sha256={_DIGEST}")
         hosts = {f"127.0.0.1:{served.between.port}": "Bearer token-of-mine", f"127.0.0.1:{elsewhere.port}": None}
 
     assert path.read_bytes() == _CONTENT
@@ -223,7 +223,7 @@ def test_libraries_stay_offline_after_a_fetch(served: Hub, target: Path) -> None
 )
 def test_address_with_a_credential_is_refused_and_not_shown(address: str) -> None:
     with pytest.raises(InputError, match="weights https://host/file: got credentials or a query") as caught:
-        weights.resolve(f"{address}#sha256={_DIGEST}")
+        resolve(f"{address}#sha256={_DIGEST}")
 
     assert "secret" not in str(caught.value)
 
@@ -231,7 +231,7 @@ def test_address_with_a_credential_is_refused_and_not_shown(address: str) -> Non
 @pytest.mark.parametrize("address", ["hf://org/model/file", "hf://org/file@v1", "hf://org/model/file@", "https://host"])
 def test_incomplete_address_is_refused(address: str) -> None:
     with pytest.raises(InputError, match=f"weights: got '{address}', expected h"):
-        weights.resolve(f"{address}#sha256={_DIGEST}")
+        resolve(f"{address}#sha256={_DIGEST}")
 
 
 def test_endpoint_without_tls_is_refused(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import InputError
-from components.storage import hub
-from components.storage import s3 as storage
+from components.storage import hub, s3
 from components.storage.network import Proxy, proxy_of
 from tests.forward_proxy import ForwardProxy, forward_proxy
 from tests.hub_server import Hub, serve_hub
@@ -63,8 +62,8 @@ def test_store_is_reached_by_forwarding(
     (tmp_path / "source").write_bytes(content)
     with forward_proxy(_LOGIN) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"{_QUOTED}@{proxy.host}")
-        storage.publish_file(tmp_path / "source", f"{prefix}/model")
-        storage.fetch_object(f"{prefix}/model", tmp_path / "target")
+        s3.publish_file(tmp_path / "source", f"{prefix}/model")
+        s3.fetch_object(f"{prefix}/model", tmp_path / "target")
     assert (tmp_path / "target").read_bytes() == content
     assert {call.split()[0] for call in proxy.passed} >= {"PUT", "POST", "HEAD", "GET"}
     assert all(f" {s3_server.endpoint}/" in call for call in proxy.passed)
@@ -78,7 +77,7 @@ def test_store_behind_a_proxy_that_refuses_the_login_is_an_error(prefix: str, mo
         with pytest.raises(
             OSError, match=r"object store is not reached through the proxy .*, which refuses \(HTTP 407\)"
         ) as caught:
-            storage.list_objects(prefix)
+            s3.list_objects(prefix)
     _assert_no_login(caught.value, proxy)
 
 

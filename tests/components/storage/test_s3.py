@@ -15,9 +15,9 @@ from components.artifacts import ImageSet, file_sha256
 from components.dataset.config import Config
 from components.dataset.ingest import dataset_digest, ingest_dataset
 from components.errors import InputError
-from components.storage import s3 as storage
+from components.storage import s3
 from components.storage.connection import connect
-from components.weights import fetch as weights
+from components.weights.fetch import fetch
 from tests.components.trees import SIDE, write_mvtec
 from tests.faulty_proxy import proxy
 from tests.ports import free_ports
@@ -42,7 +42,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 def _publish_weights(prefix: str, path: Path, content: bytes) -> str:
     path.write_bytes(content)
-    storage.publish_file(path, f"{prefix}/model.safetensors")
+    s3.publish_file(path, f"{prefix}/model.safetensors")
     return f"{prefix}/model.safetensors#sha256={hashlib.sha256(content).hexdigest()}"
 
 
@@ -52,20 +52,20 @@ def test_directory_comes_back_as_it_was_published(prefix: str, tmp_path: Path) -
     (folder / "name with ü & +.txt").write_text("4")
     (folder / "large.bin").write_bytes(os.urandom(_LARGE_BYTES))
 
-    storage.publish_directory(folder, prefix)
-    storage.fetch_prefix(prefix, tmp_path / "back")
+    s3.publish_directory(folder, prefix)
+    s3.fetch_prefix(prefix, tmp_path / "back")
 
     assert _files(tmp_path / "back") == _files(folder)
-    (large,) = (item for item in storage.list_objects(prefix) if item.name == "large.bin")
+    (large,) = (item for item in s3.list_objects(prefix) if item.name == "large.bin")
     assert large.size == _LARGE_BYTES
     assert large.etag.endswith("-3")
 
 
 @pytest.mark.s3
 def test_objects_are_listed_by_name(prefix: str, tmp_path: Path) -> None:
-    storage.publish_directory(_write_files(tmp_path, b="22", a__z="1", B="333"), f"{prefix}/")
+    s3.publish_directory(_write_files(tmp_path, b="22", a__z="1", B="333"), f"{prefix}/")
 
-    objects = storage.list_objects(prefix)
+    objects = s3.list_objects(prefix)
 
     assert [(item.name, item.size) for item in objects] == [("B", 3), ("a/z", 1), ("b", 2)]
     assert [item.key for item in objects] == [f"{prefix.rpartition('/')[2]}/{item.name}" for item in objects]
@@ -73,20 +73,20 @@ def test_objects_are_listed_by_name(prefix: str, tmp_path: Path) -> None:
 
 @pytest.mark.s3
 def test_prefix_ends_at_its_own_folder(prefix: str, tmp_path: Path) -> None:
-    storage.publish_directory(_write_files(tmp_path / "one", a="1"), f"{prefix}/part")
-    storage.publish_directory(_write_files(tmp_path / "two", b="2"), f"{prefix}/part-2")
+    s3.publish_directory(_write_files(tmp_path / "one", a="1"), f"{prefix}/part")
+    s3.publish_directory(_write_files(tmp_path / "two", b="2"), f"{prefix}/part-2")
 
-    assert [item.name for item in storage.list_objects(f"{prefix}/part")] == ["a"]
+    assert [item.name for item in s3.list_objects(f"{prefix}/part")] == ["a"]
 
 
 @pytest.mark.s3
 def test_digest_does_not_depend_on_the_order_of_uploads(prefix: str, tmp_path: Path) -> None:
     folder = _write_files(tmp_path, a="1", b="2")
-    storage.publish_directory(folder, f"{prefix}/forward")
+    s3.publish_directory(folder, f"{prefix}/forward")
     for name in ("b", "a"):
-        storage.publish_file(folder / name, f"{prefix}/backward/{name}")
+        s3.publish_file(folder / name, f"{prefix}/backward/{name}")
 
-    assert storage.digest(f"{prefix}/forward") == storage.digest(f"{prefix}/backward")
+    assert s3.digest(f"{prefix}/forward") == s3.digest(f"{prefix}/backward")
 
 
 @pytest.mark.s3
@@ -96,15 +96,15 @@ def test_thousands_of_objects_come_back_and_have_one_digest(
     from minio import Minio
 
     folder = _write_files(tmp_path / "out", **{f"{index % 7}__{index:04d}": str(index) for index in range(1100)})
-    storage.publish_directory(folder, prefix)
+    s3.publish_directory(folder, prefix)
 
-    digest = storage.fetch_prefix(prefix, tmp_path / "back")
+    digest = s3.fetch_prefix(prefix, tmp_path / "back")
 
     assert _files(tmp_path / "back") == _files(folder)
-    assert digest == storage.digest(prefix)
+    assert digest == s3.digest(prefix)
     listing = Minio.list_objects
     monkeypatch.setattr(Minio, "list_objects", lambda *args, **options: reversed(list(listing(*args, **options))))
-    assert storage.digest(prefix) == digest
+    assert s3.digest(prefix) == digest
 
 
 @pytest.mark.s3
@@ -112,10 +112,10 @@ def test_another_size_of_parts_changes_the_digest_and_not_the_content(prefix: st
     content = os.urandom(12 * 1024 * 1024)
     digests = []
     for part_mib in (5, 6):
-        bucket, key = storage.split_uri(f"{prefix}/a")
+        bucket, key = s3.split_uri(f"{prefix}/a")
         connect().put_object(bucket, key, io.BytesIO(content), len(content), part_size=part_mib * 1024 * 1024)
-        digests.append(storage.digest(prefix))
-        storage.fetch_object(f"{prefix}/a", tmp_path / "a")
+        digests.append(s3.digest(prefix))
+        s3.fetch_object(f"{prefix}/a", tmp_path / "a")
         assert (tmp_path / "a").read_bytes() == content
 
     assert digests[0] != digests[1]
@@ -123,42 +123,42 @@ def test_another_size_of_parts_changes_the_digest_and_not_the_content(prefix: st
 
 def test_file_that_would_be_a_folder_too_is_refused() -> None:
     with pytest.raises(InputError, match="object 'a': there are objects below it"):
-        storage._check_paths(["a", "a/b"])
+        s3._check_paths(["a", "a/b"])
 
 
 @pytest.mark.s3
 def test_compressed_object_comes_back_as_it_is_stored(prefix: str, tmp_path: Path) -> None:
     content = gzip.compress(b"image" * 1000)
-    bucket, key = storage.split_uri(f"{prefix}/a.gz")
+    bucket, key = s3.split_uri(f"{prefix}/a.gz")
     encoded = {"Content-Encoding": "gzip"}
     connect().put_object(bucket, key, io.BytesIO(content), len(content), metadata=encoded)
 
-    storage.fetch_object(f"{prefix}/a.gz", tmp_path / "a.gz")
+    s3.fetch_object(f"{prefix}/a.gz", tmp_path / "a.gz")
 
     assert (tmp_path / "a.gz").read_bytes() == content
 
 
 @pytest.mark.s3
 def test_published_digest_is_known_without_a_fetch(prefix: str, tmp_path: Path) -> None:
-    storage.publish_file(_write_files(tmp_path, a="1") / "a", f"{prefix}/a")
+    s3.publish_file(_write_files(tmp_path, a="1") / "a", f"{prefix}/a")
 
-    assert storage.stored_sha256(f"{prefix}/a") == hashlib.sha256(b"1").hexdigest()
-    assert storage.stored_sha256(f"{prefix}/b") is None
+    assert s3.stored_sha256(f"{prefix}/a") == hashlib.sha256(b"1").hexdigest()
+    assert s3.stored_sha256(f"{prefix}/b") is None
 
 
 @pytest.mark.s3
 def test_objects_are_there_until_their_prefix_is_removed(prefix: str, tmp_path: Path) -> None:
-    storage.publish_directory(_write_files(tmp_path, part__a="1", part__below__b="2", part2="3"), prefix)
-    assert storage.object_exists(f"{prefix}/part/a")
-    assert not storage.object_exists(f"{prefix}/par")
+    s3.publish_directory(_write_files(tmp_path, part__a="1", part__below__b="2", part2="3"), prefix)
+    assert s3.object_exists(f"{prefix}/part/a")
+    assert not s3.object_exists(f"{prefix}/par")
 
-    storage.remove_prefix(f"{prefix}/part")
+    s3.remove_prefix(f"{prefix}/part")
 
-    assert not storage.object_exists(f"{prefix}/part/a")
-    assert [item.name for item in storage.list_objects(prefix)] == ["part2"]
+    assert not s3.object_exists(f"{prefix}/part/a")
+    assert [item.name for item in s3.list_objects(prefix)] == ["part2"]
 
 
-@pytest.mark.parametrize("call", [storage.remove_prefix, storage.object_exists])
+@pytest.mark.parametrize("call", [s3.remove_prefix, s3.object_exists])
 def test_whole_bucket_is_refused(call: Callable[[str], object]) -> None:
     with pytest.raises(InputError, match="uri: got 's3://lines/', expected s3://BUCKET/"):
         call("s3://lines/")
@@ -173,9 +173,9 @@ def test_credentials_of_a_mounted_secret(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "that-of-the-environment")
     monkeypatch.setenv("S3_CREDENTIALS_DIR", str(secret))
 
-    storage.publish_directory(_write_files(tmp_path / "out", a="1"), prefix)
+    s3.publish_directory(_write_files(tmp_path / "out", a="1"), prefix)
 
-    assert [item.name for item in storage.list_objects(prefix)] == ["a"]
+    assert [item.name for item in s3.list_objects(prefix)] == ["a"]
 
 
 @pytest.mark.s3
@@ -193,8 +193,8 @@ def test_bucket_in_the_host_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             host = f"store.test:{between.port}"
             use_store(monkeypatch, f"http://{host}")
             monkeypatch.setenv("S3_ADDRESSING", "virtual")
-            storage.publish_directory(_write_files(tmp_path / "out", a="1"), f"s3://{BUCKET}/part")
-            storage.fetch_prefix(f"s3://{BUCKET}/part", tmp_path / "back")
+            s3.publish_directory(_write_files(tmp_path / "out", a="1"), f"s3://{BUCKET}/part")
+            s3.fetch_prefix(f"s3://{BUCKET}/part", tmp_path / "back")
     finally:
         server.kill()
 
@@ -209,7 +209,7 @@ def test_session_token_is_sent(prefix: str, s3_server: S3Server, monkeypatch: py
     with proxy(s3_server.port) as between:
         use_store(monkeypatch, between.endpoint)
         with pytest.raises((InputError, OSError)) as caught:
-            storage.list_objects(prefix)
+            s3.list_objects(prefix)
 
     assert "X-Amz-Security-Token: token-of-a-session" in between.requests[0]
     assert "token-of-a-session" not in str(caught.value)
@@ -217,12 +217,12 @@ def test_session_token_is_sent(prefix: str, s3_server: S3Server, monkeypatch: py
 
 @pytest.mark.s3
 def test_data_set_that_changed_since_its_digest_is_not_ingested(prefix: str, tmp_path: Path) -> None:
-    storage.publish_directory(write_mvtec(tmp_path / "part"), prefix)
+    s3.publish_directory(write_mvtec(tmp_path / "part"), prefix)
     config = Config(uri=prefix, shots=2, image_size=SIDE)
     digest = dataset_digest(prefix)
     ingest_dataset(tmp_path / "before", config, digest)
 
-    storage.publish_directory(_write_files(tmp_path / "more", note="1"), prefix)
+    s3.publish_directory(_write_files(tmp_path / "more", note="1"), prefix)
 
     with pytest.raises(RuntimeError, match=rf"{prefix}: the data set changed after the run began"):
         ingest_dataset(tmp_path / "after", config, digest)
@@ -232,37 +232,37 @@ def test_data_set_that_changed_since_its_digest_is_not_ingested(prefix: str, tmp
 @pytest.mark.s3
 @pytest.mark.parametrize("change", [{"a": "9"}, {"c": "1"}], ids=["another content", "one object more"])
 def test_digest_changes_with_the_content(prefix: str, tmp_path: Path, change: dict[str, str]) -> None:
-    storage.publish_directory(_write_files(tmp_path, a="1", b="2"), prefix)
-    before = storage.digest(prefix)
+    s3.publish_directory(_write_files(tmp_path, a="1", b="2"), prefix)
+    before = s3.digest(prefix)
 
-    storage.publish_directory(_write_files(tmp_path, **change), prefix)
+    s3.publish_directory(_write_files(tmp_path, **change), prefix)
 
-    assert storage.digest(prefix) != before
+    assert s3.digest(prefix) != before
 
 
 @pytest.mark.s3
 @pytest.mark.usefixtures("prefix")
 def test_bucket_is_created_once() -> None:
-    assert storage.create_bucket("fresh-bucket")
-    assert not storage.create_bucket("fresh-bucket")
-    assert not storage.create_bucket(BUCKET)
+    assert s3.create_bucket("fresh-bucket")
+    assert not s3.create_bucket("fresh-bucket")
+    assert not s3.create_bucket(BUCKET)
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3://lines/part", "lines", "https://lines"])
 def test_uri_that_is_no_bucket_is_refused(uri: str) -> None:
     with pytest.raises(InputError, match=f"bucket: got '{uri}', expected s3://BUCKET"):
-        storage.bucket_of(uri)
+        s3.bucket_of(uri)
 
 
 @pytest.mark.s3
 def test_missing_object_bucket_and_prefix_are_named(prefix: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"{prefix}/absent: not found in the object store \(NoSuchKey\)"):
-        storage.fetch_object(f"{prefix}/absent", tmp_path / "file")
-    for call in (storage.list_objects, lambda uri: storage.fetch_object(uri, tmp_path / "file")):
+        s3.fetch_object(f"{prefix}/absent", tmp_path / "file")
+    for call in (s3.list_objects, lambda uri: s3.fetch_object(uri, tmp_path / "file")):
         with pytest.raises(InputError, match=r"s3://no-such-bucket/a: not found in the object store \(NoSuchBucket\)"):
             call("s3://no-such-bucket/a")
     with pytest.raises(InputError, match=rf"{prefix}: no objects below this prefix"):
-        storage.fetch_prefix(prefix, tmp_path / "part")
+        s3.fetch_prefix(prefix, tmp_path / "part")
     assert not list(tmp_path.iterdir())
 
 
@@ -274,7 +274,7 @@ def test_wrong_secret_is_bad_input_and_not_shown(
     use_store(monkeypatch, s3_server.endpoint, secret="wrong-secret-of-somebody")
     uri = f"s3://{BUCKET}/a"
 
-    for call in (lambda: storage.list_objects(uri), lambda: storage.fetch_object(uri, tmp_path / "file")):
+    for call in (lambda: s3.list_objects(uri), lambda: s3.fetch_object(uri, tmp_path / "file")):
         with pytest.raises(InputError, match=rf"{uri}: the object store refused the credentials") as caught:
             call()
         assert "wrong-secret" not in str(caught.value)
@@ -288,7 +288,7 @@ def test_server_that_does_not_answer_is_no_bad_input(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "2")
 
     with pytest.raises(OSError, match=r"s3://lines/a: .* did not answer after 2 attempts \(\w+\)") as caught:
-        storage.list_objects("s3://lines/a")
+        s3.list_objects("s3://lines/a")
 
     assert SECRET not in str(caught.value)
     assert ACCESS_KEY not in str(caught.value)
@@ -302,13 +302,13 @@ def test_weights_are_fetched_once_and_kept_by_digest(
     monkeypatch.setenv("VIGIL_CACHE", str(tmp_path / "cache"))
     reference = _publish_weights(prefix, tmp_path / "model", b"weights")
 
-    path = weights.fetch(reference)
+    path = fetch(reference)
 
     assert path.read_bytes() == b"weights"
     assert path.parent == tmp_path / "cache" / "weights"
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:1")
-    assert weights.fetch(reference) == path
+    assert fetch(reference) == path
 
 
 @pytest.mark.s3
@@ -318,7 +318,7 @@ def test_weights_with_another_digest_are_refused(prefix: str, tmp_path: Path, mo
     _publish_weights(prefix, tmp_path / "model", b"changed")
 
     with pytest.raises(InputError, match=rf"is {hashlib.sha256(b'changed').hexdigest()}, expected"):
-        weights.fetch(reference)
+        fetch(reference)
 
 
 @pytest.mark.s3
@@ -328,7 +328,7 @@ def test_missing_weights_are_named_and_leave_nothing(
     monkeypatch.setenv("VIGIL_CACHE", str(tmp_path / "cache"))
 
     with pytest.raises(InputError, match=rf"{prefix}/model.safetensors: not found"):
-        weights.fetch(f"{prefix}/model.safetensors#sha256={'0' * 64}")
+        fetch(f"{prefix}/model.safetensors#sha256={'0' * 64}")
 
     assert not list((tmp_path / "cache" / "weights").iterdir())
 
@@ -336,14 +336,14 @@ def test_missing_weights_are_named_and_leave_nothing(
 @pytest.mark.s3
 def test_class_folder_is_ingested_from_a_bucket(prefix: str, tmp_path: Path) -> None:
     root = write_mvtec(tmp_path / "part")
-    storage.publish_directory(root, prefix)
+    s3.publish_directory(root, prefix)
 
     stored = ingest_dataset(tmp_path / "stored", Config(uri=prefix, shots=2, image_size=SIDE))
     local = ingest_dataset(tmp_path / "local", Config(uri=str(root), shots=2, image_size=SIDE))
 
     assert stored == local
     assert ImageSet(tmp_path / "stored").manifest.equals(ImageSet(tmp_path / "local").manifest)
-    assert dataset_digest(prefix) == storage.digest(prefix)
+    assert dataset_digest(prefix) == s3.digest(prefix)
 
 
 @pytest.mark.parametrize(
@@ -356,31 +356,31 @@ def test_class_folder_is_ingested_from_a_bucket(prefix: str, tmp_path: Path) -> 
     ],
 )
 def test_uri_is_split_in_bucket_and_key(uri: str, expected: tuple[str, str]) -> None:
-    assert storage.split_uri(uri) == expected
+    assert s3.split_uri(uri) == expected
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3:///key", "lines/part", "https://host/lines", ""])
 def test_uri_without_a_bucket_is_refused(uri: str) -> None:
     with pytest.raises(InputError, match="expected s3://BUCKET/KEY"):
-        storage.split_uri(uri)
+        s3.split_uri(uri)
 
 
 def test_object_without_a_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="uri: got 's3://lines', expected s3://BUCKET/KEY"):
-        storage.fetch_object("s3://lines", tmp_path / "file")
+        s3.fetch_object("s3://lines", tmp_path / "file")
 
 
 @pytest.mark.parametrize(("uri", "expected"), [("s3://a/b", True), ("/a/s3://b", False), ("https://a", False)])
 def test_object_stores_are_told_by_their_scheme(uri: str, expected: bool) -> None:
-    assert storage.is_s3(uri) is expected
+    assert s3.is_s3(uri) is expected
 
 
 @pytest.mark.parametrize("name", ["../secret", "a/../../b", "/etc/passwd", "..", "a//b", "./a"])
 def test_object_name_that_leads_out_of_its_prefix_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="leads out of its prefix"):
-        storage._check_paths(["a.png", name])
+        s3._check_paths(["a.png", name])
 
 
 @pytest.mark.parametrize("name", ["a.png", "below/a..b.png", "..a"])
 def test_object_name_inside_its_prefix_is_accepted(name: str) -> None:
-    storage._check_paths([name])
+    s3._check_paths([name])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from components.artifacts import file_sha256
 from components.errors import InputError
 from components.networks.backbones import BACKBONES, load_classifier, load_features
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, load_into, load_tensors, manifest, resolve
 
 _DIGEST = "0" * 64
 
@@ -35,31 +35,31 @@ def _tensors() -> dict[str, Tensor]:
 
 def _linear() -> nn.Linear:
     module = nn.Linear(3, 2)
-    weights.load_into(module, _tensors(), "test")
+    load_into(module, _tensors(), "test")
     return module
 
 
 def _assert_loaded(path: Path) -> None:
-    loaded = weights.load_tensors(path)
+    loaded = load_tensors(path)
 
     assert loaded.keys() == _tensors().keys()
     assert all(torch.equal(loaded[key], tensor) for key, tensor in _tensors().items())
 
 
 def test_manifest_names_digest_and_licence_of_every_file() -> None:
-    assert {"efficientnet-lite0", "efficientnet-lite2", "minilm-l6-v2"} <= weights.manifest().keys()
-    for name, entry in weights.manifest().items():
+    assert {"efficientnet-lite0", "efficientnet-lite2", "minilm-l6-v2"} <= manifest().keys()
+    for name, entry in manifest().items():
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256), name
         assert re.fullmatch(r"(package|https|hf|s3)://\S+", entry.uri), name
         assert entry.licence in {"Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "CC-BY-SA-4.0", "MIT"}, name
 
 
 def test_name_of_the_manifest_is_resolved() -> None:
-    assert weights.resolve("minilm-l6-v2") == weights.manifest()["minilm-l6-v2"]
+    assert resolve("minilm-l6-v2") == manifest()["minilm-l6-v2"]
 
 
 def test_address_with_digest_is_resolved() -> None:
-    entry = weights.resolve(f"s3://weights/clip.safetensors#sha256={_DIGEST}")
+    entry = resolve(f"s3://weights/clip.safetensors#sha256={_DIGEST}")
 
     assert (entry.uri, entry.sha256, entry.licence) == ("s3://weights/clip.safetensors", _DIGEST, "unknown")
 
@@ -76,19 +76,19 @@ def test_address_with_digest_is_resolved() -> None:
 )
 def test_reference_that_is_none_is_refused(reference: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        weights.resolve(reference)
+        resolve(reference)
 
 
 @pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2", "minilm-l6-v2"])
 def test_files_of_packages_have_their_digest(name: str) -> None:
-    assert weights.fetch(name).is_file()
+    assert fetch(name).is_file()
 
 
 def test_local_file_is_fetched(tmp_path: Path) -> None:
     path = tmp_path / "file.safetensors"
     save_file(_tensors(), path)
 
-    assert weights.fetch(f"{path}#sha256={file_sha256(path)}") == path
+    assert fetch(f"{path}#sha256={file_sha256(path)}") == path
 
 
 def test_file_with_another_digest_is_refused(tmp_path: Path) -> None:
@@ -96,17 +96,17 @@ def test_file_with_another_digest_is_refused(tmp_path: Path) -> None:
     save_file(_tensors(), path)
 
     with pytest.raises(InputError, match=rf"sha256 of .*file.safetensors is {file_sha256(path)}, expected {_DIGEST}"):
-        weights.fetch(f"{path}#sha256={_DIGEST}")
+        fetch(f"{path}#sha256={_DIGEST}")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no file at .*absent.safetensors"):
-        weights.fetch(f"{tmp_path}/absent.safetensors#sha256={_DIGEST}")
+        fetch(f"{tmp_path}/absent.safetensors#sha256={_DIGEST}")
 
 
 def test_package_that_is_not_installed_is_named() -> None:
     with pytest.raises(InputError, match="the Python package no_such_package is not installed"):
-        weights.fetch(f"package://no_such_package/file.pth#sha256={_DIGEST}")
+        fetch(f"package://no_such_package/file.pth#sha256={_DIGEST}")
 
 
 def test_hub_out_of_reach_is_no_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_hub_out_of_reach_is_no_bad_input(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
 
     with pytest.raises(OSError, match=r"^https://127\.0\.0\.1:1/file\.safetensors: the server did not answer"):
-        weights.fetch(f"https://127.0.0.1:1/file.safetensors#sha256={_DIGEST}")
+        fetch(f"https://127.0.0.1:1/file.safetensors#sha256={_DIGEST}")
 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -126,7 +126,7 @@ def test_file_in_the_cache_is_not_fetched_again(tmp_path: Path, monkeypatch: pyt
     digest = file_sha256(tmp_path / "file")
     cached = (tmp_path / "file").rename(tmp_path / "weights" / f"{digest}.safetensors")
 
-    assert weights.fetch(f"https://127.0.0.1:1/file.safetensors#sha256={digest}") == cached
+    assert fetch(f"https://127.0.0.1:1/file.safetensors#sha256={digest}") == cached
 
 
 def test_safetensors_are_read(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_pickle_of_other_objects_is_refused_and_not_executed(
     save(wrap(MakesFolder(marker)), path)
 
     with pytest.raises(InputError, match=r"file.pt: not a file of tensors only; convert it to safetensors"):
-        weights.load_tensors(path)
+        load_tensors(path)
 
     assert not marker.exists()
 
@@ -172,7 +172,7 @@ def test_file_without_named_tensors_is_refused(tmp_path: Path, content: object) 
     torch.save(content, tmp_path / "file.pt")
 
     with pytest.raises(InputError, match=r"file.pt: holds \w+, expected named tensors"):
-        weights.load_tensors(tmp_path / "file.pt")
+        load_tensors(tmp_path / "file.pt")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
@@ -182,7 +182,7 @@ def test_truncated_safetensors_are_refused(tmp_path: Path, share: float) -> None
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
     with pytest.raises(InputError, match=r"file.safetensors: not a safetensors file"):
-        weights.load_tensors(path)
+        load_tensors(path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
@@ -192,7 +192,7 @@ def test_truncated_state_dict_is_refused(tmp_path: Path, share: float) -> None:
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
     with pytest.raises(InputError, match=r"file.pt: not a file of tensors only"):
-        weights.load_tensors(path)
+        load_tensors(path)
 
 
 def test_module_takes_the_tensors() -> None:
@@ -214,7 +214,7 @@ def test_tensors_that_do_not_fit_are_named_and_change_nothing(tensors: dict[str,
     module = _linear()
 
     with pytest.raises(InputError) as caught:
-        weights.load_into(module, tensors, "test")
+        load_into(module, tensors, "test")
 
     assert str(caught.value) == message
     assert torch.equal(module.weight, _tensors()["weight"])

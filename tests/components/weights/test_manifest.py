@@ -6,7 +6,7 @@ import pytest
 
 from components.artifacts import file_sha256
 from components.errors import InputError
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, manifest, packaged, pinned, resolve
 from components.weights.manifest import VARIABLE, WeightsEntry, add_entry, load_manifest, parse_manifest
 
 DIGEST = "ab" * 32
@@ -75,14 +75,14 @@ def test_users_manifest_is_added_to_the_packages(tmp_path: Path, monkeypatch: py
     own = WeightsEntry(name="ours", uri=str(path), sha256=file_sha256(path), licence="CC-BY-4.0")
     add_entry(str(tmp_path / "weights.yaml"), own)
     with pytest.raises(InputError, match=r"weights: got 'ours', expected one of .*vgg16"):
-        weights.resolve("ours")
+        resolve("ours")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "weights.yaml"))
-    assert weights.resolve("ours") == own
-    assert weights.fetch("ours") == path
-    assert weights.manifest().keys() == {*weights.packaged(), "ours"}
-    assert weights.pinned("ours") == f"{path}#sha256={own.sha256}"
+    assert resolve("ours") == own
+    assert fetch("ours") == path
+    assert manifest().keys() == {*packaged(), "ours"}
+    assert pinned("ours") == f"{path}#sha256={own.sha256}"
     for reference in ("vgg16", "none", "", f"{path}#sha256={DIGEST}"):
-        assert weights.pinned(reference) == reference
+        assert pinned(reference) == reference
 
 
 def test_name_of_the_package_in_the_users_manifest_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,10 +90,10 @@ def test_name_of_the_package_in_the_users_manifest_is_refused(tmp_path: Path, mo
     manifest.write_text(yaml_of().replace("ours:", "vgg16:"), encoding="utf-8")
     monkeypatch.setenv(VARIABLE, str(manifest))
     with pytest.raises(InputError, match=f"weights manifest {manifest}: name: got 'vgg16', expected one that VIGIL's"):
-        weights.resolve("ours")
+        resolve("ours")
 
 
 def test_missing_manifest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "absent.yaml"))
     with pytest.raises(InputError, match=r"weights manifest: got '.*absent\.yaml', expected a file, or s3://"):
-        weights.manifest()
+        manifest()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.storage import s3 as storage
+from components.storage import s3
 from tests.pipelines.dags.test_training import run_blocked
 from tests.pipelines.vigil import Done, Vigil, assert_refused
 from tests.ports import free_ports
@@ -17,7 +17,7 @@ def test_missing_buckets_are_created_and_the_others_stay(vigil: Vigil) -> None:
 
     second = vigil("buckets", "create", "s3://line-weights", "s3://line-models/")
     assert second == Done(code=0, out="s3://line-weights: exists\ns3://line-models: created\n", err="")
-    assert not storage.create_bucket("line-models")
+    assert not s3.create_bucket("line-models")
 
 
 @pytest.mark.s3

@@ -9,9 +9,9 @@ import yaml
 from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
 from components.generator.checkpoint import CHECKPOINTS
 from components.generator.model import build_generator
-from components.storage import s3 as storage
+from components.storage import s3
 from components.vqgan.config import Config as GeneratorConfig
-from components.weights import fetch as weights
+from components.weights.fetch import manifest
 from components.weights.manifest import FILE, VARIABLE, load_manifest
 from pipelines.lines.line import load_line
 from tests.components.trees import save_series, write_folder, write_mvtec
@@ -81,7 +81,7 @@ def test_base_without_a_licence_is_named_by_its_digest(vigil: Vigil, tmp_path: P
 def test_base_is_published_and_a_run_takes_it_by_name(
     vigil: Vigil, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage.publish_directory(write_mvtec(tmp_path / "bolts"), f"{prefix}/bolts")
+    s3.publish_directory(write_mvtec(tmp_path / "bolts"), f"{prefix}/bolts")
     lines = tmp_path / "lines"
     write_line(lines, "bolts", {"uri": f"{prefix}/bolts"})
     published = ("--publish", f"{prefix}/bases/", *PUBLISHED)
@@ -91,8 +91,8 @@ def test_base_is_published_and_a_run_takes_it_by_name(
     assert f"with {VARIABLE}={manifest}" in done.out
     entry = load_manifest(manifest)["ours"]
     assert entry.uri == f"{prefix}/bases/ours/{entry.sha256}/{WEIGHTS}"
-    assert storage.stored_sha256(entry.uri) == entry.sha256
-    assert storage.object_exists(entry.uri.replace(WEIGHTS, CONFIG))
+    assert s3.stored_sha256(entry.uri) == entry.sha256
+    assert s3.object_exists(entry.uri.replace(WEIGHTS, CONFIG))
 
     monkeypatch.setenv(VARIABLE, manifest)
     line = write_line(tmp_path, "own", {"uri": "."}, vqgan={"weights": "ours", "codebook_size": 16})
@@ -114,7 +114,7 @@ def _assert_weights_commands_show_it(
     assert "ours: ok, " in verified.out
     mirrored = vigil("weights", "mirror", f"{prefix}/mirror", "--profile", "embedded", "--line", line)
     assert f"ours: copied, {prefix}/mirror/{sha256}" in mirrored.out
-    assert weights.manifest()["ours"].sha256 == sha256
+    assert manifest()["ours"].sha256 == sha256
 
 
 @pytest.mark.s3
@@ -123,7 +123,7 @@ def test_base_that_could_not_be_published_is_published_by_the_next_run(
 ) -> None:
     save_series(tmp_path / "images", 2, 0)
     command = ("pretrain", tmp_path / "images", "--to", tmp_path / "out", "--publish", f"{prefix}/bases", *PUBLISHED)
-    kept = storage.publish_directory
+    kept = s3.publish_directory
 
     def unreachable(directory: Path, uri: str) -> None:
         raise OSError(f"{uri}: the store did not answer")
@@ -131,7 +131,7 @@ def test_base_that_could_not_be_published_is_published_by_the_next_run(
     monkeypatch.setattr("components.pretraining.publication.publish_directory", unreachable)
     failed = vigil(*command, *SMALL)
     assert (failed.code, failed.err.count("\n")) == (1, 1)
-    assert not storage.object_exists(f"{prefix}/bases/{FILE}")
+    assert not s3.object_exists(f"{prefix}/bases/{FILE}")
     monkeypatch.setattr("components.pretraining.publication.publish_directory", kept)
     monkeypatch.setattr("components.pretraining.pretrain.Pretraining.update", None)  # all steps are in the checkpoint
     assert vigil(*command, *SMALL).code == 0
@@ -141,7 +141,7 @@ def test_base_that_could_not_be_published_is_published_by_the_next_run(
 @pytest.mark.s3
 def test_what_cannot_be_published_is_refused_before_the_training(vigil: Vigil, prefix: str, tmp_path: Path) -> None:
     (tmp_path / "weights.yaml").write_text("ours: [", encoding="utf-8")
-    storage.publish_file(tmp_path / "weights.yaml", f"{prefix}/bases/{FILE}")
+    s3.publish_file(tmp_path / "weights.yaml", f"{prefix}/bases/{FILE}")
     command = ("pretrain", tmp_path / "no images", "--licence", "MIT", "--publish")
     assert_refused(vigil(*command, f"{prefix}/bases"), f"weights manifest {prefix}/bases/{FILE}: not YAML")
     assert_refused(vigil(*command, "s3://nowhere/bases"), "s3://nowhere")

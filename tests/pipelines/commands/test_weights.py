@@ -14,9 +14,10 @@ from components.errors import InputError
 from components.generator.model import build_generator
 from components.networks.embedding import CONSE, CONSE_WEIGHTS, load_embedder
 from components.networks.perceptual import PerceptualDistance
-from components.storage import s3 as storage
+from components.storage import s3
 from components.vqgan.config import Config as GeneratorConfig
-from components.weights import fetch as weights
+from components.weights.fetch import fetch, manifest, resolve
+from components.weights.manifest import WeightsEntry
 from pipelines.lines.line import ALL_WEIGHTS, PROFILES, load_line, profile_weights
 from tests.hub_server import Hub, serve_hub
 from tests.pipelines.dags.test_training import run_blocked
@@ -56,19 +57,18 @@ def _reference(hub: Hub) -> str:
 def _hide_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the packages with weights look as if they were not installed."""
     find: Callable[..., ModuleSpec | None] = importlib.util.find_spec
-    hidden = {weights.resolve(name).uri.removeprefix("package://").partition("/")[0] for name in _EMBEDDED}
+    hidden = {resolve(name).uri.removeprefix("package://").partition("/")[0] for name in _EMBEDDED}
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in hidden else find(name, *rest))
 
 
 def test_profile_needs_what_its_stages_load(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = set()
-    fetch = weights.fetch
 
-    def record(reference: str) -> Path:
+    def record(reference: str) -> WeightsEntry:
         loaded.add(reference)
-        return fetch(reference)
+        return resolve(reference)
 
-    monkeypatch.setattr(weights, "fetch", record)
+    monkeypatch.setattr("components.weights.fetch.resolve", record)  # by which every fetch begins
     load_embedder(CONSE)
     PerceptualDistance()
     build_generator(GeneratorConfig())
@@ -76,7 +76,7 @@ def test_profile_needs_what_its_stages_load(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(profile_weights("embedded")) == loaded == set(_EMBEDDED)
     assert set(CONSE_WEIGHTS) < loaded
     assert set(profile_weights("standard")) == {"clip-vit-b-32-openai", "efficientnet-lite0"}
-    assert profile_weights(ALL_WEIGHTS) == list(weights.manifest())
+    assert profile_weights(ALL_WEIGHTS) == list(manifest())
 
 
 def test_line_needs_what_it_names(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_list_shows_a_profile_and_a_line(vigil: Vigil, tmp_path: Path) -> None:
     assert done.code == 0
     rows = [line.split() for line in done.out.splitlines() if "package://" in line]
     assert [row[1] for row in rows] == _EMBEDDED
-    cells = ["Apache-2.0", "24.67", "9656183eaeaf", weights.resolve(_EMBEDDED[0]).uri, "local"]
+    cells = ["Apache-2.0", "24.67", "9656183eaeaf", resolve(_EMBEDDED[0]).uri, "local"]
     assert rows[0][3::2] == cells
 
     line = _write_line(tmp_path, f"hf://org/model/clip.safetensors@v1#sha256={_DIGEST}")
@@ -151,29 +151,29 @@ def test_run_needs_no_other_host_than_the_mirror(
     monkeypatch.setenv("VIGIL_CACHE", str(tmp_path / "another machine"))
     monkeypatch.setenv("VIGIL_WEIGHTS_MIRROR", prefix)
     _hide_packages(monkeypatch)
-    assert weights.fetch(reference).read_bytes() == _CONTENT
+    assert fetch(reference).read_bytes() == _CONTENT
     assert torch.equal(load_embedder(CONSE).embed_texts(["a scratched transistor"]), before)
     _assert_index(prefix, tmp_path, reference)
 
 
 def _put(prefix: str, tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / "object").write_bytes(content)
-    storage.publish_file(tmp_path / "object", f"{prefix}/{name}")
+    s3.publish_file(tmp_path / "object", f"{prefix}/{name}")
 
 
 @pytest.mark.s3
 def test_verify_reads_all_that_a_mirror_holds(vigil: Vigil, prefix: str, tmp_path: Path) -> None:
     assert vigil("weights", "mirror", prefix, "--profile", "embedded").code == 0
-    digests = [weights.resolve(name).sha256 for name in _EMBEDDED]
+    digests = [resolve(name).sha256 for name in _EMBEDDED]
 
     done = vigil("weights", "verify", f"{prefix}/", "--profile", "embedded")
     assert (done.code, done.err) == (0, "")
     expected = [f"{name}: ok, {prefix}/{digest}" for name, digest in zip(_EMBEDDED, digests, strict=True)]
     assert done.out.splitlines() == expected
 
-    storage.remove_prefix(prefix)
+    s3.remove_prefix(prefix)
     for digest in digests[1:]:
-        _put(prefix, tmp_path, digest, weights.fetch(_EMBEDDED[digests.index(digest)]).read_bytes())
+        _put(prefix, tmp_path, digest, fetch(_EMBEDDED[digests.index(digest)]).read_bytes())
     _put(prefix, tmp_path, digests[1], b"damaged")
     _put(prefix, tmp_path, _DIGEST, _CONTENT)
     _put(prefix, tmp_path, "0" * 64, _CONTENT)
@@ -218,9 +218,9 @@ def _assert_index(prefix: str, tmp_path: Path, *references: str) -> None:
     from components.weights.mirror import read_index
 
     index = read_index(prefix, tmp_path / "index.json")
-    entries = [weights.resolve(name) for name in (*_EMBEDDED, *references)]
+    entries = [resolve(name) for name in (*_EMBEDDED, *references)]
     assert index == {e.sha256: {"name": e.name, "licence": e.licence, "source": e.uri} for e in entries}
-    names = {item.name for item in storage.list_objects(prefix)}
+    names = {item.name for item in s3.list_objects(prefix)}
     assert names == {"index.json", *index}
 
 
@@ -235,7 +235,7 @@ def test_mirror_without_the_file_is_bad_input_and_the_origin_is_not_asked(
             rf"{_DIGEST} is not in the mirror {prefix}; its origin was not tried.*`vigil weights mirror {prefix}`"
         )
         with pytest.raises(InputError, match=expected):
-            weights.fetch(_reference(hub))
+            fetch(_reference(hub))
 
     assert not hub.between.requests
     assert not list((tmp_path / "cache" / "weights").iterdir())
@@ -245,10 +245,10 @@ def test_mirror_without_the_file_is_bad_input_and_the_origin_is_not_asked(
 def test_damaged_mirror_is_bad_input(prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIL_WEIGHTS_MIRROR", prefix)
     (tmp_path / "file").write_bytes(b"other")
-    storage.publish_file(tmp_path / "file", f"{prefix}/{_DIGEST}")
+    s3.publish_file(tmp_path / "file", f"{prefix}/{_DIGEST}")
 
     with pytest.raises(InputError, match=f"{_DIGEST} is not in the mirror"):
-        weights.fetch(f"s3://absent/clip.safetensors#sha256={_DIGEST}")
+        fetch(f"s3://absent/clip.safetensors#sha256={_DIGEST}")
 
 
 @pytest.mark.parametrize("uri", ["/mnt/weights", "https://host/weights"])
@@ -256,4 +256,4 @@ def test_mirror_that_is_no_object_store_is_bad_input(vigil: Vigil, uri: str, mon
     assert_refused(vigil("weights", "mirror", uri), f"mirror: got '{uri}', expected s3://BUCKET/PREFIX")
     monkeypatch.setenv("VIGIL_WEIGHTS_MIRROR", uri)
     with pytest.raises(InputError, match=f"VIGIL_WEIGHTS_MIRROR: got '{uri}', expected s3://BUCKET/PREFIX"):
-        weights.fetch(f"https://host/clip.safetensors#sha256={_DIGEST}")
+        fetch(f"https://host/clip.safetensors#sha256={_DIGEST}")

@@ -9,7 +9,7 @@ from kfp import compiler, local
 from kfp.components import load_component_from_file
 
 from components.pretraining.config import PretrainConfig
-from components.storage import s3 as storage
+from components.storage import s3
 from components.weights.manifest import load_manifest
 from pipelines.dags.pretraining import PIPELINE_NAME, pretraining, write_package
 from tests.components.trees import write_mvtec
@@ -59,7 +59,7 @@ def test_pipeline_runs_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_package_trains_on_lines_and_publishes(tmp_path: Path, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    storage.publish_directory(write_mvtec(tmp_path / "part", train=3), f"{prefix}/part")
+    s3.publish_directory(write_mvtec(tmp_path / "part", train=3), f"{prefix}/part")
     dataset = {"uri": f"{prefix}/part", "layout": "mvtec", "test_fraction": "0.2", "seed": "0"}
     config = PretrainConfig(
         datasets=(dataset,),
@@ -76,5 +76,5 @@ def test_package_trains_on_lines_and_publishes(tmp_path: Path, prefix: str, monk
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "artifacts"))
     load_component_from_file(str(tmp_path / "package.yaml"))()
     entry = load_manifest(f"{prefix}/bases/weights.yaml")["ours"]
-    assert storage.stored_sha256(entry.uri) == entry.sha256
+    assert s3.stored_sha256(entry.uri) == entry.sha256
     assert (entry.figures["images"], entry.figures["held_out"]) == (2, 1)

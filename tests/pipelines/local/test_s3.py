@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.storage import s3 as storage
+from components.storage import s3
 from pipelines.local.workdir import Workdir
 from tests.conftest import MvtecTree
 from tests.pipelines.local.test_run import run, stages_started, write_line
@@ -18,7 +18,7 @@ def test_unchanged_data_set_reuses_every_stage_and_a_changed_object_retrains(
     prefix: str, tmp_path: Path, mvtec_tree: MvtecTree
 ) -> None:
     root = mvtec_tree(name="stored")
-    storage.publish_directory(root, prefix)
+    s3.publish_directory(root, prefix)
     line = write_line(tmp_path, root)
     content = yaml.safe_load(line.read_text(encoding="utf-8"))
     content["dataset"]["uri"] = prefix
@@ -30,7 +30,7 @@ def test_unchanged_data_set_reuses_every_stage_and_a_changed_object_retrains(
     changed = next((root / "train" / "good").iterdir())
     other = next(path for path in (root / "test" / "good").iterdir())
     changed.write_bytes(other.read_bytes())
-    storage.publish_file(changed, f"{prefix}/{changed.relative_to(root).as_posix()}")
+    s3.publish_file(changed, f"{prefix}/{changed.relative_to(root).as_posix()}")
     assert set(_stages(line, tmp_path / "runs")) == STAGES
 
 
