@@ -68,13 +68,13 @@ def _fetch(address: str, endpoint: str, sha256: str, path: Path) -> None:
     import pooch
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
 
     url, headers = address, {"Accept-Encoding": "identity"}
     if found := _HF.fullmatch(address):
         repository, file, revision = found.groups()
         url = hf_hub_url(repository, file, revision=revision, endpoint=endpoint)
-        headers |= build_hf_headers(token=os.environ.get("HF_TOKEN") or False)
+        if token := os.environ.get("HF_TOKEN"):
+            headers["Authorization"] = f"Bearer {token}"
 
     def download(_: str, target: str, __: object) -> None:
         with Path(target).open("wb") as body, _failures(address, endpoint):
