@@ -3,13 +3,13 @@
 from kfp import dsl
 from kfp.dsl import Metrics, Model, Output
 
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config
 from components.settings import documented_by
 from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
-@documented_by(PretrainConfig)
+@documented_by(Config)
 def pretraining(
     line: str,
     generator: Output[Model],
@@ -48,10 +48,10 @@ def pretraining(
         generator: weights in half precision, and a config with the figures.
         metrics: figures on held-out images.
     """
-    from components.pretraining.config import PretrainConfig
+    from components.pretraining.config import Config
     from components.pretraining.pretrain import pretrain
     from components.stage.run import stage
 
     with stage("pretraining", line) as run:
-        config = run.configure(PretrainConfig.from_arguments(locals()))
+        config = run.configure(Config.from_arguments(locals()))
         run.finish(generator.path, pretrain(generator.path, config, run.progress, line), metrics)

@@ -22,7 +22,7 @@ CropSize = Annotated[Integer, Field(ge=32, le=1024, multiple_of=32)]
 CropSizes = Annotated[tuple[CropSize, ...], Field(strict=False), Expected("multiples of 32, 32 to 1024")]
 
 
-class PretrainConfig(LossConfig):
+class Config(LossConfig):
     """Settings of a base model: a VQGAN trained on the good images of many lines, before any line's own loop."""
 
     section: ClassVar = "pretraining"

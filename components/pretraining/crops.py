@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -15,7 +15,7 @@ _LUMA = (0.299, 0.587, 0.114)
 class CropSampler:
     """Draws the crops of each step; step s gives the same crops whatever was drawn before."""
 
-    def __init__(self, images: Sequence[Tensor], config: PretrainConfig) -> None:
+    def __init__(self, images: Sequence[Tensor], config: Config) -> None:
         """Keep the images [3, height, width], uint8, each with its halvings, so that any scale is cheap to draw."""
         self._config = config
         self._pyramids = []

@@ -16,7 +16,7 @@ from components.generator.checkpoint import Checkpoint, TrainingState
 from components.generator.losses import VqLoss
 from components.generator.model import decode, encode, new_generator, quantise, restart_codes, to_image_range
 from components.networks.perceptual import psnr
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config
 from components.pretraining.crops import CropSampler, centre_crop
 from components.pretraining.publication import check_publication, publish_base
 from components.pretraining.sources import read_sources
@@ -29,7 +29,7 @@ _ADAM_BETAS = (0.9, 0.99)
 """Longer memory than the adversarial training's, since reconstruction alone makes most of the steps."""
 
 
-def pretrain(destination: str | Path, config: PretrainConfig, on_step: OnStep, name: str = "") -> dict[str, Any]:
+def pretrain(destination: str | Path, config: Config, on_step: OnStep, name: str = "") -> dict[str, Any]:
     """Train a base model, write it, and publish it where the config says so.
 
     With the environment variable `VIGIL_CHECKPOINTS`, a folder or `s3://BUCKET/PREFIX`, a run that was killed, or that
@@ -84,7 +84,7 @@ def pretrain(destination: str | Path, config: PretrainConfig, on_step: OnStep, n
     return result | published
 
 
-def split_images(images: Sequence[Tensor], config: PretrainConfig) -> tuple[list[Tensor], list[Tensor]]:
+def split_images(images: Sequence[Tensor], config: Config) -> tuple[list[Tensor], list[Tensor]]:
     """Training and held-out images, drawn by the seed; at least one of each."""
     held_out = min(max(1, round(config.held_out * len(images))), len(images) - 1)
     order = np.random.default_rng(config.seed).permutation(len(images))
@@ -94,7 +94,7 @@ def split_images(images: Sequence[Tensor], config: PretrainConfig) -> tuple[list
 class Pretraining:
     """Model, loss, optimiser and crops of a run."""
 
-    def __init__(self, images: Sequence[Tensor], config: PretrainConfig) -> None:
+    def __init__(self, images: Sequence[Tensor], config: Config) -> None:
         """Build an untrained generator.
 
         Args:
@@ -159,7 +159,7 @@ class Pretraining:
         self._used.zero_()
 
 
-def learning_rate_factor(step: int, config: PretrainConfig) -> float:
+def learning_rate_factor(step: int, config: Config) -> float:
     """Linear warm-up, a plateau, and linear decay to zero at the last step.
 
     The plateau does not depend on the number of steps, so that a run may be made longer before its decay starts.

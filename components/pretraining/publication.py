@@ -7,7 +7,7 @@ from typing import Any
 from components.artifacts import WEIGHTS
 from components.errors import check
 from components.generator.config import BASE, UNTRAINED
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config
 from components.storage.s3 import publish_directory
 from components.weights.fetch import packaged
 from components.weights.manifest import FILE, WeightsEntry, add_entry, check_name, exists, load_manifest
@@ -16,7 +16,7 @@ _DIGITS = 4
 _SHA256 = "sha256"
 
 
-def check_publication(name: str, config: PretrainConfig) -> None:
+def check_publication(name: str, config: Config) -> None:
     """Check, before hours of training, that a base model can be published as a config says.
 
     Raises:
@@ -37,12 +37,12 @@ def check_base_name(name: str) -> None:
     check(free, "name", name, f"another one than {BASE}, {UNTRAINED} and the names of VIGIL's own weights manifest")
 
 
-def manifest_of(config: PretrainConfig) -> str:
+def manifest_of(config: Config) -> str:
     """Address of the manifest that a config publishes to."""
     return f"{config.publish.rstrip('/')}/{FILE}"
 
 
-def publish_base(generator: Path, name: str, config: PretrainConfig, figures: Mapping[str, Any]) -> dict[str, str]:
+def publish_base(generator: Path, name: str, config: Config, figures: Mapping[str, Any]) -> dict[str, str]:
     """Upload a base model and add it to the manifest, which names it only when its files are there.
 
     The files have a place of their own for each digest, so that the entries of earlier manifests stay right.
@@ -68,7 +68,7 @@ def publish_base(generator: Path, name: str, config: PretrainConfig, figures: Ma
     return {"manifest": manifest_of(config)}
 
 
-def base_entry(name: str, uri: str, config: PretrainConfig, figures: Mapping[str, Any]) -> WeightsEntry:
+def base_entry(name: str, uri: str, config: Config, figures: Mapping[str, Any]) -> WeightsEntry:
     """Entry of a base model, with its figures."""
     shown = {key: round(value, _DIGITS) if isinstance(value, float) else value for key, value in figures.items()}
     shown |= {"architecture": config.architecture, "codebook_size": config.codebook_size}

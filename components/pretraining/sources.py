@@ -11,7 +11,7 @@ from torch import Tensor
 from components.artifacts import file_sha256, require_directory
 from components.decode import FOLDER, GOOD_FOLDERS, IMAGE_SUFFIXES, decode_shrunk, drawn_for_test
 from components.errors import check
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config
 from components.storage.s3 import is_s3, list_objects, local_folder
 
 _OF_TESTS = {"test", "ground_truth", "masks"}
@@ -19,7 +19,7 @@ _OF_TESTS = {"test", "ground_truth", "masks"}
 _GOOD = "good"
 
 
-def read_sources(config: PretrainConfig) -> tuple[list[Tensor], str]:
+def read_sources(config: Config) -> tuple[list[Tensor], str]:
     """Images [3, height, width], uint8, of the folders and data sets of a config, and the digest of their contents.
 
     Images are in the order of their files' digests, so that neither names nor folders matter; equal files count once.

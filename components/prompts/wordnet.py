@@ -93,7 +93,7 @@ def _all_noun_senses(object_name: str, release: str) -> "list[Synset]":
 
 
 def related_words(sense: "Synset", object_name: str, depth: int) -> list[RelatedWord]:
-    """Words related to one sense, each once, without the object name itself, in WordNet's order.
+    """Words related to one sense, each once, without the object name itself; nearer synsets first, then by name.
 
     Args:
         sense: the chosen noun synset.
@@ -107,7 +107,7 @@ def related_words(sense: "Synset", object_name: str, depth: int) -> list[Related
     for relation in ("hypernym", "hyponym"):
         related += [(relation, synset) for synset in sense.closure(_step(relation), depth=depth)]
     for relation in _DIRECT_RELATIONS:
-        related += [(relation, synset) for synset in getattr(sense, f"{relation}s")()]
+        related += [(relation, synset) for synset in _by_name(sense, f"{relation}s")]
     for relation, synset in related:
         for lemma in synset.lemma_names():
             word = lemma.replace("_", " ")
@@ -119,11 +119,12 @@ def related_words(sense: "Synset", object_name: str, depth: int) -> list[Related
 
 
 def _step(relation: str) -> "Callable[[Synset], Iterable[Synset]]":
-    def neighbours(synset: "Synset") -> "list[Synset]":
-        instances = getattr(synset, f"instance_{relation}s")()
-        return list(getattr(synset, f"{relation}s")()) + list(instances)
+    return lambda synset: _by_name(synset, f"{relation}s", f"instance_{relation}s")
 
-    return neighbours
+
+def _by_name(synset: "Synset", *relations: str) -> "list[Synset]":
+    """Synsets of some relations, each by name: NLTK keeps them in a set, whose order differs between processes."""
+    return [other for relation in relations for other in sorted(getattr(synset, relation)())]
 
 
 def wordnet_version(release: str = "3.0") -> str:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config
 from pipelines.commands.options import ClusterDefaults
 from pipelines.terminal import console, resumable
 
@@ -33,7 +33,7 @@ Package = Annotated[
 
 def _setting(name: str, *flags: str) -> Any:
     """Option of a setting, with the config's default and description."""
-    field = PretrainConfig.model_fields[name]
+    field = Config.model_fields[name]
     default = list(field.default) if isinstance(field.default, tuple) else field.default
     return typer.Option(default, *flags, help=" ".join(str(field.description).split()))
 
@@ -69,8 +69,8 @@ def pretrain(
     from pipelines.dags.pretraining import datasets_of
     from pipelines.lines.line import load_line_or_lines
 
-    given = {key: value for key, value in locals().items() if key in PretrainConfig.model_fields}
-    config = PretrainConfig(
+    given = {key: value for key, value in locals().items() if key in Config.model_fields}
+    config = Config(
         **{
             **given,
             "sources": sources or (),
@@ -87,7 +87,7 @@ def pretrain(
     console.print(str(package), soft_wrap=True)
 
 
-def _run(to: Path, name: str, config: PretrainConfig) -> None:
+def _run(to: Path, name: str, config: Config) -> None:
     from components.generator.checkpoint import CHECKPOINTS
     from components.pretraining.pretrain import pretrain as train
 
@@ -100,7 +100,7 @@ def _run(to: Path, name: str, config: PretrainConfig) -> None:
         console.print(escape(text), soft_wrap=True)
 
 
-def _use(to: Path, name: str, config: PretrainConfig, figures: Mapping[str, Any]) -> list[str]:
+def _use(to: Path, name: str, config: Config, figures: Mapping[str, Any]) -> list[str]:
     """How a line takes the base model: under its name, where there is a manifest."""
     from components.artifacts import WEIGHTS
     from components.pretraining.publication import base_entry

@@ -9,7 +9,7 @@ from kfp import dsl
 from kfp.dsl import Model
 
 from components.errors import check
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config
 from components.pretraining.publication import check_base_name
 from components.storage.s3 import is_s3
 from pipelines.dags.package import check_package, compile_package
@@ -52,7 +52,7 @@ def pretraining_pipeline(
     return dsl.pipeline(name=PIPELINE_NAME)(with_parameters(pretraining, parameters, Outputs))
 
 
-def write_package(path: Path, name: str, config: PretrainConfig, cluster_defaults: Path | None) -> None:
+def write_package(path: Path, name: str, config: Config, cluster_defaults: Path | None) -> None:
     """Compile the pipeline with its task settings, and a config as the defaults of its parameters.
 
     Args:
@@ -75,7 +75,7 @@ def write_package(path: Path, name: str, config: PretrainConfig, cluster_default
 
 
 def datasets_of(lines: Sequence[Line]) -> tuple[dict[str, str], ...]:
-    """The data sets of lines as `PretrainConfig.datasets` has them, each once."""
+    """The data sets of lines as `Config.datasets` has them, each once."""
     found = []
     for line in lines:
         dataset = line.dataset

@@ -13,7 +13,7 @@ from components.detectors.config import Config as DetectionConfig
 from components.drift.config import Config as DriftConfig
 from components.errors import check
 from components.evaluation.config import Config as EvaluationConfig
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config as PretrainingConfig
 from components.prompts.config import Config as PromptsConfig
 from components.quality.config import Config as QualityConfig
 from components.registration.config import Config as RegistrationConfig
@@ -104,7 +104,7 @@ _TABLE = (
     Stage("registration", "detection", RegistrationConfig, output="best", former="gate"),
     Stage("reporting", "detection", output="html"),
     Stage("conclusion", "detection", folder="reporting", cached=False),
-    Stage("pretraining", "generation", PretrainConfig, output="generator", resources="vqgan", cached=False),
+    Stage("pretraining", "generation", PretrainingConfig, output="generator", resources="vqgan", cached=False),
     Stage(
         "vqgan_clip",
         "generation",

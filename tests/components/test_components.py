@@ -23,7 +23,7 @@ from components.drift.config import Config as DriftConfig
 from components.evaluation.component import evaluation
 from components.evaluation.config import Config as EvaluationConfig
 from components.pretraining.component import pretraining
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config as PretrainingConfig
 from components.prompts.component import prompts
 from components.prompts.config import Config as PromptsConfig
 from components.quality.component import quality
@@ -51,7 +51,7 @@ CONFIGS = [
     pytest.param(prompts, PromptsConfig, set(), id="prompts"),
     pytest.param(augmentation, AugmentationConfig, set(), id="augmentation"),
     pytest.param(vqgan, GeneratorConfig, set(), id="vqgan"),
-    pytest.param(pretraining, PretrainConfig, set(), id="pretraining"),
+    pytest.param(pretraining, PretrainingConfig, set(), id="pretraining"),
     pytest.param(vqgan_clip, TextGuidedConfig, set(), id="vqgan_clip"),
     pytest.param(selection, SelectionConfig, set(), id="selection"),
     pytest.param(detection, DetectionConfig, set(), id="detection"),

@@ -15,7 +15,7 @@ from components.drift.config import Config as DriftConfig
 from components.errors import InputError
 from components.evaluation.config import Config as EvaluationConfig
 from components.networks.embedding import CONSE_WEIGHTS
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config as PretrainingConfig
 from components.prompts.config import Config as PromptsConfig
 from components.quality.config import Config as QualityConfig
 from components.registration.config import Config as RegistrationConfig
@@ -38,7 +38,7 @@ from components.vqgan_clip.config import Config as VqganClipConfig
 
 CONFIGS: tuple[type[Settings], ...] = (
     *(AugmentationConfig, ChangeLimits, DatasetConfig, FolderConfig, DetectionConfig, DriftConfig, EvaluationConfig),
-    *(GateLimits, PretrainConfig, PromptsConfig, QualityConfig, RegistrationConfig, SelectionConfig, VqganConfig),
+    *(GateLimits, PretrainingConfig, PromptsConfig, QualityConfig, RegistrationConfig, SelectionConfig, VqganConfig),
     VqganClipConfig,
 )
 CLIP: dict[str, Any] = {"embedder": "open_clip:ViT-B-32", "embedder_weights": "clip"}
@@ -183,7 +183,7 @@ def test_every_field_is_described(config: type[Settings]) -> None:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__module__)
 def test_defaults_are_within_their_bounds(config: type[Settings]) -> None:
     required = {name: "x" for name, field in config.model_fields.items() if field.is_required()}
-    given = {"sources": ("folder",)} if config is PretrainConfig else {}
+    given = {"sources": ("folder",)} if config is PretrainingConfig else {}
     defaults = dict(config(**required, **given))
     assert config(**defaults) == config(**required, **given)
 
@@ -204,7 +204,7 @@ def test_defaults_are_within_their_bounds(config: type[Settings]) -> None:
         (DetectionConfig(detector="dinomaly"), ("efficientnet-lite0", "dinov2-small")),
         (DetectionConfig(detector="efficientad", teacher_weights="teacher"), ("efficientnet-lite0", "teacher")),
         (QualityConfig(inception="i3"), (*CONSE_WEIGHTS, "efficientnet-lite0", "i3")),
-        (PretrainConfig(sources=("x",)), ("efficientnet-lite0",)),
+        (PretrainingConfig(sources=("x",)), ("efficientnet-lite0",)),
         (DriftConfig(), ("efficientnet-lite0",)),
     ],
 )

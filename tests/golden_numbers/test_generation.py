@@ -28,7 +28,7 @@ from components.artifacts import (
     read_json,
     read_table,
 )
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config as PretrainingConfig
 from components.pretraining.pretrain import pretrain
 from components.prompts.config import Config as PromptsConfig
 from components.prompts.generate import generate_prompts
@@ -61,7 +61,7 @@ UNTRAINED = FINE_TUNING.replace(
     adversarial_start=0.5,
 )
 """Two steps only: later, latents that lie between two codes go to another one by a rounding error."""
-PRETRAINING = PretrainConfig(
+PRETRAINING = PretrainingConfig(
     sources=("filled in by the test",),
     codebook_size=32,
     steps=3,

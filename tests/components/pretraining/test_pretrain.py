@@ -11,7 +11,7 @@ from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
 from components.errors import InputError
 from components.generator.checkpoint import CHECKPOINTS
 from components.generator.model import build_generator
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config as PretrainingConfig
 from components.pretraining.crops import CropSampler, centre_crop, resized
 from components.pretraining.pretrain import learning_rate_factor, perplexity, pretrain, split_images
 from components.pretraining.sources import images_digest, read_sources
@@ -32,8 +32,8 @@ def folders(tmp_path: Path) -> tuple[str, ...]:
     return str(tmp_path / "a"), str(tmp_path / "b")
 
 
-def settings(folders: tuple[str, ...]) -> PretrainConfig:
-    return PretrainConfig(
+def settings(folders: tuple[str, ...]) -> PretrainingConfig:
+    return PretrainingConfig(
         sources=folders,
         codebook_size=16,
         steps=6,
@@ -48,7 +48,7 @@ def settings(folders: tuple[str, ...]) -> PretrainConfig:
     )
 
 
-def run(root: Path, config: PretrainConfig) -> list[tuple[int, Mapping[str, float]]]:
+def run(root: Path, config: PretrainingConfig) -> list[tuple[int, Mapping[str, float]]]:
     reported: list[tuple[int, Mapping[str, float]]] = []
     pretrain(root / "base", config, lambda step, total, scalars: reported.append((step, scalars)))
     return reported
@@ -235,9 +235,9 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 )
 def test_config_names_field_value_and_expectation(field: str, value: object) -> None:
     with pytest.raises(InputError, match=rf"pretraining\.{field}: got "):
-        PretrainConfig(**{"sources": ("x",), field.partition(".")[0]: value})  # type: ignore[arg-type]
+        PretrainingConfig(**{"sources": ("x",), field.partition(".")[0]: value})  # type: ignore[arg-type]
 
 
 def test_publishing_needs_a_licence() -> None:
     with pytest.raises(InputError, match=r"pretraining\.licence: got '', expected an SPDX expression"):
-        PretrainConfig(sources=("x",), publish="s3://weights/bases")
+        PretrainingConfig(sources=("x",), publish="s3://weights/bases")

@@ -9,7 +9,7 @@ from PIL import Image
 from components.dataset.config import Config
 from components.dataset.layouts import find_images
 from components.errors import InputError
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config as PretrainingConfig
 from components.pretraining.sources import images_digest, read_sources
 from components.storage import s3
 from tests.components.trees import SIDE, noise, save_series, write_btad, write_folder, write_loco, write_mvtec
@@ -17,9 +17,9 @@ from tests.components.trees import SIDE, noise, save_series, write_btad, write_f
 TREES = {"mvtec": write_mvtec, "btad": write_btad, "loco": write_loco, "folder": write_folder}
 
 
-def config(*sources: str, **dataset: str) -> PretrainConfig:
+def config(*sources: str, **dataset: str) -> PretrainingConfig:
     whole = {"layout": "mvtec", "test_fraction": "0.3", "seed": "7"} | dataset
-    return PretrainConfig(sources=sources, datasets=(whole,) if dataset else (), sizes=(32,), image_side=SIDE)
+    return PretrainingConfig(sources=sources, datasets=(whole,) if dataset else (), sizes=(32,), image_side=SIDE)
 
 
 @pytest.mark.parametrize(("layout", "write"), TREES.items())

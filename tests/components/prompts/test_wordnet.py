@@ -1,5 +1,6 @@
 """Related words come from WordNet's relations of the right sense."""
 
+import os
 import subprocess
 import sys
 
@@ -13,6 +14,12 @@ import nltk.data
 from components.prompts.wordnet import open_wordnet
 nltk.data.path.clear()
 open_wordnet()
+"""
+_PRINT_RELATED_WORDS = """
+from components.prompts.wordnet import noun_senses, related_words
+for name in ("screw", "transistor", "cable"):
+    for sense in noun_senses(name):
+        print(*related_words(sense, name, 3), sep="\\n")
 """
 
 
@@ -53,6 +60,23 @@ def test_no_word_twice_and_never_the_object_itself(object_name: str) -> None:
 def test_depth_limits_the_steps_along_hypernyms() -> None:
     assert "conductor" not in _by_relation(_related("transistor", depth=1), "hypernym")
     assert "instrumentality" in _by_relation(_related("transistor", depth=5), "hypernym")
+
+
+def test_words_synsets_and_their_order_do_not_depend_on_the_hash_seed() -> None:
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", _PRINT_RELATED_WORDS],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+
+    assert printed[0] == printed[1]
+    assert "word='coaxial cable'" in printed[0]
 
 
 @pytest.mark.parametrize("object_name", ["metal nut", "metal_nut", "Metal Nut"])

@@ -8,7 +8,7 @@ import yaml
 from kfp import compiler, local
 from kfp.components import load_component_from_file
 
-from components.pretraining.config import PretrainConfig
+from components.pretraining.config import Config
 from components.storage import s3
 from components.weights.manifest import load_manifest
 from pipelines.dags.pretraining import PIPELINE_NAME, pretraining, write_package
@@ -25,7 +25,7 @@ def package(tmp_path: Path) -> dict[str, Any]:
 
 def test_package_has_the_parameters_of_the_config(package: dict[str, Any]) -> None:
     parameters = package["root"]["inputDefinitions"]["parameters"]
-    assert set(parameters) == {"line", *PretrainConfig.model_fields}
+    assert set(parameters) == {"line", *Config.model_fields}
     assert {name for name, found in parameters.items() if not found.get("isOptional")} == {"line"}
     assert package["pipelineInfo"]["name"] == PIPELINE_NAME
 
@@ -61,7 +61,7 @@ def test_package_trains_on_lines_and_publishes(tmp_path: Path, prefix: str, monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     s3.publish_directory(write_mvtec(tmp_path / "part", train=3), f"{prefix}/part")
     dataset = {"uri": f"{prefix}/part", "layout": "mvtec", "test_fraction": "0.2", "seed": "0"}
-    config = PretrainConfig(
+    config = Config(
         datasets=(dataset,),
         publish=f"{prefix}/bases",
         licence="CC-BY-4.0",
