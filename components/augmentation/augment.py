@@ -20,17 +20,10 @@ MIN_PER_GIVEN = 2
 
 
 def augment_images(reference: str | Path, augmented: str | Path, config: Config) -> dict[str, Any]:
-    """Augment the given good images in turn until there are N, and two of each.
+    """Augment the good training images of `reference` in turn until there are N, and two of each.
 
-    Two, because the variance over a given image's augmentations (Eq. 3) needs as many.
-
-    Args:
-        reference: image set; only its good training images are read.
-        augmented: artifact to write; `source` of each row is the id of the image it was made from.
-        config: settings.
-
-    Returns:
-        Number of images, and the digest of the set.
+    Two, because the variance over a given image's augmentations (Eq. 3) needs as many. `source` of each row is the id
+    of the image it was made from. Returns the number of images, and the digest of the set.
     """
     import torch
 

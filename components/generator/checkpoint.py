@@ -36,13 +36,11 @@ class TrainingState:
     """Everything that a loop's next step depends on, named once; the random generators are saved with it."""
 
     modules: "dict[str, nn.Module]"
-    """Networks in training, and averages of their weights."""
     optimizers: "dict[str, Optimizer]"
     """Their moments are state; their settings come from the run's own config."""
     tensors: "dict[str, Tensor]"
     """Other tensors, changed in place."""
     step: int = 0
-    """Optimiser steps done."""
 
     def state(self) -> "dict[str, Tensor]":
         """The whole state as named tensors."""
@@ -82,24 +80,13 @@ class Checkpoint:
     """What a killed loop needs to resume: a state, and files beside it."""
 
     def __init__(self, identity: Mapping[str, Any]) -> None:
-        """Name the checkpoint's place below `VIGIL_CHECKPOINTS`.
-
-        Args:
-            identity: settings and digests of everything that the loop's digits depend on; another identity has
-                another checkpoint.
-        """
+        """Find its place below `VIGIL_CHECKPOINTS` by settings and digests of all that the loop's digits depend on."""
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         root = os.environ.get(CHECKPOINTS, "").rstrip("/")
         self._uri = f"{root}/{digest}" if root else ""
 
     def save(self, state: TrainingState, progress: Mapping[str, Any], *files: Path) -> None:
-        """Save the files, then the state, which makes them count; each is complete or absent.
-
-        Args:
-            state: of the loop.
-            progress: the rest of it, as JSON can hold it.
-            files: saved under their names.
-        """
+        """Save the files, then the state with its progress as JSON, which makes them count; each whole or absent."""
         from safetensors.torch import save_file
 
         if not self._uri:
@@ -109,14 +96,15 @@ class Checkpoint:
             path = Path(temporary) / _FILE
             save_file(tensors, path, {"format": FORMAT, "progress": json.dumps(progress)})
             for file in (*files, path):
-                self._save_file(file)
+                if storage.is_s3(self._uri):
+                    s3.publish_file(file, f"{self._uri}/{file.name}")
+                    continue
+                Path(self._uri).mkdir(parents=True, exist_ok=True)
+                with replacing(Path(self._uri) / file.name) as partial:
+                    shutil.copyfile(file, partial)
 
     def load(self, state: TrainingState) -> dict[str, Any] | None:
-        """Load the state; returns the progress, or None where there is no checkpoint of this format.
-
-        Raises:
-            InputError: the checkpoint is damaged.
-        """
+        """Load the state; returns the progress, or None where there is none of this format. `InputError`: damaged."""
         from safetensors import SafetensorError, safe_open
 
         if s3.is_s3(self._uri):
@@ -140,13 +128,8 @@ class Checkpoint:
         return progress
 
     def fetch(self, name: str, directory: Path) -> None:
-        """Copy a file of the checkpoint into a folder.
-
-        Raises:
-            InputError: an object store's object is missing.
-            OSError: a local file is missing.
-        """
-        if s3.is_s3(self._uri):
+        """Copy a file of the checkpoint into a folder; `InputError` or `OSError` where it is missing."""
+        if storage.is_s3(self._uri):
             s3.fetch_object(f"{self._uri}/{name}", directory / name)
         else:
             shutil.copyfile(Path(self._uri) / name, directory / name)
@@ -158,20 +141,10 @@ class Checkpoint:
         elif self._uri:
             shutil.rmtree(self._uri, ignore_errors=True)
 
-    def _save_file(self, path: Path) -> None:
-        if s3.is_s3(self._uri):
-            s3.publish_file(path, f"{self._uri}/{path.name}")
-            return
-        folder = Path(self._uri)
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / path.name) as partial:
-            shutil.copyfile(path, partial)
-
 
 def _below(part: str, tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """The tensors whose names start with `PART.`, without it."""
-    start = f"{part}."
-    return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+    return {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
 
 
 def _load_moments(optimizer: "Optimizer", tensors: "Mapping[str, Tensor]") -> None:
@@ -182,8 +155,6 @@ def _load_moments(optimizer: "Optimizer", tensors: "Mapping[str, Tensor]") -> No
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
-        parameter = parameters[int(index)]
-        same_shape = value.shape == parameter.shape
-        moment = torch.empty_like(parameter).copy_(value) if same_shape else value
-        state.setdefault(int(index), {})[name] = moment
+        like = torch.empty_like(parameters[int(index)])
+        state.setdefault(int(index), {})[name] = like.copy_(value) if value.shape == like.shape else value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import WEIGHTS, file_sha256, new_directory, read_json
+from components.artifacts import CONFIG, WEIGHTS, file_sha256, new_directory, read_json
 from components.errors import InputError, check
 from components.generator.model import F16, HEADER, vqmodel
 from components.generator.taming import is_taming, rename
@@ -13,25 +13,16 @@ from components.weights.fetch import load_into, load_tensors
 if TYPE_CHECKING:
     from torch import Tensor
 
-_DIFFUSERS_CONFIG = "config.json"
 _DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def convert(source: Path, destination: Path) -> dict[str, Any]:
     """Write `model.safetensors` out of a taming-transformers f16 checkpoint or a folder of diffusers' VQModel.
 
-    Every tensor is accounted for: it is written, or it belongs to training only and is named as dropped.
-
-    Args:
-        source: taming's `.ckpt` or a safetensors file with its names; or a folder with `config.json` and
-            `diffusion_pytorch_model.safetensors`.
-        destination: folder to write.
-
-    Returns:
-        Path and sha256 of the file, number of tensors, codebook size, and the names that were dropped.
-
-    Raises:
-        InputError: the source is neither, holds a tensor of unknown name, or lacks one.
+    A checkpoint is taming's `.ckpt` or a safetensors file with its names; a folder has `config.json` and
+    `diffusion_pytorch_model.safetensors`. Every tensor is written, or belongs to training only and is named as dropped.
+    Returns path and sha256 of the file, number of tensors, codebook size, and the dropped names; `InputError` where the
+    source is neither, holds a tensor of unknown name, or lacks one.
     """
     from safetensors.torch import save_file
 
@@ -59,10 +50,10 @@ def _from_checkpoint(path: Path) -> "tuple[dict[str, Any], dict[str, Tensor], tu
 
 
 def _from_folder(folder: Path) -> "tuple[dict[str, Any], dict[str, Tensor], tuple[str, ...]]":
-    for name in (_DIFFUSERS_CONFIG, _DIFFUSERS_WEIGHTS):
+    for name in (CONFIG, _DIFFUSERS_WEIGHTS):
         if not (folder / name).is_file():
             raise InputError(f"weights {folder}: no {name}, expected a folder of diffusers' VQModel")
-    config = read_json(folder / _DIFFUSERS_CONFIG)
+    config = read_json(folder / CONFIG)
     kind = config.get("_class_name") if isinstance(config, dict) else None
     check(kind == "VQModel", f"weights {folder}: _class_name", kind, "'VQModel'")
     architecture = {key: value for key, value in config.items() if not key.startswith("_")}

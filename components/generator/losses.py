@@ -23,13 +23,11 @@ class VqTerms:
     reconstruction: Tensor
     """Mean absolute difference of the reconstruction to the image."""
     perceptual: Tensor
-    """Perceptual distance of the reconstruction to the image."""
     adversarial: Tensor
     """Negative mean logit of the reconstruction; 0 before the adversarial term starts."""
     codebook: Tensor
     """Codebook and commitment terms."""
     adaptive_weight: Tensor
-    """Weight that balances the adversarial term's gradient with the reconstruction's."""
     total: Tensor
     """L_vq."""
 
@@ -42,12 +40,7 @@ class VqLoss:
     """L_vq, its perceptual network, and its discriminator with an optimiser of its own."""
 
     def __init__(self, last_layer: nn.Parameter, config: LossConfig) -> None:
-        """Load the perceptual network and build the discriminator.
-
-        Args:
-            last_layer: weight of the decoder's last layer, where the adaptive weight compares gradients.
-            config: weights of the terms.
-        """
+        """Load the networks; the adaptive weight compares gradients at `last_layer`, the decoder's last weight."""
         self._last_layer = last_layer
         self._config = config
         self.perceptual = placed(load_perceptual(config.perceptual, config.perceptual_backbone))
@@ -55,14 +48,7 @@ class VqLoss:
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), config.learning_rate, ADAM_BETAS)
 
     def __call__(self, images: Tensor, reconstructed: Tensor, codebook: Tensor, *, adversarial: bool) -> VqTerms:
-        """L_vq of images [n, 3, height, width] in [-1, 1] and their reconstructions.
-
-        Args:
-            images: targets of the reconstructions.
-            reconstructed: decoded from the quantised latents of the images.
-            codebook: the quantiser's loss.
-            adversarial: whether the adversarial term takes part.
-        """
+        """L_vq of images [n, 3, height, width] in [-1, 1], their reconstructions, and the quantiser's loss."""
         reconstruction = (images - reconstructed).abs().mean()
         perceptual = self.perceptual(reconstructed, images).mean()
         faithful = reconstruction + self._config.perceptual_weight * perceptual
@@ -80,11 +66,7 @@ class VqLoss:
         )
 
     def update_discriminator(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
-        """One update of the discriminator; returns its mean hinge loss.
-
-        Args:
-            pairs: images and their reconstructions, one pair of batches for each accumulated gradient.
-        """
+        """One update on pairs of images and reconstructions, whose gradients accumulate; the mean hinge loss."""
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for images, reconstructed in pairs:
@@ -121,9 +103,7 @@ class PatchDiscriminator(nn.Sequential):
 
 def hinge_loss(real_logits: Tensor, generated_logits: Tensor) -> Tensor:
     """Discriminator's hinge loss, a scalar."""
-    real = torch.relu(1 - real_logits).mean()
-    generated = torch.relu(1 + generated_logits).mean()
-    return (real + generated) / 2
+    return (torch.relu(1 - real_logits).mean() + torch.relu(1 + generated_logits).mean()) / 2
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: nn.Parameter) -> Tensor:
@@ -136,14 +116,6 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: nn.
 
 
 def load_perceptual(kind: str, backbone: str) -> Perceptual:
-    """The perceptual distance of a name; there is no fallback from one to another.
-
-    Args:
-        kind: `efficientnet` or `lpips`.
-        backbone: reference to torchvision's VGG16 weights, for `lpips`.
-
-    Raises:
-        InputError: the name is unknown, or the weights are missing or do not fit.
-    """
+    """`efficientnet`, or `lpips` on torchvision's VGG16 weights by reference; `InputError` in place of a fallback."""
     check(kind in PERCEPTUALS, "perceptual", kind, f"one of {PERCEPTUALS}")
     return Lpips(backbone) if kind == "lpips" else PerceptualDistance()

@@ -40,15 +40,7 @@ HEADER = "vqmodel"
 
 
 def build_generator(config: GeneratorConfig, commitment: float = BETA) -> "VQModel":
-    """VQGAN of the configured architecture, with pretrained weights where the config names some.
-
-    Args:
-        config: architecture, weights and size of the codebook.
-        commitment: beta, weight of the commitment term of the codebook loss.
-
-    Raises:
-        InputError: the weights are missing or do not fit the architecture.
-    """
+    """VQGAN as configured, pretrained or not; `InputError` where its weights are missing or do not fit."""
     path = None if config.untrained else fetch(config.reference)
     if path and config.architecture == STORED:
         model = _stored(path, config, commitment)
@@ -67,12 +59,7 @@ def new_generator(architecture: str, codebook_size: int, commitment: float) -> "
 
 
 def vqmodel(settings: Mapping[str, Any], commitment: float = BETA) -> "VQModel":
-    """Untrained VQGAN of any settings of diffusers' VQModel, with beta on the commitment term.
-
-    Raises:
-        InputError: a setting is unknown, has a value that diffusers refuses, or stands for a decoder that needs the
-            codes beside the latents.
-    """
+    """Untrained VQGAN of any settings of diffusers' VQModel; `InputError` where one is refused."""
     from diffusers import VQModel
 
     norm = settings.get("norm_type", "group")
@@ -111,16 +98,12 @@ def save_generator(model: "VQModel", directory: Path, config: GeneratorConfig, s
     settings = {key: value for key, value in model.config.items() if not key.startswith("_")}
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(tensors, directory / WEIGHTS, {HEADER: json.dumps(settings, sort_keys=True)})
-    content = {"config": config.model_dump(), "parent_sha256": weights_digest(config), "step": step}
-    write_json(directory / CONFIG, content)
+    parent = weights_digest(config)
+    write_json(directory / CONFIG, {"config": config.model_dump(), "parent_sha256": parent, "step": step})
 
 
 def weights_digest(config: GeneratorConfig) -> str | None:
-    """Digest of the weights that a config names, or None where it starts untrained.
-
-    Raises:
-        InputError: the reference is unknown.
-    """
+    """Digest of the weights that a config names, or None where it starts untrained."""
     return None if config.untrained else resolve(config.reference).sha256
 
 
@@ -153,13 +136,7 @@ def to_image_range(samples: "Tensor") -> "Tensor":
 
 
 def restart_codes(model: "VQModel", latents: "Tensor", used: "Tensor") -> int:
-    """Move unused codebook vectors to randomly drawn latents, and count them.
-
-    Args:
-        model: its codebook is changed in place.
-        latents: encoder outputs [n, dim, height, width] to draw from.
-        used: [K] booleans, True for a vector that stays.
-    """
+    """Move codebook vectors, in place, to randomly drawn latents [n, dim, height, width], but for `used` [K]; count."""
     import torch
 
     flat = latents.detach().permute(0, 2, 3, 1).reshape(-1, latents.shape[1])

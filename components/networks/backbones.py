@@ -1,7 +1,7 @@
 """Backbones: those whose weights come inside installed packages, and those whose weights a user refers to."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.errors import check
 from components.weights.fetch import fetch, load_into, load_tensors
@@ -9,10 +9,7 @@ from components.weights.fetch import fetch, load_into, load_tensors
 if TYPE_CHECKING:
     from torch import nn
 
-BACKBONES = {
-    "efficientnet-lite0": "tf_efficientnet_lite0",
-    "efficientnet-lite2": "tf_efficientnet_lite2",
-}
+BACKBONES = {"efficientnet-lite0": "tf_efficientnet_lite0", "efficientnet-lite2": "tf_efficientnet_lite2"}
 """timm architecture of each backbone; the key is also its name in the weights manifest."""
 
 RESNETS = {"resnet18": "resnet18", "wide-resnet50": "wide_resnet50_2"}
@@ -26,14 +23,10 @@ VITS = {
 }
 """timm architecture of the vision transformers; the key is the manifest's name of its authors' file."""
 
-IMAGE_MEAN = (0.5, 0.5, 0.5)
-"""Mean of the backbones' input, RGB in [0, 1]."""
-IMAGE_STD = (0.5, 0.5, 0.5)
-"""Standard deviation of the backbones' input, RGB in [0, 1]."""
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Mean of the input of residual networks and vision transformers, RGB in [0, 1]."""
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of their input, RGB in [0, 1]."""
+IMAGE_MEAN, IMAGE_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+"""Mean and standard deviation of the backbones' input, RGB in [0, 1]."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Those of the input of residual networks and vision transformers."""
 
 
 def architecture_of(name: str) -> str:
@@ -47,15 +40,8 @@ def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def load_classifier(name: str) -> "nn.Module":
-    """Image classifier over ImageNet's 1000 classes, in evaluation mode, without gradients.
-
-    Raises:
-        InputError: the name is unknown, or the weights do not fit.
-    """
-    import timm
-
-    check(name in BACKBONES, "backbone", name, f"one of {', '.join(BACKBONES)}")
-    module: nn.Module = timm.create_model(BACKBONES[name], pretrained=False)
+    """Image classifier over ImageNet's 1000 classes; `InputError` where the name is unknown or weights don't fit."""
+    module = _new(name)
     stored = load_tensors(fetch(name)).values()
     # The packages store timm's tensors in timm's order, under the names of another implementation.
     load_into(module, dict(zip(module.state_dict(), stored, strict=True)), name)
@@ -63,34 +49,25 @@ def load_classifier(name: str) -> "nn.Module":
 
 
 def load_features(name: str, indices: Sequence[int]) -> "nn.Module":
-    """Module from images to the feature maps of the given strides: index i has stride 2 ** (i + 1).
-
-    Raises:
-        InputError: the name is unknown, or the weights do not fit.
-    """
-    import timm
-
-    check(name in BACKBONES, "backbone", name, f"one of {', '.join(BACKBONES)}")
-    module: nn.Module = timm.create_model(BACKBONES[name], pretrained=False, features_only=True, out_indices=indices)
+    """Module from images to the feature maps of the given strides: index i has stride 2 ** (i + 1)."""
+    module = _new(name, features_only=True, out_indices=indices)
     load_feature_weights(module, name)
     return module.eval().requires_grad_(False)
 
 
+def _new(name: str, **settings: Any) -> "nn.Module":
+    import timm
+
+    check(name in BACKBONES, "backbone", name, f"one of {', '.join(BACKBONES)}")
+    module: nn.Module = timm.create_model(BACKBONES[name], pretrained=False, **settings)
+    return module
+
+
 def load_feature_weights(module: "nn.Module", name: str, reference: str = "") -> None:
-    """Load a backbone's weights into timm's feature extractor of the same architecture.
-
-    Args:
-        module: the extractor.
-        name: key of `BACKBONES` or `RESNETS`.
-        reference: the weights of a residual network; not read for the others.
-
-    Raises:
-        InputError: the name is unknown, or the weights do not fit.
-    """
+    """Load the weights of a backbone of `BACKBONES` or, by reference, `RESNETS` into timm's extractor of that kind."""
     if name in RESNETS:
         # torchvision's older files lack the counters of batches.
-        own = module.state_dict()
-        counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+        counters = {key: value for key, value in module.state_dict().items() if key.endswith("num_batches_tracked")}
         tensors = counters | load_tensors(fetch(reference))
     else:
         tensors = load_classifier(name).state_dict()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 CONSE = "conse"
 OPEN_CLIP_PREFIX = "open_clip:"
 _CONSE_CLASSES = 10
-_CONSE_IMAGE_SIZE = 260
 _BATCH = 32
 _SPECIAL_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "sep", "cls", "mask")}
 
@@ -58,15 +57,7 @@ def check_embedder(name: str, embedder_weights: str) -> None:
 
 
 def load_embedder(name: str, embedder_weights: str = "") -> DifferentiableEmbedder:
-    """The embedder of a name; there is no fallback from one to another.
-
-    Args:
-        name: `conse`, or `open_clip:ARCHITECTURE` such as `open_clip:ViT-B-32`.
-        embedder_weights: reference to CLIP weights (see `components.weights`); empty for `conse`.
-
-    Raises:
-        InputError: the name is unknown, or the weights are missing or do not fit.
-    """
+    """`conse`, or `open_clip:ARCHITECTURE` with a reference to CLIP weights; `InputError` in place of a fallback."""
     check_embedder(name, embedder_weights)
     if name == CONSE:
         return ConseEmbedder()
@@ -100,11 +91,7 @@ class OpenClipEmbedder(_BatchedEmbedder):
     """CLIP (Radford et al., 2021) of any open_clip architecture."""
 
     def __init__(self, architecture: str, reference: str) -> None:
-        """Build the architecture and load its weights.
-
-        Raises:
-            InputError: the architecture is unknown, or the weights do not fit.
-        """
+        """Load the weights; `InputError` where the architecture is unknown, or they do not fit."""
         import open_clip
 
         known = architecture in open_clip.list_models()
@@ -113,8 +100,7 @@ class OpenClipEmbedder(_BatchedEmbedder):
         # Only OpenAI's archives hold these, and only OpenAI's models have its approximation of GELU.
         popped = [tensors.pop(key, None) for key in ("input_resolution", "context_length", "vocab_size")]
         openai = any(value is not None for value in popped)
-        # OpenAI's archives hold the text tower's causal mask nowhere, other checkpoints may.
-        tensors.pop("attn_mask", None)
+        tensors.pop("attn_mask", None)  # the text tower's causal mask, in some checkpoints
         model = open_clip.create_model(architecture, pretrained=None, force_quick_gelu=openai)
         load_into(model, {key: value.float() for key, value in tensors.items()}, reference)
         self._model = model.to(device()).eval().requires_grad_(False)
@@ -148,11 +134,7 @@ class ConseEmbedder(_BatchedEmbedder):
     name = "ConSE (EfficientNet-Lite2, MiniLM-L6)"
 
     def __init__(self) -> None:
-        """Load both models from their packages.
-
-        Raises:
-            InputError: a package is not installed, or its weights are not the expected ones.
-        """
+        """Load both models from their packages; `InputError` where one is not installed or has other weights."""
         from timm.data import ImageNetInfo
 
         self._classifier = load_classifier("efficientnet-lite2").to(device())
@@ -169,7 +151,7 @@ class ConseEmbedder(_BatchedEmbedder):
         from torch.nn import functional
 
         vectors = []
-        for batch in prepared_batches(images, (_CONSE_IMAGE_SIZE, _CONSE_IMAGE_SIZE), IMAGE_MEAN, IMAGE_STD):
+        for batch in prepared_batches(images, (260, 260), IMAGE_MEAN, IMAGE_STD):
             top, classes = self._classifier(batch).softmax(dim=1).topk(_CONSE_CLASSES, dim=1)
             names = self._class_vectors.to(top.device)[classes]
             vectors.append(functional.normalize((top.unsqueeze(2) * names).sum(dim=1), dim=1))

@@ -7,9 +7,6 @@ from torch.nn import functional
 from components.networks.backbones import load_features
 from components.weights.fetch import fetch, load_into, load_tensors
 
-_FEATURES = (0, 1, 2, 3)
-_VGG_FEATURES = "features."
-
 
 class PerceptualDistance(nn.Module):
     """Mean squared distance of unit-length features over strides 2 to 16, per image.
@@ -20,13 +17,9 @@ class PerceptualDistance(nn.Module):
     name = "EfficientNet-Lite0 feature distance (substitute for LPIPS)"
 
     def __init__(self) -> None:
-        """Load the backbone.
-
-        Raises:
-            InputError: the backbone's package is not installed.
-        """
+        """Load the backbone; `InputError` where its package is not installed."""
         super().__init__()
-        self._features = load_features("efficientnet-lite0", _FEATURES)
+        self._features = load_features("efficientnet-lite0", (0, 1, 2, 3))
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Distances [n] of images and targets [n, 3, height, width] in [-1, 1], the backbone's own range."""
@@ -46,14 +39,7 @@ class Lpips(nn.Module):
     name = "LPIPS (VGG16)"
 
     def __init__(self, backbone: str) -> None:
-        """Build the network.
-
-        Args:
-            backbone: reference to torchvision's VGG16 weights.
-
-        Raises:
-            InputError: the weights are missing or do not fit.
-        """
+        """Load torchvision's VGG16 weights by reference; `InputError` where they are missing or do not fit."""
         from torchmetrics.functional.image.lpips import _LPIPS
 
         super().__init__()
@@ -61,9 +47,9 @@ class Lpips(nn.Module):
         # VGG16's convolutions under torchmetrics' names: `features.5.weight` is `slice2.5.weight`; no classifier.
         slices = {key.split(".", 1)[1]: key for key in self._network.net.state_dict()}
         tensors = {
-            slices.get(name.removeprefix(_VGG_FEATURES), name): value
+            slices.get(name.removeprefix("features."), name): value
             for name, value in load_tensors(fetch(backbone)).items()
-            if _VGG_FEATURES in name
+            if "features." in name
         }
         load_into(self._network.net, tensors, backbone.partition("#")[0])
         self._network.eval().requires_grad_(False)

@@ -26,12 +26,17 @@ class CropSampler:
             self._pyramids.append(levels)
 
     def draw(self, step: int) -> Tensor:
-        """Crops [n, 3, size, size] in [-1, 1]: random place, scale, flip, quarter turn and colour."""
+        """Crops [n, 3, size, size] in [-1, 1]: place, scale, flip, quarter turn and colour are drawn for each."""
         generator = np.random.default_rng((self._config.seed, step))
         size = int(generator.choice(self._config.sizes))
         count = max(1, self._config.batch_size * min(self._config.sizes) ** 2 // size**2)
         crops = torch.stack([self._crop(size, generator) for _ in range(count)])
-        return _jittered(crops, self._config.colour_jitter, generator) * 2 - 1
+        change, mean = self._config.colour_jitter, crops.mean(dim=(1, 2, 3), keepdim=True)
+        drawn = torch.from_numpy(1 + generator.uniform(-change, change, size=(count, 5))).float()[..., None, None]
+        contrasted = (crops - mean) * drawn[:, :1] + mean
+        grey = (contrasted * torch.tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+        saturated = grey + (contrasted - grey) * drawn[:, 1:2]
+        return (saturated * drawn[:, 2:]).clamp(0, 1) * 2 - 1
 
     def _crop(self, size: int, generator: np.random.Generator) -> Tensor:
         """A square whose side is drawn between `size` and all of the image, as [3, size, size] in [0, 1]."""
@@ -60,13 +65,3 @@ def centre_crop(image: Tensor, size: int) -> Tensor:
     side = min(image.shape[1:])
     row, column = ((length - side) // 2 for length in image.shape[1:])
     return resized(image[:, row : row + side, column : column + side], size) * 2 - 1
-
-
-def _jittered(crops: Tensor, strength: float, generator: np.random.Generator) -> Tensor:
-    """Brightness per channel, contrast and saturation of crops [n, 3, size, size] in [0, 1], drawn for each crop."""
-    drawn = torch.from_numpy(1 + generator.uniform(-strength, strength, size=(len(crops), 5))).float()[..., None, None]
-    mean = crops.mean(dim=(1, 2, 3), keepdim=True)
-    contrasted = (crops - mean) * drawn[:, :1] + mean
-    grey = (contrasted * torch.tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
-    saturated = grey + (contrasted - grey) * drawn[:, 1:2]
-    return (saturated * drawn[:, 2:]).clamp(0, 1)

@@ -35,19 +35,9 @@ def pretrain(destination: str | Path, config: Config, on_step: OnStep, name: str
     With the environment variable `VIGIL_CHECKPOINTS`, a folder or `s3://BUCKET/PREFIX`, a run that was killed, or that
     could not publish, resumes from its last checkpoint, to the same digits.
 
-    Args:
-        destination: generator artifact to write: tensors in half precision, and a config with the figures.
-        config: settings.
-        on_step: called with the losses of every step.
-        name: the base model's in the weights manifest.
-
-    Returns:
-        Figures on the held-out images, the digest of the weights, what was trained on, and the manifest, if any.
-
-    Raises:
-        InputError: a folder is missing, holds test images, or an image is damaged, or the base model cannot be
-            published where the config says.
-        OSError: the object store cannot be reached.
+    `destination` gets tensors in half precision and a config with the figures; `name` is the model's in the weights
+    manifest. Returns figures on the held-out images, the weights' digest, what was trained on, and any manifest.
+    `InputError`: a folder is missing or holds test images, an image is damaged, or the model cannot be published.
     """
     from safetensors.torch import save_file
 
@@ -95,15 +85,9 @@ class Pretraining:
     """Model, loss, optimiser and crops of a run."""
 
     def __init__(self, images: Sequence[Tensor], config: Config) -> None:
-        """Build an untrained generator.
-
-        Args:
-            images: training images [3, height, width], uint8.
-            config: settings.
-        """
+        """Build an untrained generator for training images [3, height, width], uint8."""
         self.config = config
-        model = new_generator(config.architecture, config.codebook_size, config.commitment)
-        self.model = placed(model).train()
+        self.model = placed(new_generator(config.architecture, config.codebook_size, config.commitment)).train()
         self.loss = VqLoss(self.model.decoder.conv_out.weight, config)
         self._optimizer = torch.optim.Adam(self.model.parameters(), config.learning_rate, _ADAM_BETAS)
         self._crops = CropSampler(images, config)
@@ -171,16 +155,9 @@ def learning_rate_factor(step: int, config: Config) -> float:
 
 @torch.no_grad()
 def evaluate(model: Any, loss: VqLoss, images: Sequence[Tensor], size: int) -> dict[str, float]:
-    """Figures of the reconstructions of centre crops.
+    """Figures of the reconstructions of centre crops, `size` pixels wide, of images [3, height, width], uint8.
 
-    Args:
-        model: the VQGAN.
-        loss: holds the perceptual network.
-        images: [3, height, width], uint8.
-        size: side of the crops in pixels.
-
-    Returns:
-        Mean PSNR in dB, mean perceptual distance, number of codes used, and the perplexity of their distribution.
+    Mean PSNR in dB, mean perceptual distance, number of codes used, and the perplexity of their distribution.
     """
     model.eval()
     ratios, distances, indices = [], [], []

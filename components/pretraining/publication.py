@@ -12,17 +12,12 @@ from components.storage.s3 import publish_directory
 from components.weights.fetch import packaged
 from components.weights.manifest import FILE, WeightsEntry, add_entry, check_name, exists, load_manifest
 
-_DIGITS = 4
-_SHA256 = "sha256"
-
 
 def check_publication(name: str, config: Config) -> None:
-    """Check, before hours of training, that a base model can be published as a config says.
+    """Check, before hours of training, that a base model can be published as configured.
 
-    Raises:
-        InputError: the name cannot be used, or the manifest is damaged, or the bucket is missing or refuses the
-            credentials.
-        OSError: the object store cannot be reached.
+    `InputError`: the name cannot be used, the manifest is damaged, or the bucket is missing or refuses the credentials.
+    `OSError`: the object store cannot be reached.
     """
     if config.licence:
         check_base_name(name)
@@ -45,24 +40,12 @@ def manifest_of(config: Config) -> str:
 def publish_base(generator: Path, name: str, config: Config, figures: Mapping[str, Any]) -> dict[str, str]:
     """Upload a base model and add it to the manifest, which names it only when its files are there.
 
-    The files have a place of their own for each digest, so that the entries of earlier manifests stay right.
-
-    Args:
-        generator: the written artifact.
-        name: the base model's in the manifest.
-        config: says where.
-        figures: what `pretrain` measured.
-
-    Returns:
-        The manifest's address, as `manifest`; nothing where the config publishes nowhere.
-
-    Raises:
-        InputError: the bucket is missing, the credentials are refused, or the manifest is damaged.
-        OSError: the object store cannot be reached.
+    The files have a place of their own for each digest, so that the entries of earlier manifests stay right. Returns
+    the manifest's address, as `manifest`; nothing where the config publishes nowhere. Errors: see `check_publication`.
     """
     if not config.publish:
         return {}
-    place = f"{config.publish.rstrip('/')}/{name}/{figures[_SHA256]}"
+    place = f"{config.publish.rstrip('/')}/{name}/{figures['sha256']}"
     publish_directory(generator, place)
     add_entry(manifest_of(config), base_entry(name, f"{place}/{WEIGHTS}", config, figures))
     return {"manifest": manifest_of(config)}
@@ -70,7 +53,7 @@ def publish_base(generator: Path, name: str, config: Config, figures: Mapping[st
 
 def base_entry(name: str, uri: str, config: Config, figures: Mapping[str, Any]) -> WeightsEntry:
     """Entry of a base model, with its figures."""
-    shown = {key: round(value, _DIGITS) if isinstance(value, float) else value for key, value in figures.items()}
+    shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
     shown |= {"architecture": config.architecture, "codebook_size": config.codebook_size}
-    sha256 = str(shown.pop(_SHA256))
+    sha256 = str(shown.pop("sha256"))
     return WeightsEntry(name=name, uri=uri, sha256=sha256, licence=config.licence, figures=shown)

@@ -15,17 +15,13 @@ from components.pretraining.config import Config
 from components.storage.s3 import is_s3, list_objects, local_folder
 
 _OF_TESTS = {"test", "ground_truth", "masks"}
-"""Folders of a data set that hold test images, or masks."""
-_GOOD = "good"
 
 
 def read_sources(config: Config) -> tuple[list[Tensor], str]:
     """Images [3, height, width], uint8, of the folders and data sets of a config, and the digest of their contents.
 
     Images are in the order of their files' digests, so that neither names nor folders matter; equal files count once.
-
-    Raises:
-        InputError: a folder is missing, has no images or those of a test split, or an image is damaged.
+    `InputError`: a folder is missing, has no images or those of a test split, or an image is damaged.
     """
     with ExitStack() as stack:
         files = [path for source in config.sources for path in _folder_images(source, stack)]
@@ -50,7 +46,7 @@ def _folder_images(source: str, stack: ExitStack) -> list[Path]:
     folders = {parent for name in names for parent in PurePosixPath(name).parents}
     for folder in sorted(folders):
         siblings = {other for other in folders if other.parent == folder.parent} - {folder, folder.parent}
-        of_class = folder.name in _OF_TESTS or (folder.name == _GOOD and siblings)
+        of_class = folder.name in _OF_TESTS or (folder.name == "good" and siblings)
         expected = (
             f"good images alone, such as CLASS/train/good, but {folder}/ is part of a data set with a test split; "
             f"`vigil pretrain --lines DIR` takes the good training images of lines' data sets"

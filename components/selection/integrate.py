@@ -24,19 +24,8 @@ def select_images(
 ) -> dict[str, Any]:
     """Write the best candidate set as an image set, with the trend of the cosine over iterations.
 
-    Args:
-        prompts: artifact of the prompts stage.
-        candidates: artifact with the L sets.
-        selected: artifact to write.
-        config: settings.
-        on_step: called with the cosine of every iteration.
-
-    Returns:
-        The iterations nearest to and farthest from the prompt with their cosines, the iteration that the rule took, the
-        prompt, and the digest of the set.
-
-    Raises:
-        InputError: the rule's iteration does not exist, or a set has too few images.
+    Returns the iterations nearest to and farthest from the prompt with their cosines, the iteration that the rule took,
+    the prompt, and the digest of the set. `InputError`: the rule's iteration does not exist, or a set is too small.
     """
     prompt = prompt_text(prompts, config.prompt, config.object)
     embedder = load_embedder(config.embedder, config.embedder_weights)
@@ -60,11 +49,7 @@ def select_images(
 
 
 def chosen_iteration(trend: list[dict[str, Any]], config: Config) -> int:
-    """Iteration whose set the rule takes, by the rows of `similarity_trend`; of equal cosines, the first.
-
-    Raises:
-        InputError: the iteration of the rule `fixed` does not exist.
-    """
+    """Iteration whose set the rule takes, by the rows of `similarity_trend`; of equal cosines, the first."""
     iterations = [int(row["iteration"]) for row in trend]
     if config.rule == "last":
         return max(iterations)
@@ -79,21 +64,12 @@ def similarity_trend(
 ) -> list[dict[str, Any]]:
     """cos(z_t, z_v^l) of every iteration l, with z_v^l the mean over the set's image vectors (Eq. 4 and 5).
 
-    Args:
-        candidates: artifact with the L sets.
-        prompt: text of z_t.
-        embedder: f and G of the paper.
-        images: M, the first images of each set that make up the mean; 0 for all.
-        on_step: called with the cosine of every iteration.
-
-    Raises:
-        InputError: a set has fewer images.
+    z_t is the prompt's vector; `images` is M, the first images of each set that make up the mean, 0 for all.
     """
     import torch
 
-    text_vector = embedder.embed_texts([prompt])[0]
+    text_vector, iterations = embedder.embed_texts([prompt])[0], candidate_iterations(candidates)
     rows: list[dict[str, Any]] = []
-    iterations = candidate_iterations(candidates)
     for iteration in iterations:
         vectors = embedder.embed_images(to_tensor(_first(candidates, iteration, images)))
         cosine = float(torch.cosine_similarity(vectors.mean(dim=0), text_vector, dim=0))

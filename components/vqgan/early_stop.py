@@ -18,15 +18,7 @@ class SimilarityTrend:
     """
 
     def __init__(self, given: Sequence[Tensor], config: Config) -> None:
-        """Embed the given images.
-
-        Args:
-            given: images [1, 3, height, width] in [-1, 1].
-            config: names the embedder and the patience.
-
-        Raises:
-            InputError: the embedder is unknown, or its weights are missing or do not fit.
-        """
+        """Embed the given images [1, 3, height, width] in [-1, 1] by the config's embedder."""
         self._embedder = load_embedder(config.embedder, config.embedder_weights)
         self._patience = config.patience
         self._target = self._mean(to_image_range(torch.cat(list(given))))

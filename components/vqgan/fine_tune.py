@@ -39,19 +39,8 @@ def fine_tune(
     With the environment variable `VIGIL_CHECKPOINTS`, a folder or `s3://BUCKET/PREFIX`, a loop that was killed resumes
     after its last finished iteration, to the same digits.
 
-    Args:
-        reference: image set with the given images I^o; its good training images are read.
-        augmented: image set with I_1 ... I_N.
-        candidates: artifact to write.
-        generator: artifact to write.
-        config: settings.
-        on_step: called with the losses of every step.
-
-    Returns:
-        Scalars of the last iteration, and what the loop ran with.
-
-    Raises:
-        InputError: the weights do not fit the architecture.
+    `reference` holds the given images I^o (good training images), `augmented` I_1 ... I_N; the other two are written.
+    Returns the scalars of the last iteration, and what the loop ran with. `InputError`: the weights do not fit.
     """
     seed_everything(config.seed)
     groups = load_groups(reference, augmented)
@@ -73,11 +62,9 @@ def fine_tune(
 def load_groups(reference: str | Path, augmented: str | Path) -> Groups:
     """Each given image [1, 3, height, width] with its augmentations [n, 3, height, width], all in [-1, 1]."""
     given, images = ImageSet(reference), ImageSet(augmented)
-    groups = []
-    for id in given.ids("train", "good"):
-        own = images.manifest.loc[images.manifest["source"] == id, "id"]
-        groups.append((to_model_range(given.tensor([id])), to_model_range(images.tensor(list(own)))))
-    return groups
+    own = images.manifest.groupby("source")["id"].agg(list)
+    pairs = ((given.tensor([id]), images.tensor(own[id])) for id in given.ids("train", "good"))
+    return [(to_model_range(original), to_model_range(augmentations)) for original, augmentations in pairs]
 
 
 def _run(

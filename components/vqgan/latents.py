@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 
 def latent_variance(latents: "Tensor", rule: str) -> "Tensor":
-    """Sigma [c, h, w]: the variance over augmentations per position and channel, 1, or 0.
+    """Sigma [c, h, w] of quantised latents E(I_i) [n, c, h, w], per position and channel.
 
-    Args:
-        latents: quantised latents E(I_i) of the augmentations [n, c, h, w].
-        rule: `estimated` (unbiased over n; needs n of at least 2), `unit` or `none`.
+    By the rule: `estimated` (unbiased over n of at least 2), `unit` for 1, or `none` for 0.
     """
     import torch
 
@@ -30,14 +28,9 @@ def latent_variance(latents: "Tensor", rule: str) -> "Tensor":
 
 
 def sample_latents(latents: "Tensor", count: int, config: Config) -> "Tensor":
-    """Draw `count` latents [count, c, h, w] from N(E_d, Sigma_d) at each position d.
+    """Draw M latents [count, c, h, w] from N(E_d, Sigma_d) at each position d, for E(I_i) [n, c, h, w] of one image.
 
     The draw is reparameterised, so that gradients reach the latents through the center; Sigma is a constant.
-
-    Args:
-        latents: quantised latents of the augmentations of one given image [n, c, h, w].
-        count: number of samples, M of the paper for one given image.
-        config: center, variance and temperature.
     """
     import torch
 
@@ -60,7 +53,6 @@ class SamplingPlan:
     given: int
     """Number of given images."""
     config: Config
-    """Says how many batches an iteration has, and how many images a batch."""
 
     def given_of(self, batch: int) -> int:
         """Given image of a batch, which is counted from the loop's first."""

@@ -41,12 +41,7 @@ class FineTuning:
     """Generator, loss, optimisers and data of the loop."""
 
     def __init__(self, groups: Groups, config: Config) -> None:
-        """Build the generator and the loss, and move the codes that no given image uses to latents of the data.
-
-        Args:
-            groups: given images with their augmentations.
-            config: settings.
-        """
+        """Build the generator and the loss, and move the codes that no given image uses to latents of the data."""
         self.config = config
         self.model = placed(build_generator(config, config.commitment)).train()
         self.loss = VqLoss(self.model.decoder.conv_out.weight, config)
@@ -70,11 +65,7 @@ class FineTuning:
             self.state.modules["average"] = self._average
 
     def update(self) -> dict[str, float]:
-        """One step of encoder, decoder and codebook on Eq. 7, and of the discriminator; means of the scalars.
-
-        Raises:
-            RuntimeError: the loss is not finite.
-        """
+        """One step on Eq. 7, and of the discriminator; means of the scalars. `RuntimeError`: the loss is not finite."""
         config, model, done = self.config, self.model, self.state.step
         adversarial = done >= config.adversarial_start * config.total_steps
         self._optimizer.zero_grad(set_to_none=True)
@@ -105,8 +96,7 @@ class FineTuning:
     def finish_iteration(self) -> dict[str, float]:
         """Move the unused codes to latents of the data once every given image has had its turn.
 
-        Returns:
-            Number of codes used since they were moved last, and the PSNR in dB of the first given image.
+        Returns the number of codes used since they were moved last, and the first given image's PSNR in dB.
         """
         scalars = {"codes_used": float(self._used.sum()), "psnr": self.psnr()}
         if self._plan.all_had_their_turn(self._iteration):
@@ -120,11 +110,7 @@ class FineTuning:
 
     @torch.no_grad()
     def sample(self, count: int) -> Tensor:
-        """Decode `count` sampled latents, spread over the given images, to [count, 3, height, width] in [0, 1].
-
-        Raises:
-            RuntimeError: the images are not finite.
-        """
+        """Sampled images [count, 3, height, width] in [0, 1], spread over the given ones, if all are finite."""
         model, size = self.averaged, self.config.batch_size
         samples = []
         for (_, images), own in zip(self._groups, self._plan.shares(count, self._iteration), strict=True):
@@ -138,9 +124,9 @@ class FineTuning:
     @torch.no_grad()
     def psnr(self) -> float:
         """PSNR in dB of the first given image's reconstruction."""
-        given = self._groups[0][0].to(device())
-        quantised, *_ = quantise(self.averaged, encode(self.averaged, given))
-        return float(psnr(to_image_range(decode(self.averaged, quantised)), to_image_range(given)))
+        model, given = self.averaged, self._groups[0][0].to(device())
+        reconstructed = decode(model, quantise(model, encode(model, given))[0])
+        return float(psnr(to_image_range(reconstructed), to_image_range(given)))
 
     @torch.no_grad()
     def _start_codebook(self) -> None:
@@ -172,10 +158,5 @@ class FineTuning:
 
 
 def mse_loss(given: Tensor, generated: Tensor) -> Tensor:
-    """Eq. 6: (1/n) sum over m of ||I^o - I_m^+||^2, with n the number of values.
-
-    Args:
-        given: I^o [1, 3, height, width].
-        generated: I_1^+ ... I_M^+ [M, 3, height, width], in the same range.
-    """
+    """Eq. 6: (1/n) sum over m of ||I^o - I_m^+||^2, of I^o [1, 3, height, width] and I_m^+ [M, 3, height, width]."""
     return (given - generated).square().mean()

@@ -23,9 +23,6 @@ from components.vqgan_clip.config import Config
 if TYPE_CHECKING:
     from diffusers import VQModel
 
-_DEGREES = 15
-_SHIFT = 0.1
-_JITTER = 0.1
 _NOISE = 0.1
 """Largest standard deviation of the noise on a cutout."""
 
@@ -38,21 +35,11 @@ def generate_from_text(
     on_step: OnStep = ignore_progress,
     embedder: DifferentiableEmbedder | None = None,
 ) -> dict[str, Any]:
-    """Write images that a prompt alone has painted, as an image set of good training images.
+    """Write images that a prompt alone has painted, as an image set, with the cosine of every step beside them.
 
-    Args:
-        reference: image set, whose good training images give the size, and the start where the config says so.
-        prompts: artifact of the prompts stage; read for the best and the worst prompt.
-        selected: artifact to write, with the cosine of every step beside the images.
-        config: settings.
-        on_step: called with loss and cosine of every step.
-        embedder: that of the config, where it is loaded already.
-
-    Returns:
-        The prompt, the mean cosine of the images to it, what painted and embedded, and the digest of the set.
-
-    Raises:
-        InputError: the weights are missing or do not fit, or the generator cannot decode images of that size.
+    The good training images of `reference` give the size, and the start where the config says so; `embedder` is the
+    config's, where it is loaded already. Returns the prompt, the mean cosine of the images to it, what painted and
+    embedded, and the digest of the set. `InputError`: the weights do not fit, or the generator cannot decode that size.
     """
     seed_everything(config.seed)
     images = ImageSet(reference)
@@ -79,16 +66,7 @@ class Painter:
     """Generator, embedder and prompt."""
 
     def __init__(self, prompt: str, embedder: DifferentiableEmbedder, config: Config) -> None:
-        """Load the generator.
-
-        Args:
-            prompt: text to be painted.
-            embedder: what judges images by it.
-            config: settings.
-
-        Raises:
-            InputError: the generator's weights are missing or do not fit.
-        """
+        """Load the generator; `InputError` where its weights are missing or do not fit."""
         self.config = config
         self.embedder = embedder
         self.model: VQModel = build_generator(config).to(device()).eval().requires_grad_(False)
@@ -98,9 +76,7 @@ class Painter:
     def paint(self, given: Tensor, on_step: OnStep) -> tuple[Tensor, list[Mapping[str, float]]]:
         """All images [images, 3, height, width] in [0, 1], and a row for each step of each batch.
 
-        Args:
-            given: images [n, 3, height, width] in [-1, 1]; the painted ones take their sizes, or start from them.
-            on_step: called with loss and cosine of every step.
+        They take the sizes of the given ones [n, 3, height, width] in [-1, 1], or start from them.
         """
         config = self.config
         starts = torch.split(given[torch.arange(config.images) % len(given)], config.batch_size)
@@ -142,8 +118,7 @@ class Painter:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images [n, 3, height, width] in [0, 1] of latents, quantised; gradients pass both quantiser and range."""
-        quantised, *_ = quantise(self.model, latents)
-        samples = decode(self.model, quantised)
+        samples = decode(self.model, quantise(self.model, latents)[0])
         images = (samples + 1) / 2
         return images + (to_image_range(samples) - images).detach()
 
@@ -158,9 +133,9 @@ class Painter:
             [
                 v2.RandomHorizontalFlip(),
                 # torchvision applies a fill in place, which no gradient passes; without one, black comes in too.
-                v2.RandomAffine(_DEGREES, (_SHIFT, _SHIFT), interpolation=v2.InterpolationMode.BILINEAR, fill=None),
+                v2.RandomAffine(15, (0.1, 0.1), interpolation=v2.InterpolationMode.BILINEAR, fill=None),
                 v2.RandomResizedCrop(side, (self.config.cutout_size**2, 1), (1, 1)),
-                v2.ColorJitter(_JITTER, _JITTER, _JITTER),
+                v2.ColorJitter(brightness=0.1, contrast=0.1, saturation=0.1),
             ]
         )
         cutouts = torch.cat([augment(images) for _ in range(self.config.cutouts)])
