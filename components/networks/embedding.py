@@ -72,14 +72,12 @@ class _BatchedEmbedder(DifferentiableEmbedder):
         """Unit vectors [len(texts), dim] of a batch of texts, on the device."""
 
     def embed_images(self, images: "Tensor") -> "Tensor":
-        """Unit vectors [n, dim] of images [n, 3, height, width] in [0, 1]."""
         import torch
 
         with torch.inference_mode():
             return self.image_vectors(images).cpu()
 
     def embed_texts(self, texts: Sequence[str]) -> "Tensor":
-        """Unit vectors [len(texts), dim]."""
         import torch
 
         with torch.inference_mode():

@@ -89,7 +89,7 @@ class Config(LossConfig):
         return datasets
 
     @model_validator(mode="after")
-    def _check_places(self) -> Self:
+    def _check_places_and_sizes(self) -> Self:
         given = bool(self.sources or self.datasets)
         check(given, self.key("sources"), self.sources, "at least one folder or s3://BUCKET/PREFIX, or lines")
         prefix = not self.publish or (is_s3(self.publish) and bool(split_uri(self.publish)[1]))
@@ -97,10 +97,6 @@ class Config(LossConfig):
         if self.publish or self.licence:
             expected = "an SPDX expression, such as CC-BY-4.0 or LicenseRef-Plant"
             check(bool(_LICENCE.fullmatch(self.licence)), self.key("licence"), self.licence, expected)
-        return self
-
-    @model_validator(mode="after")
-    def _check_sizes(self) -> Self:
         check(bool(self.sizes), self.key("sizes"), self.sizes, "at least one size")
         fits = max(self.sizes) <= self.image_side <= 8192
         check(fits, self.key("image_side"), self.image_side, "max(sizes) to 8192")

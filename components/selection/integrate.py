@@ -65,6 +65,7 @@ def similarity_trend(
     """cos(z_t, z_v^l) of every iteration l, with z_v^l the mean over the set's image vectors (Eq. 4 and 5).
 
     z_t is the prompt's vector; `images` is M, the first images of each set that make up the mean, 0 for all.
+    `InputError`: a set has fewer images.
     """
     import torch
 
