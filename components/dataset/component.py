@@ -74,7 +74,7 @@ def image_folder(
         metrics: number of images.
     """
     from components.dataset.config import FolderConfig
-    from components.dataset.folder import import_images
+    from components.dataset.ingest import import_images
     from components.stage.run import stage
 
     with stage("image_folder", line) as run:

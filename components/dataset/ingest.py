@@ -1,4 +1,4 @@
-"""Writes the reference image set: the drawn shots and the whole test split, in one size."""
+"""Writes the reference image set, which is the drawn shots and the whole test split, and the set of a plain folder."""
 
 import dataclasses
 import hashlib
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import ImageSet, file_sha256, new_image_set, require_directory
-from components.dataset.config import ALL_SHOTS, LOCO, Config
+from components.dataset.config import ALL_SHOTS, LOCO, Config, FolderConfig
 from components.dataset.layouts import SourceImage, find_images
 from components.dataset.regions import read_defect_types, read_regions
-from components.decode import decode_image, decode_mask
+from components.decode import IMAGE_SUFFIXES, decode_image, decode_mask
 from components.errors import InputError
 from components.storage import s3
 
@@ -17,10 +17,7 @@ from components.storage import s3
 def dataset_digest(uri: str) -> str:
     """Digest of a data set's names and contents, the same in any listing order.
 
-    A local folder is read; of an object store only names and entity tags are listed.
-
-    Raises:
-        InputError: the folder or prefix is missing or empty.
+    A local folder is read; of an object store only names and entity tags are listed. `InputError` where it is missing.
     """
     if s3.is_s3(uri):
         return s3.digest(uri)
@@ -32,16 +29,9 @@ def dataset_digest(uri: str) -> str:
 
 
 def ingest_dataset(reference: str | Path, config: Config, expected_digest: str = "") -> dict[str, Any]:
-    """Write the reference image set and count what it holds.
+    """Write the reference image set; returns its counts per split and label, and its digest.
 
-    Args:
-        reference: artifact to write.
-        config: settings.
-        expected_digest: digest that the data set must still have, or empty: the artifact is kept for later runs under
-            this digest.
-
-    Returns:
-        Counts per split and label, and the digest of the set.
+    The artifact is kept for later runs under `expected_digest`, which the data set must still have, unless it is empty.
 
     Raises:
         InputError: the data set is not in the layout, or one of its files is damaged.
@@ -64,7 +54,7 @@ def ingest_dataset(reference: str | Path, config: Config, expected_digest: str =
                 mask=decode_mask(masks, *to_size) if masks else None,
                 regions=read_regions(masks, defect_types, *to_size) if defect_types else (),
             )
-        require_unchanged(config.uri, expected_digest)
+        _require_unchanged(config.uri, expected_digest)
     images = ImageSet(reference)
     kinds = (("train", "good"), ("calibration", "good"), ("test", "good"), ("test", "bad"))
     counts = {f"{split}_{label}": len(images.ids(split, label)) for split, label in kinds}
@@ -72,12 +62,28 @@ def ingest_dataset(reference: str | Path, config: Config, expected_digest: str =
     return {**counts, "masks": masked, "reference_digest": images.digest}
 
 
-def require_unchanged(uri: str, expected_digest: str) -> None:
-    """Check the digest of a local folder that has been read; what comes from an object store is checked when fetched.
+def import_images(destination: str | Path, config: FolderConfig, expected_digest: str = "") -> dict[str, Any]:
+    """Write the images of a plain folder as an image set of good training images, such as pictures found on the web.
+
+    Returns the number of images, and the digest of the set. `expected_digest` is that of the folder, or empty.
 
     Raises:
-        RuntimeError: it is not the expected one.
+        InputError: the folder is missing, holds no image, or one is damaged.
+        RuntimeError: the folder has changed since the expected digest was taken.
     """
+    with s3.local_folder(config.uri, "images", expected_digest) as root, new_image_set(destination) as (writer, _):
+        paths = sorted(path for path in root.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise InputError(f"{config.uri}: no images, expected {' '.join(sorted(IMAGE_SUFFIXES))}")
+        for index, path in enumerate(paths):
+            image, _size = decode_image(path, config.image_size, f"image {path}")
+            writer.add(image, id=f"image-{index:03d}", source=path.name, sha256=file_sha256(path))
+        _require_unchanged(config.uri, expected_digest)
+    return {"images": len(paths), "imported_digest": ImageSet(destination).digest}
+
+
+def _require_unchanged(uri: str, expected_digest: str) -> None:
+    """Check the digest of a local folder that was read; what comes from an object store is checked when fetched."""
     if expected_digest and not s3.is_s3(uri) and dataset_digest(uri) != expected_digest:
         raise RuntimeError(f"{uri}: the data set changed after the run began; run again")
 
@@ -87,13 +93,15 @@ def draw_shots(sources: list[SourceImage], config: Config) -> list[SourceImage]:
 
     Drawn are the first `shots` of a permutation, by the seed, of the training images in sorted order. The calibration
     images come out of the data set's own validation images where it has some (MVTec LOCO AD), by a permutation with the
-    same seed, and else out of the training images, after the shots.
-
-    Raises:
-        InputError: more images are asked for than there are.
+    same seed, and else out of the training images, after the shots. `InputError` where there are not as many.
     """
-    train = _permuted(sources, "train", config.seed)
-    validation = _permuted(sources, "validation", config.seed)
+    import numpy as np
+
+    def permuted(split: str) -> list[SourceImage]:
+        chosen = [source for source in sources if source.split == split]
+        return [chosen[index] for index in np.random.default_rng(config.seed).permutation(len(chosen))]
+
+    train, validation = permuted("train"), permuted("validation")
     if config.shots > len(train):
         raise InputError(f"dataset.shots: got {config.shots}, expected at most {len(train)}, the good training images")
     spare = validation or train[max(config.shots, 1) :]
@@ -106,10 +114,3 @@ def draw_shots(sources: list[SourceImage], config: Config) -> list[SourceImage]:
     calibration = [dataclasses.replace(source, split="calibration") for source in held_out]
     rest = [source for source in sources if source.split != "train" and source not in held_out]
     return train[:shots] + calibration + rest
-
-
-def _permuted(sources: list[SourceImage], split: str, seed: int) -> list[SourceImage]:
-    import numpy as np
-
-    chosen = [source for source in sources if source.split == split]
-    return [chosen[index] for index in np.random.default_rng(seed).permutation(len(chosen))]

@@ -28,10 +28,9 @@ class SourceImage:
     path: Path
     split: str
     """`train`, `calibration`, `validation` or `test`."""
-    defect: str
+    defect: str = ""
     """Defect type; empty for good images."""
     masks: tuple[Path, ...] = ()
-    """Mask files; their union marks the defect."""
 
     @property
     def id(self) -> str:
@@ -42,8 +41,7 @@ class SourceImage:
 def find_images(root: Path, config: Config) -> list[SourceImage]:
     """All images of a class folder, sorted by path within a split and type.
 
-    Raises:
-        InputError: a folder is missing or empty, or an image and its mask do not match.
+    Raises `InputError` where a folder is missing or empty, or an image and its mask do not match.
     """
     require_directory(root, "dataset")
     if config.layout == FOLDER:
@@ -61,10 +59,8 @@ def find_images(root: Path, config: Config) -> list[SourceImage]:
 
 def _find_split(root: Path, good: str, mask_suffix: str) -> list[SourceImage]:
     """Images of a layout with folders for train and test."""
-    held_out = root / "validation" / good
-    sources = [SourceImage(path=path, split="train", defect="") for path in _images(root / "train" / good)]
-    if held_out.is_dir():
-        sources += [SourceImage(path=path, split="validation", defect="") for path in _images(held_out)]
+    splits = ["train", "validation"] if (root / "validation" / good).is_dir() else ["train"]
+    sources = [SourceImage(path=path, split=split) for split in splits for path in _images(root / split / good)]
     require_directory(root / "test", "dataset")
     for folder in _subfolders(root / "test"):
         masks = _masks(root / "ground_truth" / folder.name, mask_suffix)
@@ -76,8 +72,9 @@ def _find_folder(root: Path, config: Config) -> list[SourceImage]:
     """Images of the layout `folder`, whose test split is drawn."""
     good = _images(root / GOOD_FOLDERS[FOLDER])
     held_out = drawn_for_test(len(good), config.test_fraction, config.seed)
-    splits = ["test" if index in held_out else "train" for index in range(len(good))]
-    sources = [SourceImage(path=path, split=split, defect="") for path, split in zip(good, splits, strict=True)]
+    sources = [
+        SourceImage(path=path, split="test" if index in held_out else "train") for index, path in enumerate(good)
+    ]
     for folder in _subfolders(root):
         if folder.name not in (GOOD_FOLDERS[FOLDER], _MASKS):
             masks = _masks(root / _MASKS / folder.name, "") or _masks(root / _MASKS / folder.name, "_mask")

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from components.artifacts import Region
 from components.decode import mask_values, resize_mask
@@ -24,11 +23,9 @@ class DefectType:
     """One entry of `defects_config.json`."""
 
     name: str
-    """Its name."""
     threshold: float
     """Saturation threshold: a share of the region's area if `relative`, else pixels of the published images."""
     relative: bool
-    """Which of the two."""
 
     def saturation(self, area: int) -> float:
         """Share of a region's area, in pixels of the published images, at which its overlap saturates.
@@ -42,8 +39,7 @@ class DefectType:
 def read_defect_types(root: Path) -> dict[int, DefectType]:
     """Defect types of a class folder by their grey value; none where it has no `defects_config.json`.
 
-    Raises:
-        InputError: the file is not a list of defects in the published form, or two of them have the same value.
+    Raises `InputError` where that is no list of defects in the published form, or two of them have the same value.
     """
     path = root / DEFECTS_CONFIG
     if not path.is_file():
@@ -55,29 +51,26 @@ def read_defect_types(root: Path) -> dict[int, DefectType]:
     check(isinstance(entries, list), str(path), type(entries).__name__, "a list of defects")
     found: dict[int, DefectType] = {}
     for entry in entries:
-        _check_entry(str(path), entry)
-        check(entry["pixel_value"] not in found, f"{path}: pixel_value", entry["pixel_value"], "each value once")
-        found[entry["pixel_value"]] = DefectType(
-            name=entry["defect_name"],
-            threshold=float(entry["saturation_threshold"]),
-            relative=entry["relative_saturation"],
-        )
+        right = isinstance(entry, dict) and set(_KEYS) <= set(entry)
+        check(right, str(path), entry, f"the keys {', '.join(_KEYS)}")
+        name, value, threshold, relative = (entry[key] for key in _KEYS)
+        check(isinstance(name, str), f"{path}: defect_name", name, "a text")
+        check(type(value) is int and 0 < value <= 255, f"{path}: pixel_value", value, "1 to 255")
+        check(value not in found, f"{path}: pixel_value", value, "each value once")
+        check(isinstance(relative, bool), f"{path}: relative_saturation", relative, "true or false")
+        right = type(threshold) in (int, float) and threshold > 0 and (not relative or threshold <= 1)
+        expected = "a share above 0, at most 1" if relative else "a positive number of pixels"
+        check(right, f"{path}: saturation_threshold", threshold, expected)
+        found[value] = DefectType(name=name, threshold=float(threshold), relative=relative)
     return found
 
 
 def read_regions(
     paths: Sequence[Path], defect_types: Mapping[int, DefectType], image_size: tuple[int, int], size: int
 ) -> list[Region]:
-    """Regions of one image, resized to [size, size].
+    """Regions of one image of a width and height (`image_size`), one for each mask file, resized to [size, size].
 
-    Args:
-        paths: mask files of the image, a region each.
-        defect_types: what their grey values stand for.
-        image_size: width and height of the image.
-        size: side in pixels.
-
-    Raises:
-        InputError: a file is no grey image with one value that a defect type has, or has another size than the image.
+    Raises `InputError` where a file is no grey image with one value, that of a defect type, or has another size.
     """
     import numpy as np
 
@@ -92,14 +85,3 @@ def read_regions(
         saturation = defect.saturation(int(mask.sum()))
         regions.append(Region(name=defect.name, mask=resize_mask(mask, size), saturation=saturation))
     return regions
-
-
-def _check_entry(name: str, entry: Any) -> None:
-    check(isinstance(entry, dict) and set(_KEYS) <= set(entry), name, entry, f"the keys {', '.join(_KEYS)}")
-    check(isinstance(entry["defect_name"], str), f"{name}: defect_name", entry["defect_name"], "a text")
-    value, threshold, relative = entry["pixel_value"], entry["saturation_threshold"], entry["relative_saturation"]
-    check(type(value) is int and 0 < value <= 255, f"{name}: pixel_value", value, "1 to 255")
-    check(isinstance(relative, bool), f"{name}: relative_saturation", relative, "true or false")
-    number = type(threshold) in (int, float) and threshold > 0 and (not relative or threshold <= 1)
-    expected = "a share above 0, at most 1" if relative else "a positive number of pixels"
-    check(number, f"{name}: saturation_threshold", threshold, expected)

@@ -96,7 +96,7 @@ class Checkpoint:
             path = Path(temporary) / _FILE
             save_file(tensors, path, {"format": FORMAT, "progress": json.dumps(progress)})
             for file in (*files, path):
-                if storage.is_s3(self._uri):
+                if s3.is_s3(self._uri):
                     s3.publish_file(file, f"{self._uri}/{file.name}")
                     continue
                 Path(self._uri).mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ class Checkpoint:
 
     def fetch(self, name: str, directory: Path) -> None:
         """Copy a file of the checkpoint into a folder; `InputError` or `OSError` where it is missing."""
-        if storage.is_s3(self._uri):
+        if s3.is_s3(self._uri):
             s3.fetch_object(f"{self._uri}/{name}", directory / name)
         else:
             shutil.copyfile(Path(self._uri) / name, directory / name)

@@ -3,46 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from components.artifacts import (
-    PROMPTS,
-    REFERENCE_PROMPTS,
-    SENSES,
-    ImageSet,
-    new_directory,
-    reference_prompts,
-    write_table,
-)
+import pandas as pd
+from torch import Tensor
+from torch.nn import functional
+
+from components import artifacts
+from components.artifacts import ImageSet, new_directory, reference_prompts, write_table
 from components.errors import InputError
 from components.networks.embedding import Embedder, load_embedder
 from components.prompts.config import Config
-from components.prompts.wordnet import (
-    RelatedWord,
-    left_out_senses,
-    noun_senses,
-    related_words,
-    wordnet_version,
-)
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from torch import Tensor
+from components.prompts.wordnet import RelatedWord, left_out_senses, noun_senses, related_words, wordnet_version
 
 
 def generate_prompts(reference: str | Path, prompts: str | Path, config: Config) -> dict[str, Any]:
     """Write the tables of the ranked candidate prompts, of the senses, and of the prompts that the paper compares.
 
-    Args:
-        reference: image set; only its good training images are read.
-        prompts: artifact to write.
-        config: settings.
-
-    Returns:
-        The best and the worst prompt, how many candidates there were and how many the rule removed.
-
-    Raises:
-        InputError: the object has no synset, no related word, or no candidate is left.
+    Only the good training images of `reference` are read. Returns the best and the worst prompt, the number of
+    candidates, and how many of them the rule removed. `InputError` where there is no synset, related word or candidate.
     """
     embedder = load_embedder(config.embedder, config.embedder_weights)
     images = ImageSet(reference)
@@ -56,9 +35,10 @@ def generate_prompts(reference: str | Path, prompts: str | Path, config: Config)
         raise InputError(f"object: WordNet relates no word to {senses[0][1]['synset']}; give prompts.words")
     table = rank_prompts(config, embedder, image_vector, words)
     with new_directory(prompts) as directory:
-        write_table(directory / PROMPTS, table)
-        write_table(directory / SENSES, [row for _, row in senses])
-        write_table(directory / REFERENCE_PROMPTS, reference_table(table, config.object, embedder, image_vector))
+        write_table(directory / artifacts.PROMPTS, table)
+        write_table(directory / artifacts.SENSES, [row for _, row in senses])
+        compared = reference_table(table, config.object, embedder, image_vector)
+        write_table(directory / artifacts.REFERENCE_PROMPTS, compared)
     best, worst = table.iloc[0], table.iloc[int(table["cosine"].argmin())]
     return {
         "candidates": len(table),
@@ -73,29 +53,19 @@ def generate_prompts(reference: str | Path, prompts: str | Path, config: Config)
     }
 
 
-def mean_image_vector(embedder: Embedder, images: "Tensor") -> "Tensor":
+def mean_image_vector(embedder: Embedder, images: Tensor) -> Tensor:
     """f(I^o): the unit vector [dim] of the mean over images [n, 3, height, width] in [0, 1]."""
-    from torch.nn import functional
-
     return functional.normalize(embedder.embed_images(images).mean(dim=0), dim=0)
 
 
 def rank_prompts(
-    config: Config, embedder: Embedder, image_vector: "Tensor", words: Sequence[RelatedWord]
-) -> "pd.DataFrame":
+    config: Config, embedder: Embedder, image_vector: Tensor, words: Sequence[RelatedWord]
+) -> pd.DataFrame:
     """Candidate prompts with distances to the image and the word, best first; dropped ones follow the kept ones.
 
-    Args:
-        config: templates and outlier rule.
-        embedder: G of the paper.
-        image_vector: f(I^o), a unit vector [dim].
-        words: W_1 ... W_T.
-
-    Raises:
-        InputError: the rule drops every candidate.
+    The embedder is G of the paper, `image_vector` is f(I^o), a unit vector [dim], and `words` are W_1 ... W_T. Raises
+    `InputError` where the rule drops every candidate.
     """
-    import pandas as pd
-
     pairs = [(template, word) for template in config.templates for word in words]
     prompts = [template.format(object=config.object, word=word.word) for template, word in pairs]
     table = pd.DataFrame([asdict(word) for _, word in pairs])
@@ -109,19 +79,14 @@ def rank_prompts(
     return table
 
 
-def reference_table(ranking: "pd.DataFrame", object: str, embedder: Embedder, image_vector: "Tensor") -> "pd.DataFrame":
-    """The prompts that the paper compares (Table 2, Fig. 8): columns kind, prompt, l2, cosine and text_cosine.
-
-    Takes the result of `rank_prompts`, and its arguments.
-    """
-    import pandas as pd
-
+def reference_table(ranking: pd.DataFrame, object: str, embedder: Embedder, image_vector: Tensor) -> pd.DataFrame:
+    """The prompts that the paper compares (Table 2, Fig. 8), of `rank_prompts`, with the same distances."""
     prompts = reference_prompts(ranking, object)
     table = pd.DataFrame({"kind": list(prompts), "prompt": list(prompts.values())})
     return table.assign(**_distances(list(prompts.values()), object, embedder, image_vector))
 
 
-def _distances(prompts: Sequence[str], object: str, embedder: Embedder, image_vector: "Tensor") -> dict[str, Any]:
+def _distances(prompts: Sequence[str], object: str, embedder: Embedder, image_vector: Tensor) -> dict[str, Any]:
     """L2 distance and cosine of texts to the image vector, and cosine to the object's name (paper Fig. 8)."""
     vectors, word = embedder.embed_texts(prompts), embedder.embed_texts([object])[0]
     return {
@@ -146,7 +111,7 @@ def kept_by_rule(distances: "pd.Series[float]", config: Config) -> "pd.Series[bo
     return distances.notna()
 
 
-def _rank_senses(config: Config, embedder: Embedder, image_vector: "Tensor") -> list[tuple[Any, dict[str, Any]]]:
+def _rank_senses(config: Config, embedder: Embedder, image_vector: Tensor) -> list[tuple[Any, dict[str, Any]]]:
     """Synsets of the object with their gloss's cosine to the image, best first; none for given words.
 
     Those of no thing follow, which are not chosen whatever their gloss.
@@ -156,8 +121,8 @@ def _rank_senses(config: Config, embedder: Embedder, image_vector: "Tensor") -> 
     things = noun_senses(config.object, config.wordnet)
     senses = [*things, *left_out_senses(config.object, config.wordnet)]
     cosines = embedder.embed_texts([sense.definition() for sense in senses]) @ image_vector
-    rows = []
-    for sense, cosine in zip(senses, cosines, strict=True):
-        row = {"synset": sense.name(), "gloss": sense.definition(), "cosine": float(cosine), "kept": sense in things}
-        rows.append((sense, row))
-    return sorted(rows, key=lambda row: (not row[1]["kept"], -row[1]["cosine"]))
+    rows = [
+        {"synset": sense.name(), "gloss": sense.definition(), "cosine": float(cosine), "kept": sense in things}
+        for sense, cosine in zip(senses, cosines, strict=True)
+    ]
+    return sorted(zip(senses, rows, strict=True), key=lambda pair: (not pair[1]["kept"], -pair[1]["cosine"]))

@@ -27,11 +27,7 @@ class FidInception(nn.Module):
     name = "Inception v3 (TensorFlow, 2015-12-05)"
 
     def __init__(self, reference: str) -> None:
-        """Build the network and load its weights.
-
-        Raises:
-            InputError: the weights are missing or do not fit.
-        """
+        """Build the network and load its weights; `InputError` where they are missing or do not fit."""
         super().__init__()
         self._network = architecture()
         tensors = load_tensors(fetch(reference))
@@ -49,8 +45,7 @@ class FidInception(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits [n, 1008] of features [n, 2048], without the classes' biases, as IS is computed."""
-        logits: Tensor = features @ self._classes.cpu().T
-        return logits
+        return torch.matmul(features, self._classes.cpu().T)
 
 
 def architecture() -> Any:

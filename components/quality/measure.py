@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,74 +13,101 @@ from torch import Tensor
 from components.artifacts import QUALITY, ImageSet, new_directory, read_json, write_json
 from components.compute import device, seed_everything
 from components.errors import InputError
-from components.networks.embedding import Embedder
-from components.networks.perceptual import Lpips, Perceptual, psnr
+from components.networks.embedding import Embedder, load_embedder
+from components.networks.perceptual import Lpips, Perceptual, PerceptualDistance, psnr
+from components.quality import scores
 from components.quality.config import Config
 from components.quality.inception import FidInception
-from components.quality.networks import Missing, Networks, load_networks
-from components.quality.scores import (
-    FeatureNetwork,
-    PairScore,
-    fid,
-    inception_score,
-    kid,
-    mean_over_pairs,
-    pixel_std,
-    ssim,
-)
+from components.weights.fetch import fetch, resolve
 
 _PIXELS = "none: pixels"
+
+Network = TypeVar("Network")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """A network that is unavailable, and why; `retryable` where another run may fetch the weights that are named."""
+
+    reason: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """What images are looked at with; loaded once for many sets."""
+
+    inception: scores.FeatureNetwork | Missing
+    """For IS, FID and KID."""
+    lpips: Perceptual | Missing
+    substitute: Perceptual
+    """Perceptual distance that is no LPIPS, and says so."""
+    embedder: Embedder
+    """f of the paper."""
+
+
+def load_networks(config: Config) -> Networks:
+    """The networks of a config; one without weights, or whose weights cannot be fetched, is missing with the reason.
+
+    Raises `InputError` where a reference is unknown or malformed, or weights are of another network.
+    """
+
+    def load(build: Callable[[str], Network], reference: str, field: str) -> Network | Missing:
+        if not reference:
+            return Missing(reason=f"no weights: quality.{field} is empty")
+        resolve(reference)
+        try:
+            fetch(reference)
+        except (InputError, OSError) as error:
+            return Missing(reason=f"unavailable: {' '.join(str(error).split())}", retryable=True)
+        return build(reference)
+
+    return Networks(
+        inception=load(FidInception, config.inception, "inception"),
+        lpips=load(lambda backbone: Lpips(backbone).to(device()), config.lpips_backbone, "lpips_backbone"),
+        substitute=PerceptualDistance().to(device()),
+        embedder=load_embedder(config.embedder, config.embedder_weights),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A row of the table: a number, or why there is none."""
+    """A row of the table: a number by the named network, or why there is none (`reason`).
+
+    `retryable` where another run may compute it: weights could not be fetched.
+    """
 
     value: float | None = None
-    """Null where it was not computed."""
     reason: str | None = None
-    """Why it was not; null where it was."""
     retryable: bool = False
-    """Whether another run may compute it: weights could not be fetched."""
     higher_is_better: bool | None
     """Null where neither is."""
     network: str
-    """Name of the network that looked at the images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePairs:
-    """A set and the given images, with who is compared with whom."""
+    """Images [n, 3, height, width] and the given images [m, 3, height, width], both in [0, 1], or embeddings of both.
+
+    `partners` has, for each image, the positions of the given images that it is compared with.
+    """
 
     images: Tensor
-    """[n, 3, height, width] in [0, 1]."""
     given: Tensor
-    """[m, 3, height, width] in [0, 1]."""
     partners: Sequence[Sequence[int]]
-    """For each image, positions of the given images that it is compared with."""
 
-    def mean(self, score: PairScore) -> float:
+    def mean(self, score: scores.PairScore) -> float:
         """Mean over images of the mean score against each one's partners."""
-        return mean_over_pairs(score, self.images, self.given, self.partners)
+        return scores.mean_over_pairs(score, self.images, self.given, self.partners)
 
 
 def measure_quality(
     reference: str | Path, images: str | Path, quality: str | Path, config: Config, networks: Networks | None = None
 ) -> dict[str, Any]:
-    """Write the table of an image set's quality.
+    """Write the table of an image set's quality beside the given images: by metric, the fields of `Figure` as JSON.
 
-    Args:
-        reference: image set with the given images, which are its good training images.
-        images: image set whose good training images are measured.
-        quality: artifact to write: by metric, the fields of `Figure` as JSON.
-        config: settings.
-        networks: loaded by the config where they are not given.
-
-    Returns:
-        The figures that were computed, and the names of those that were not.
-
-    Raises:
-        InputError: a set is empty, images differ in size, or weights are of another network.
+    Of both sets the good training images are read. Returns the figures that were computed, and the names of the others.
+    Raises `InputError` where a set is empty, images differ in size, or weights are of another network.
     """
     seed_everything(config.seed)
     figures = image_quality(read_pairs(reference, images), networks or load_networks(config), config)
@@ -100,10 +126,8 @@ def is_final(quality: str | Path) -> bool:
 def read_pairs(reference: str | Path, images: str | Path) -> ImagePairs:
     """Good training images of both sets: an image is paired with the given one that its manifest names as its source.
 
-    One whose source is no given image, as a generated one, is paired with every given image.
-
-    Raises:
-        InputError: a set is empty, or images differ in size.
+    One whose source is no given image, as a generated one, is paired with every given image. Raises `InputError` where
+    a set is empty, or images differ in size.
     """
     given, measured = ImageSet(reference), ImageSet(images)
     given_ids, ids = given.ids("train", "good"), measured.ids("train", "good")
@@ -123,26 +147,25 @@ def read_pairs(reference: str | Path, images: str | Path) -> ImagePairs:
 def image_quality(pairs: ImagePairs, networks: Networks, config: Config) -> dict[str, Figure]:
     """Every figure, computed or not: Table 2's, FID and KID, and similarity and variance of Fig. 2."""
     embedder = networks.embedder
+    embedded = replace(pairs, images=embedder.embed_images(pairs.images), given=embedder.embed_images(pairs.given))
+
+    def cosine(vectors: Tensor, given: Tensor) -> Tensor:
+        return (vectors * given).sum(dim=1)
+
     return {
         **_inception_figures(pairs, networks.inception, config),
-        "ssim": _figure(lambda: pairs.mean(ssim), True, _PIXELS),
+        "ssim": _figure(lambda: pairs.mean(scores.ssim), True, _PIXELS),
         "psnr": _figure(lambda: pairs.mean(psnr), True, _PIXELS),
         "lpips": _perceptual(pairs, networks.lpips),
         "efficientnet_distance": _perceptual(pairs, networks.substitute),
-        "embedding_similarity": _figure(lambda: embedding_similarity(pairs, embedder), True, embedder.name),
-        "pixel_std": _figure(lambda: pixel_std(pairs.images), None, _PIXELS, {"images": len(pairs.images)}),
+        "embedding_similarity": _figure(lambda: embedded.mean(cosine), True, embedder.name),
+        "pixel_std": _figure(lambda: scores.pixel_std(pairs.images), None, _PIXELS, {"images": len(pairs.images)}),
     }
-
-
-def embedding_similarity(pairs: ImagePairs, embedder: Embedder) -> float:
-    """Mean cosine of the embeddings of images and their given images."""
-    vectors, given = embedder.embed_images(pairs.images), embedder.embed_images(pairs.given)
-    return mean_over_pairs(lambda one, other: (one * other).sum(dim=1), vectors, given, pairs.partners)
 
 
 def _perceptual(pairs: ImagePairs, network: Perceptual | Missing) -> Figure:
     if isinstance(network, Missing):
-        return _missing(network, False, Lpips.name)
+        return _figure(network, False, Lpips.name)
 
     @torch.no_grad()
     def distance(images: Tensor, targets: Tensor) -> Tensor:
@@ -152,41 +175,30 @@ def _perceptual(pairs: ImagePairs, network: Perceptual | Missing) -> Figure:
     return _figure(lambda: pairs.mean(distance), False, network.name)
 
 
-def _inception_figures(pairs: ImagePairs, network: FeatureNetwork | Missing, config: Config) -> dict[str, Figure]:
+def _inception_figures(
+    pairs: ImagePairs, network: scores.FeatureNetwork | Missing, config: Config
+) -> dict[str, Figure]:
     if isinstance(network, Missing):
-        directions = {"inception_score": True, "fid": False, "kid": False}
-        return {name: _missing(network, better, FidInception.name) for name, better in directions.items()}
+        names = ("inception_score", "fid", "kid")
+        return {name: _figure(network, name == "inception_score", FidInception.name) for name in names}
     features = network.features(pairs.images)
-    figures = {"inception_score": _figure(lambda: inception_score(network, features), True, network.name)}
+    figures = {"inception_score": _figure(lambda: scores.inception_score(network, features), True, network.name)}
     counts = {"images": len(pairs.images), "given images": len(pairs.given)}
-    for name, asked, distance in (("fid", config.fid, fid), ("kid", config.kid, kid)):
-        if asked:
-            compute = partial(distance, features, network.features(pairs.given))
-            figures[name] = _figure(compute, False, network.name, counts)
-        else:
-            missing = Missing(reason=f"not asked for: quality.{name} is false")
-            figures[name] = _missing(missing, False, network.name)
+    for name, asked, distance in (("fid", config.fid, scores.fid), ("kid", config.kid, scores.kid)):
+        unasked = Missing(reason=f"not asked for: quality.{name} is false")
+        compute = partial(distance, features, network.features(pairs.given)) if asked else unasked
+        figures[name] = _figure(compute, False, network.name, counts if asked else {})
     return figures
 
 
 def _figure(
-    compute: Callable[[], float],
-    higher_is_better: bool | None,
-    network: str,
-    counts: Mapping[str, int] = MappingProxyType({}),
+    compute: Callable[[], float] | Missing, better: bool | None, network: str, counts: Mapping[str, int] | None = None
 ) -> Figure:
-    """A figure; one that has `counts` needs two at least of each."""
-    few = [name for name, count in counts.items() if count < 2]
-    if few:
-        missing = Missing(reason=f"needs two {' and two '.join(few)} at least, got one")
-        return _missing(missing, higher_is_better, network)
-    value = compute()
-    if math.isinf(value):
-        return _missing(Missing(reason="infinite: an image equals its given image"), higher_is_better, network)
-    return Figure(value=value, higher_is_better=higher_is_better, network=network)
-
-
-def _missing(missing: Missing, higher_is_better: bool | None, network: str) -> Figure:
-    return Figure(
-        reason=missing.reason, retryable=missing.retryable, higher_is_better=higher_is_better, network=network
-    )
+    """A figure, or why there is none; one that has `counts` needs two at least of each."""
+    if few := [name for name, count in (counts or {}).items() if count < 2]:
+        compute = Missing(reason=f"needs two {' and two '.join(few)} at least, got one")
+    if not isinstance(compute, Missing):
+        if not math.isinf(value := compute()):
+            return Figure(value=value, higher_is_better=better, network=network)
+        compute = Missing(reason="infinite: an image equals its given image")
+    return Figure(reason=compute.reason, retryable=compute.retryable, higher_is_better=better, network=network)

@@ -39,14 +39,7 @@ def ssim(images: Tensor, targets: Tensor) -> Tensor:
 
 
 def mean_over_pairs(score: PairScore, images: Tensor, given: Tensor, partners: Sequence[Sequence[int]]) -> float:
-    """Mean over images of the mean score against each image's partners.
-
-    Args:
-        score: of two batches.
-        images: [n, 3, height, width] in [0, 1].
-        given: [m, 3, height, width] in [0, 1].
-        partners: for each image, positions of the given images that it is compared with.
-    """
+    """Mean over images [n, ...] of the mean score against each image's partners, which are positions in `given`."""
     pairs = [(index, partner) for index, own in enumerate(partners) for partner in own]
     left, right = torch.tensor(pairs).T
     scores = [
@@ -76,7 +69,7 @@ def fid(features: Tensor, given: Tensor) -> float:
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    return float(_between(FrechetInceptionDistance(feature=_Features(features.shape[1])), features, given).compute())
+    return float(_between(FrechetInceptionDistance, features, given))
 
 
 def kid(features: Tensor, given: Tensor) -> float:
@@ -87,8 +80,7 @@ def kid(features: Tensor, given: Tensor) -> float:
     from torchmetrics.image.kid import KernelInceptionDistance
 
     size = min(len(features), len(given), _KID_SUBSET)
-    metric = _quiet(KernelInceptionDistance, feature=_Features(features.shape[1]), subset_size=size)
-    return float(_between(metric, features, given).compute()[0])
+    return float(_between(KernelInceptionDistance, features, given, subset_size=size)[0])
 
 
 def pixel_std(images: Tensor) -> float:
@@ -96,18 +88,14 @@ def pixel_std(images: Tensor) -> float:
     return float(images.double().std(dim=0).mean())
 
 
-class _Features(nn.Identity):
-    """A network of torchmetrics for what is already features."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.num_features = number
-
-
-def _between(metric: Any, features: Tensor, given: Tensor) -> Any:
+def _between(kind: Callable[..., Any], features: Tensor, given: Tensor, **settings: Any) -> Any:
+    """What a metric of torchmetrics computes of what is already features."""
+    network: Any = nn.Identity()
+    network.num_features = features.shape[1]
+    metric = _quiet(kind, feature=network, **settings)
     metric.update(given, real=True)
     metric.update(features, real=False)
-    return metric
+    return metric.compute()
 
 
 def _quiet(call: Callable[..., Any], **arguments: Any) -> Any:

@@ -11,8 +11,7 @@ from components.metrics.records import flat_metrics, gain_metrics, read_records
 from components.pages import pictures
 from components.registry.nomination import is_registered, nominate_later, registration_tags
 from components.reporting import figures
-from components.reporting.images import contact_sheets, worst_errors
-from components.reporting.sources import Sources, precision_recall_curves, roc_curves
+from components.reporting.sources import Sources, contact_sheets, precision_recall_curves, roc_curves, worst_errors
 from components.tracking.run import StageRun
 
 
@@ -21,12 +20,8 @@ def conclude_run(
 ) -> None:
     """Give the pipeline run its stages, metrics, report and pictures, and end it.
 
-    Args:
-        sources: artifacts of the run.
-        detectors: all trained detectors.
-        html: report.
-        reported_in: id of the pipeline run that wrote the report; empty where it is unknown.
-        run: recording of the stage, direct where the detector is not registered yet.
+    `reported_in` is the id of the pipeline run that wrote the report, empty where it is unknown. `run` is the recording
+    of the stage, direct where the detector is not registered yet.
     """
     for artifact in map(Path, (*astuple(sources), *detectors)):
         summary = read_json(artifact / SUMMARY)

@@ -2,69 +2,40 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import (
-    CONFIG,
-    DECISION,
-    ITERATIONS,
-    PROMPTS,
-    RECALL,
-    RECORDS,
-    REFERENCE_PROMPTS,
-    SENSES,
-    STEPS,
-    SUMMARY,
-    TREND,
-    ImageSet,
-    read_json,
-    read_table,
-)
+from components import artifacts
+from components.artifacts import ImageSet, read_json, read_table
 from components.change.config import ChangeLimits
 from components.change.rule import Hint, retrain_hint
 from components.change.shift import looks_of
-from components.metrics.records import (
-    EXTRA_HEADS,
-    GENERATED,
-    METRICS,
-    SPRO_METRICS,
-    Record,
-    extra_metrics,
-    gain_metrics,
-    gains_by_detector,
-    read_records,
-)
+from components.metrics import records as metrics
 from components.networks.backbones import BACKBONES
 from components.pages.html import figure_html, page_template
 from components.reporting import figures
-from components.reporting.images import contact_sheets, worst_errors, worst_iteration
-from components.reporting.sources import Sources, best_trial, roc_curves
+from components.reporting.sources import Sources, best_trial, contact_sheets, roc_curves, worst_errors
 
 _SHOWN_PROMPTS = 12
-_METRIC_HEADS = ("image AUROC", "pixel AUROC", "AUPRO", "image AP", "image F1-max")
+_METRIC_HEADS = dict(
+    zip(metrics.METRICS, ("image AUROC", "pixel AUROC", "AUPRO", "image AP", "image F1-max"), strict=True)
+)
 
 
 def write_report(sources: Sources, html: str | Path, line: str, settings: str) -> dict[str, float]:
-    """Write the report.
+    """Write the report, with every parameter of the run, which `settings` has as JSON.
 
-    Args:
-        sources: artifacts of the run.
-        html: file to write.
-        line: name of the production line.
-        settings: every parameter of the run, as JSON.
-
-    Returns:
-        Gain of the generated set in image AUROC per detector.
+    Returns the gain of the generated set in image AUROC per detector.
     """
-    records = read_records(Path(sources.predictions) / RECORDS)
+    records = metrics.read_records(Path(sources.predictions) / artifacts.RECORDS)
     errors = worst_errors(sources)
     content = {
         "line": line,
         "settings": json.loads(settings),
         "comparison": comparison(records, best_trial(sources)),
-        "decision": read_json(Path(sources.best) / DECISION),
-        "prompts": _prompts(sources.prompts),
+        "decision": read_json(Path(sources.best) / artifacts.DECISION),
+        "prompts": _prompts(Path(sources.prompts)),
         "generation": _generation(sources),
         "threshold": _threshold(sources),
         "retraining": given_against_held_out(sources),
@@ -74,60 +45,60 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
         "provenance": _provenance(sources),
     }
     Path(html).write_text(page_template("components.reporting", "report.html.j2").render(**content), encoding="utf-8")
-    return gain_metrics(records)
+    return metrics.gain_metrics(records)
 
 
-def comparison(records: Sequence[Record], best: str) -> dict[str, Any]:
+def comparison(records: Sequence[metrics.Record], best: str) -> dict[str, Any]:
     """Rows of the comparison table, and per detector the gain of the generated set over the best other one."""
     rows = [{**record.to_json(), "best": record.trial == best} for record in records]
-    extra = extra_metrics(records)
+    extra = metrics.extra_metrics(records)
     return {
-        "metrics": [*zip(METRICS, _METRIC_HEADS, strict=True), *((name, EXTRA_HEADS[name]) for name in extra)],
+        "metrics": [*_METRIC_HEADS.items(), *((name, metrics.EXTRA_HEADS[name]) for name in extra)],
         "by_kind": bool(extra),
-        "saturated": any(name in SPRO_METRICS for name in extra),
+        "saturated": any(name in metrics.SPRO_METRICS for name in extra),
         "rows": rows,
-        "gains": gains_by_detector(records),
-        "generated": GENERATED,
+        "gains": metrics.gains_by_detector(records),
+        "generated": metrics.GENERATED,
         "seed": records[0].seed,
     }
 
 
-def _prompts(path: str | Path) -> dict[str, Any]:
-    table = read_table(Path(path) / PROMPTS)
+def _prompts(path: Path) -> dict[str, Any]:
+    table = read_table(path / artifacts.PROMPTS)
     shown = table.head(_SHOWN_PROMPTS)
     return {
         "rows": shown.to_dict("records"),
         "worst": table.iloc[int(table["cosine"].argmin())].to_dict(),
         "hidden": len(table) - len(shown),
-        "references": read_table(Path(path) / REFERENCE_PROMPTS).to_dict("records"),
-        "senses": read_table(Path(path) / SENSES).to_dict("records"),
-        "summary": read_json(Path(path) / SUMMARY),
+        "references": read_table(path / artifacts.REFERENCE_PROMPTS).to_dict("records"),
+        "senses": read_table(path / artifacts.SENSES).to_dict("records"),
+        "summary": read_json(path / artifacts.SUMMARY),
     }
 
 
 def _generation(sources: Sources) -> dict[str, Any]:
-    trend = read_table(Path(sources.selected) / TREND)
-    directory = Path(sources.candidates)
+    trend = read_table(Path(sources.selected) / artifacts.TREND)
+    iterations, directory = trend["iteration"], Path(sources.candidates)
     return {
         **contact_sheets(sources),
-        "best_iteration": int(trend["iteration"].iloc[int(trend["cosine"].argmax())]),
-        "worst_iteration": worst_iteration(sources),
-        "losses": figure_html(figures.loss_figure(read_table(directory / STEPS))),
+        "best_iteration": int(iterations.iloc[int(trend["cosine"].argmax())]),
+        "worst_iteration": int(iterations.iloc[int(trend["cosine"].argmin())]),
+        "losses": figure_html(figures.loss_figure(read_table(directory / artifacts.STEPS))),
         "trend": figure_html(figures.trend_figure(trend)),
-        "iterations": read_table(directory / ITERATIONS).to_dict("records"),
-        "summary": read_json(directory / SUMMARY),
+        "iterations": read_table(directory / artifacts.ITERATIONS).to_dict("records"),
+        "summary": read_json(directory / artifacts.SUMMARY),
     }
 
 
 def _threshold(sources: Sources) -> dict[str, Any]:
     """What the best detector's threshold rests on, and the recall of each defect type per training set."""
-    table = read_table(Path(sources.predictions) / RECALL)
+    table = read_table(Path(sources.predictions) / artifacts.RECALL)
     table["trial"] = table["detector"] + "/" + table["training_set"]
     defects = [
         {"name": name, "images": int(rows["images"].iloc[0]), "recall": rows["recall"].tolist()}
         for name, rows in table.groupby("defect")
     ]
-    threshold = read_json(Path(sources.best) / CONFIG)["threshold"]
+    threshold = read_json(Path(sources.best) / artifacts.CONFIG)["threshold"]
     return {**threshold, "trials": list(dict.fromkeys(table["trial"])), "defects": defects}
 
 
@@ -137,7 +108,7 @@ def given_against_held_out(sources: Sources) -> Hint:
     A run can measure no other drift by itself: where they differ, the line should be trained on other images.
     """
     images = ImageSet(sources.reference)
-    backbone = read_json(Path(sources.best) / CONFIG)["backbone"]["name"]
+    backbone = read_json(Path(sources.best) / artifacts.CONFIG)["backbone"]["name"]
     backbone = backbone if backbone in BACKBONES else next(iter(BACKBONES))
     held_out = [id for split in ("calibration", "test") for id in images.ids(split, "good")]
     given, others = (images.tensor(ids) for ids in (images.ids("train", "good"), held_out))
@@ -145,10 +116,9 @@ def given_against_held_out(sources: Sources) -> Hint:
 
 
 def _provenance(sources: Sources) -> dict[str, Any]:
-    names = ("reference", "prompts", "augmented", "candidates", "selected", "predictions", "best")
-    summaries = {name: read_json(Path(getattr(sources, name)) / SUMMARY) for name in names}
+    summaries = {name: read_json(Path(path) / artifacts.SUMMARY) for name, path in asdict(sources).items()}
     values = {key: value for summary in summaries.values() for key, value in summary.items()}
-    best, config = summaries["best"], read_json(Path(sources.best) / CONFIG)
+    best, config = summaries["best"], read_json(Path(sources.best) / artifacts.CONFIG)
     return {
         "digests": {key: value for key, value in values.items() if key.endswith("_digest") and isinstance(value, str)},
         "versions": {"vigil": best["vigil"], **best["versions"]},

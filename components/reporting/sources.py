@@ -1,17 +1,23 @@
-"""The artifacts that the report reads, and what it reads from them."""
+"""The artifacts that the report reads, and what it reads from them: predictions, curves and pictures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from components.artifacts import CONFIG, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
+import pandas as pd
+from safetensors.numpy import load_file
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from components import artifacts
+from components.artifacts import ImageSet, read_candidates, read_json, read_table
 from components.metrics.records import read_records
+from components.pages import pictures
 
-if TYPE_CHECKING:
-    import pandas as pd
+Curves = dict[str, tuple[list[float], list[float]]]
+"""Horizontal and vertical positions of points, by the curve's name."""
 
-Curve = tuple[list[float], list[float]]
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -29,40 +35,65 @@ class Sources:
 
 def best_trial(sources: Sources) -> str:
     """`DETECTOR/TRAINING_SET` of the chosen detector."""
-    config = read_json(Path(sources.best) / CONFIG)["config"]
+    config = read_json(Path(sources.best) / artifacts.CONFIG)["config"]
     return f"{config['detector']}/{config['training_set']}"
 
 
-def scored_rows(sources: Sources, trial: str) -> "pd.DataFrame":
+def scored_rows(sources: Sources, trial: str) -> pd.DataFrame:
     """Predictions of a trial with their images' manifest rows; `position` is the row of the anomaly maps."""
-    table = read_table(Path(sources.predictions) / PREDICTIONS)
+    table = read_table(Path(sources.predictions) / artifacts.PREDICTIONS)
     own = table[table["detector"] + "/" + table["training_set"] == trial].reset_index(drop=True)
     own["position"] = own.index
     return own.merge(ImageSet(sources.reference).manifest, on="id")
 
 
-def roc_curves(sources: Sources) -> Mapping[str, Curve]:
+def roc_curves(sources: Sources) -> Curves:
     """False and true positive rates, by trial with its image AUROC."""
-    from sklearn.metrics import roc_curve
-
-    curves = {}
-    for name, rows in _rows_by_trial(sources):
-        false_positive, true_positive, _ = roc_curve(rows["label"] == "bad", rows["score"])
-        curves[name] = (false_positive.tolist(), true_positive.tolist())
-    return curves
+    return _curves(sources, lambda bad, scores: roc_curve(bad, scores)[:2])
 
 
-def precision_recall_curves(sources: Sources) -> Mapping[str, Curve]:
+def precision_recall_curves(sources: Sources) -> Curves:
     """Recall and precision, by trial with its image AUROC."""
-    from sklearn.metrics import precision_recall_curve
+    return _curves(sources, lambda bad, scores: precision_recall_curve(bad, scores)[1::-1])
 
+
+def _curves(sources: Sources, compute: Callable[[Any, Any], Any]) -> Curves:
     curves = {}
-    for name, rows in _rows_by_trial(sources):
-        precision, recall, _ = precision_recall_curve(rows["label"] == "bad", rows["score"])
-        curves[name] = (recall.tolist(), precision.tolist())
+    for record in read_records(Path(sources.predictions) / artifacts.RECORDS):
+        rows = scored_rows(sources, record.trial)
+        horizontal, vertical = compute(rows["label"] == "bad", rows["score"])
+        curves[f"{record.trial} ({record.image_auroc:.3f})"] = (horizontal.tolist(), vertical.tolist())
     return curves
 
 
-def _rows_by_trial(sources: Sources) -> "Iterator[tuple[str, pd.DataFrame]]":
-    for record in read_records(Path(sources.predictions) / RECORDS):
-        yield f"{record.trial} ({record.image_auroc:.3f})", scored_rows(sources, record.trial)
+def contact_sheets(sources: Sources) -> dict[str, str]:
+    """Data URIs of the given, the augmented, the selected (`best`) and the least fitting generated images (`worst`)."""
+    sets = {"given": sources.reference, "augmented": sources.augmented, "best": sources.selected}
+    images = {name: ImageSet(path) for name, path in sets.items()}
+    shown = {name: [own.image(id) for id in own.ids("train", "good")] for name, own in images.items()}
+    trend = read_table(Path(sources.selected) / artifacts.TREND)
+    worst = int(trend["iteration"].iloc[int(trend["cosine"].argmin())])
+    shown["worst"] = read_candidates(sources.candidates, worst)
+    return {name: pictures.contact_sheet(own) for name, own in shown.items()}
+
+
+def worst_errors(sources: Sources) -> dict[str, Any]:
+    """The highest-scored good and the lowest-scored bad images of the best detector, with their heatmaps."""
+    trial = best_trial(sources)
+    rows = scored_rows(sources, trial)
+    maps = load_file(Path(sources.predictions) / artifacts.ANOMALY_MAPS)[trial].astype("float32")
+    low, high = float(maps.min()), float(maps.max())
+    images = ImageSet(sources.reference)
+
+    def tile(row: Any) -> dict[str, Any]:
+        image, mask = images.image(row.id), images.mask(row.id)
+        heat = pictures.heatmap_uri(image, maps[row.position], low, high, mask)
+        title = f"{row.defect or 'good'} {row.source.rsplit('/', 1)[-1]}"
+        return {"image": pictures.thumbnail_uri(image), "heat": heat, "score": row.score, "title": title}
+
+    found: dict[str, Any] = {"trial": trial}
+    for label in ("good", "bad"):
+        own = rows[rows["label"] == label].sort_values("score", ascending=label == "bad")
+        found[label] = [tile(row) for row in own.head(_SHOWN).itertuples()]
+        found[f"{label}_scores"] = own["score"].tolist()
+    return found

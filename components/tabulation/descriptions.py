@@ -9,17 +9,13 @@ OURS = "generated"
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """A table or figure of the paper."""
+    """A table or figure of the paper: what its reader learns, what the paper reports, where the experiment differs."""
 
     title: str
     source: str
-    """Where the paper has it."""
     question: str
-    """What the reader learns from it."""
     paper: str
-    """What the paper reports, in short."""
     differs: str = ""
-    """Where this experiment is not the paper's, in short."""
 
 
 DESCRIPTIONS: Mapping[str, Description] = {

@@ -18,20 +18,16 @@ def bars(lines: Sequence[Line], title: str, groups: Sequence[str]) -> "Figure":
     """Means as bars with standard deviations, a group for each class, a colour for each method."""
     figure = empty_figure("", title)
     for index, line in enumerate(lines):
-        shown = [(name, found) for name in groups if (found := line.cells.get(name)) is not None]
+        shown = {name: found for name in groups if (found := line.cells.get(name))}
         figure.add_bar(
-            x=[name for name, _ in shown],
-            y=[found.mean for _, found in shown],
-            error_y={"type": "data", "array": [found.sd or 0 for _, found in shown], "thickness": 1, "width": 3},
+            x=list(shown),
+            y=[found.mean for found in shown.values()],
+            error_y={"type": "data", "array": [found.sd or 0 for found in shown.values()], "thickness": 1, "width": 3},
             name=line.label,
             # Of the bars of one colour, the first ones are plain and the others hatched.
-            marker={
-                "color": COLOURS[index % len(COLOURS)],
-                "pattern": {"shape": "/" if index >= len(COLOURS) else ""},
-            },
+            marker={"color": COLOURS[index % len(COLOURS)], "pattern": {"shape": "/" if index >= len(COLOURS) else ""}},
         )
-    means = [found.mean for line in lines for found in line.cells.values() if found]
-    if means:
+    if means := [found.mean for line in lines for found in line.cells.values() if found]:
         # The axis starts below the lowest mean, in tenths, as differences are small beside the values.
         low = int(max(0.0, min(means) - 0.1) * 10) / 10
         figure.update_yaxes(range=[low, max(1.0, *means) * 1.01])
@@ -42,12 +38,11 @@ def by_shots(lines: Sequence[Line], title: str) -> "Figure":
     """Means over classes against the number of given images, a curve for each method."""
     figure = empty_figure("given images", title)
     for index, method in enumerate(dict.fromkeys(line.method for line in lines)):
-        own = [line for line in lines if line.method == method and line.cells[ALL_CLASSES] is not None]
-        points = [(str(line.shots or "all"), line.cells[ALL_CLASSES]) for line in own]
+        own = {line.shots: found for line in lines if line.method == method and (found := line.cells[ALL_CLASSES])}
         figure.add_scatter(
-            x=[shots for shots, _ in points],
-            y=[found.mean for _, found in points if found],
-            error_y={"type": "data", "array": [found.sd or 0 for _, found in points if found]},
+            x=[str(shots or "all") for shots in own],
+            y=[found.mean for found in own.values()],
+            error_y={"type": "data", "array": [found.sd or 0 for found in own.values()]},
             name=method,
             mode="lines+markers",
             line={"color": COLOURS[index % len(COLOURS)]},
@@ -82,12 +77,10 @@ def trend(rows: "pd.DataFrame") -> "Figure":
         colour = COLOURS[index % len(COLOURS)]
         ordered = own.assign(iteration=own["item"].astype(int)).sort_values("iteration")
         best = ordered.iloc[int(ordered["value"].argmax())]
-        line = {"color": colour, "width": 2}
+        line, star = {"color": colour, "width": 2}, {"color": colour, "size": 11, "symbol": "star"}
         figure.add_scatter(x=ordered["iteration"], y=ordered["value"], name=f"seed {seed}", mode="lines", line=line)
-        marker = {"color": colour, "size": 11, "symbol": "star"}
-        figure.add_scatter(
-            x=[best["iteration"]], y=[best["value"]], mode="markers", marker=marker, showlegend=False, name="best"
-        )
+        shown = {"x": [best["iteration"]], "y": [best["value"]], "mode": "markers", "marker": star}
+        figure.add_scatter(**shown, showlegend=False, name="best")
     return figure
 
 

@@ -4,19 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import (
-    EVALUATION,
-    PROMPTS,
-    QUALITY,
-    RECORDS,
-    REFERENCE_PROMPTS,
-    TREND,
-    ImageSet,
-    new_directory,
-    read_json,
-    read_table,
-    write_table,
-)
+from components import artifacts
+from components.artifacts import ImageSet, new_directory, read_json, read_table, write_table
 from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, read_records
 from components.pages.pictures import contact_sheet
 
@@ -43,15 +32,9 @@ Row = dict[str, Any]
 
 
 def gather(labels: Sequence[Mapping[str, Any]], paths: Sequence[str | Path], results: str | Path) -> int:
-    """Write the table of some cells.
+    """Write the table of some cells, and count its rows.
 
-    Args:
-        labels: names of each cell, and the kind of its artifact, a key of `READERS`.
-        paths: artifact of each cell.
-        results: artifact to write.
-
-    Returns:
-        Number of rows.
+    `labels` has the names of each cell, and the kind of the artifact in `paths`, a key of `READERS`.
     """
     import pandas as pd
 
@@ -83,8 +66,8 @@ def read_results(path: str | Path) -> "pd.DataFrame":
 
 def prediction_rows(path: Path) -> Iterable[Row]:
     """Metrics of each detector; a training set without generated images is a method of its own."""
-    defects = read_json(path / EVALUATION)["defect_auroc"]
-    for record in read_records(path / RECORDS):
+    defects = read_json(path / artifacts.EVALUATION)["defect_auroc"]
+    for record in read_records(path / artifacts.RECORDS):
         names = {"detector": record.detector}
         if record.training_set != GENERATED:
             names["method"] = record.training_set
@@ -101,19 +84,19 @@ def prediction_rows(path: Path) -> Iterable[Row]:
 
 def quality_rows(path: Path) -> Iterable[Row]:
     """Scores of an image set, or the reasons why there are none."""
-    for name, found in read_json(path / QUALITY).items():
+    for name, found in read_json(path / artifacts.QUALITY).items():
         yield {"measure": name, "value": found["value"], "note": found["reason"] or ""}
 
 
 def trend_rows(path: Path) -> Iterable[Row]:
     """Cosine of each iteration's set to the prompt."""
-    for row in read_table(path / TREND).itertuples():
+    for row in read_table(path / artifacts.TREND).itertuples():
         yield {"measure": "cosine", "item": str(row.iteration), "value": row.cosine}
 
 
 def prompt_rows(path: Path) -> Iterable[Row]:
     """Measures of each candidate prompt, with its relation, and of the prompts that are no candidates."""
-    candidates, compared = read_table(path / PROMPTS), read_table(path / REFERENCE_PROMPTS)
+    candidates, compared = (read_table(path / name) for name in (artifacts.PROMPTS, artifacts.REFERENCE_PROMPTS))
     noted = [(row, f"{row.relation}{'' if row.kept else ', dropped'}") for row in candidates.itertuples()]
     noted += [(row, COMPARED_PROMPTS[str(row.kind)]) for row in compared.itertuples() if row.kind in COMPARED_PROMPTS]
     for row, note in noted:

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.metrics.records import EXTRA_HEADS, KIND_METRICS
+from components.metrics.records import EXTRA_HEADS, KIND_METRICS, METRICS
 from components.metrics.seeds import Spread
 from components.pages.html import figure_html, page_template, write_html
 from components.tabulation import figures, statistics
@@ -17,36 +17,23 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-HEADS = {
-    "image_auroc": "image AUROC",
-    "pixel_auroc": "pixel AUROC",
-    "aupro": "AUPRO",
-    "image_ap": "image AP",
-    "image_f1_max": "image F1-max",
-    **EXTRA_HEADS,
-}
+_METRIC_HEADS = ("image AUROC", "pixel AUROC", "AUPRO", "image AP", "image F1-max")
+HEADS = dict(zip(METRICS, _METRIC_HEADS, strict=True)) | EXTRA_HEADS
 """Measures of detectors, in the order of the page."""
 _OPEN = ("image_auroc", "pixel_auroc", *EXTRA_HEADS)
-_DIGITS = 3
+_GAIN_MEASURES = {
+    "embedding_similarity": "similarity to the given images",
+    "pixel_std": "variance (standard deviation of a pixel)",
+}
 
 
 def write_page(name: str, results: "pd.DataFrame", settings: dict[str, str], path: Path, now: datetime) -> None:
-    """Write the page of an experiment.
-
-    Args:
-        name: key of `DESCRIPTIONS`.
-        results: table of `components.tabulation.gather`.
-        settings: what it was run with, by name.
-        path: file to write, complete or not at all.
-        now: when the page was made.
-    """
+    """Write the page of an experiment, a key of `DESCRIPTIONS`, from the table of `gather`, complete or not at all."""
     drawn = enumerate(_figures(name, results))
-    sets = results[
-        (results["detector"] == "") & (results["item"] == "") & ~results["measure"].isin(["picture", IMAGES])
-    ]
+    whole_set = (results["detector"] == "") & (results["item"] == "")
+    sets = results[whole_set & ~results["measure"].isin(["picture", IMAGES])]
     pictures = results[results["measure"] == "picture"].drop_duplicates(["class_name", "shots", "method"])
     content = {
-        "name": name,
         "about": DESCRIPTIONS[name],
         "settings": settings,
         "figures": [(title, figure_html(found, first=not index)) for index, (title, found) in drawn],
@@ -73,12 +60,8 @@ def _figures(name: str, results: "pd.DataFrame") -> "Iterator[tuple[str, Figure]
         yield f"{found}: similarity over iterations", figures.trend(own)
     for (class_name, seed), own in prompts.groupby(["class_name", "seed"], sort=False):
         yield f"{class_name}, seed {seed}: candidate prompts", figures.prompt_similarities(own)
-    if name == "fig2":
-        for measure, title in {
-            "embedding_similarity": "similarity to the given images",
-            "pixel_std": "variance (standard deviation of a pixel)",
-        }.items():
-            yield f"Gain by {title}", figures.scatter(statistics.paired(results, measure), title)
+    for measure, title in _GAIN_MEASURES.items() if name == "fig2" else ():
+        yield f"Gain by {title}", figures.scatter(statistics.paired(results, measure), title)
     for measure in KIND_METRICS if name == "fig7" else ("image_auroc",):
         lines = statistics.lines(results, measure)
         for detector in dict.fromkeys(line.detector for line in lines):
@@ -147,4 +130,4 @@ def spread_text(found: Spread | None) -> str:
     """Mean, and the standard deviation where there are several seeds."""
     if found is None:
         return "-"
-    return f"{found.mean:.{_DIGITS}f}" + (f" ± {found.sd:.{_DIGITS}f}" if found.sd is not None else "")
+    return f"{found.mean:.3f}" if found.sd is None else f"{found.mean:.3f} ± {found.sd:.3f}"

@@ -97,13 +97,8 @@ def missing(results: "pd.DataFrame") -> list[tuple[str, str]]:
 def correlation(pairs: "pd.DataFrame") -> float | None:
     """Pearson's r of `value` and `gain`, each less its mean over the sets of one class, shots, seed and detector.
 
-    Without that, classes that are easier and have other values make a correlation of their own, of any sign.
-
-    Args:
-        pairs: rows of `paired`.
-
-    Returns:
-        None where fewer than two differences within the groups are left, or one of both does not vary in them.
+    Without that, classes that are easier and have other values make a correlation of their own, of any sign. Takes rows
+    of `paired`; None where fewer than two differences within the groups are left, or one of both does not vary in them.
     """
     import numpy as np
 
@@ -116,18 +111,13 @@ def correlation(pairs: "pd.DataFrame") -> float | None:
 
 
 def paired(results: "pd.DataFrame", measure: str) -> "pd.DataFrame":
-    """Each generated set's gain in image AUROC over no added images beside a measure of its quality.
-
-    Returns:
-        Columns `class_name`, `shots`, `seed`, `detector`, `method`, `gain`, `value`.
-    """
+    """Gain of each generated set in image AUROC over no added images, and a measure of its quality (`value`)."""
     auroc = _values(results, "image_auroc")
-    plain = auroc[auroc["method"] == "none"][[*_GROUP, "value"]].rename(columns={"value": "plain"})
-    table = auroc[~auroc["method"].isin(BASELINES)].merge(plain, on=_GROUP)
-    table["gain"] = table["value"] - table["plain"]
+    plain, generated = auroc[auroc["method"] == "none"], auroc[~auroc["method"].isin(BASELINES)]
+    table = generated.merge(plain, on=_GROUP, suffixes=("", "_plain"))
+    table["gain"] = table.pop("value") - table["value_plain"]
     quality = _values(results, measure)[["class_name", "shots", "seed", "method", "value"]]
-    joined = table.drop(columns=["value", "plain"]).merge(quality, on=["class_name", "shots", "seed", "method"])
-    return joined[[*_GROUP, "method", "gain", "value"]]
+    return table.merge(quality, on=["class_name", "shots", "seed", "method"])[[*_GROUP, "method", "gain", "value"]]
 
 
 def _values(results: "pd.DataFrame", measure: str) -> "pd.DataFrame":

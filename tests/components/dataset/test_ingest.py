@@ -10,8 +10,7 @@ import pytest
 from components import decode
 from components.artifacts import ImageSet, file_sha256
 from components.dataset.config import ALL_SHOTS, Config, FolderConfig
-from components.dataset.folder import import_images
-from components.dataset.ingest import dataset_digest, ingest_dataset
+from components.dataset.ingest import dataset_digest, import_images, ingest_dataset
 from components.errors import InputError
 from tests.components.trees import SIDE, marked, noise, save, write_btad, write_folder, write_loco, write_mvtec
 

@@ -17,8 +17,16 @@ from components.errors import InputError
 from components.networks.embedding import ConseEmbedder
 from components.networks.perceptual import Lpips, PerceptualDistance
 from components.quality.config import Config
-from components.quality.measure import Figure, image_quality, is_final, measure_quality, read_pairs
-from components.quality.networks import Missing, Networks, load_networks
+from components.quality.measure import (
+    Figure,
+    Missing,
+    Networks,
+    image_quality,
+    is_final,
+    load_networks,
+    measure_quality,
+    read_pairs,
+)
 from tests.components.image_sets import part, write_added, write_reference
 from tests.components.vgg16 import random_vgg16, save_vgg16
 
