@@ -55,10 +55,10 @@ def run(line: LineFile, workdir: Folder, runner: RunnerName = "subprocess", publ
     if publish is not None:
         check_destination(publish)
     with resumable():
-        result = run_line(load_line(line), workdir, runner)
-    print_summary(result, console)
+        results, tracking_uri = run_line(load_line(line), workdir, runner)
+    print_summary(results, tracking_uri, console)
     if publish is not None:
-        publish_results(result.workdir, publish)
+        publish_results(results, publish)
         console.print(f"published: {publish}", soft_wrap=True)
 
 
@@ -72,8 +72,8 @@ def demo(workdir: Folder = Path("build/demo"), runner: RunnerName = "subprocess"
 
     line = load_line(write_demo_line(workdir.with_name(f"{workdir.name}-data")))
     with resumable():
-        result = run_line(line, workdir, runner)
-    print_summary(result, console)
+        results, tracking_uri = run_line(line, workdir, runner)
+    print_summary(results, tracking_uri, console)
 
 
 @app.command("compile")

@@ -5,7 +5,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from components.stage.provenance import KFP_UI
 from pipelines.cluster.transport import ClusterAnswerError, ClusterUnavailableError, Connection, Transport
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-"""Namespace of the pod that runs the command."""
 NOT_FOUND = 404
 
 # Changelog of Kubeflow Pipelines, 2.14.0: "enable dsl.Collected for parameters & artifacts" (pull request 11725), by
@@ -22,38 +20,20 @@ NOT_FOUND = 404
 # component" (12049), of which each task has two. Older servers are untested.
 _OLDEST, _NEXT_MAJOR = (2, 14), (3, 0)
 _SUPPORTED = "2.14 or a later 2.x"
-_CONFLICT = 409
 _PAGE = 100
 _MAX_PAGES = 10_000
-_EQUALS = 1  # Predicate.Operation of the API's filter.proto
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """What a recurring run is created with, besides what it runs."""
-
-    name: str
-    cron: str
-    description: str
-    enabled: bool
 
 
 class Kubeflow:
     """The operations of the v2beta1 API that VIGIL uses, in one namespace. All raise `ClusterError`."""
 
     def __init__(self, connection: Connection) -> None:
-        """Connect, and check the server's version and the namespace.
-
-        Raises:
-            InputError: no address, token, CA file or namespace where one is needed.
-            ClusterError: the server does not answer, refuses, or is too old or too new.
-        """
+        """Connect, and check the server's version and the namespace; `InputError` where a setting is missing."""
         import kfp_server_api as api
 
         self._api = api
         self._transport = Transport(connection)
-        self._call = self._transport.call
-        client = self._transport.client
+        self._call, client = self._transport.call, self._transport.client
         self._experiments = api.ExperimentServiceApi(client)
         self._pipelines = api.PipelineServiceApi(client)
         self._recurring = api.RecurringRunServiceApi(client)
@@ -62,7 +42,13 @@ class Kubeflow:
         self._pipeline_ids: dict[str, str] = {}
         health = self._health(api.HealthzServiceApi(client))
         self.version = str(health.get("tag_name") or "unknown")
-        self.namespace = _namespace(connection, multi_user=health.get("multi_user") is True)
+        self.namespace = connection.namespace
+        if health.get("multi_user") is True:
+            own = NAMESPACE_FILE.read_text(encoding="utf-8").strip() if NAMESPACE_FILE.is_file() else ""
+            self.namespace = self.namespace or own
+            check(bool(self.namespace), "namespace", "", "one by --namespace, as the cluster is multi-user")
+        else:
+            check(not self.namespace, "namespace", self.namespace, "none, as the cluster is single-user")
         self._scope = {"namespace": self.namespace} if self.namespace else {}
 
     def upload_version(self, pipeline: str, version: str, package: Path) -> Any:
@@ -70,23 +56,23 @@ class Kubeflow:
         if pipeline not in self._pipeline_ids:
             self._pipeline_ids[pipeline] = self._pipeline(pipeline)
         pipeline_id = self._pipeline_ids[pipeline]
-        if found := self._version(pipeline_id, version):
-            return found
-        upload = self._uploads.upload_pipeline_version
-        try:
-            made = self._call(upload, "V2beta1PipelineVersion", str(package), name=version, pipelineid=pipeline_id)
-        except ClusterAnswerError as error:
-            found = self._version(pipeline_id, version) if error.status == _CONFLICT else None
-            if found is None:
-                raise
-            return found
-        return self._reference(pipeline_id, made)
+        found = self._version(pipeline_id, version)
+        if found is None:
+            upload = self._uploads.upload_pipeline_version
+            try:
+                found = self._call(upload, "V2beta1PipelineVersion", str(package), name=version, pipelineid=pipeline_id)
+            except ClusterAnswerError as error:
+                found = self._version(pipeline_id, version) if error.status == 409 else None
+                if found is None:
+                    raise
+        version_id = _identifier(found.pipeline_version_id, "version")
+        return self._api.V2beta1PipelineVersionReference(pipeline_id=pipeline_id, pipeline_version_id=version_id)
 
     def find_experiment(self, name: str) -> str | None:
         """Id of the experiment of that name, None where there is none."""
         operation = self._experiments.experiment_service_list_experiments
         found = self._named(operation, "V2beta1ListExperimentsResponse", "experiments", name, **self._scope)
-        return _identifier(found[0].experiment_id, "experiment") if found else None
+        return _identifier(found.experiment_id, "experiment") if found else None
 
     def experiment(self, name: str) -> str:
         """Id of the experiment of that name; it is created when missing."""
@@ -124,20 +110,21 @@ class Kubeflow:
         return list(self._pages(operation, answer, "recurring_runs", **self._scope))
 
     def create_recurring_run(
-        self, schedule: Schedule, experiment_id: str, version: Any, arguments: dict[str, Any]
+        self, version: Any, arguments: dict[str, Any], *, cron: str, enabled: bool, **named: str
     ) -> str:
-        """Create a recurring run that never runs twice at a time and does not catch up, and return its id."""
+        """Create a recurring run that never runs twice at a time and does not catch up, and return its id.
+
+        `named` are its `display_name`, `description` and `experiment_id`.
+        """
         api = self._api
         recurring_run = api.V2beta1RecurringRun(
-            display_name=schedule.name,
-            description=schedule.description,
-            experiment_id=experiment_id,
-            mode=api.RecurringRunMode.ENABLE if schedule.enabled else api.RecurringRunMode.DISABLE,
-            trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=schedule.cron)),
+            mode=api.RecurringRunMode.ENABLE if enabled else api.RecurringRunMode.DISABLE,
+            trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
             max_concurrency="1",
             no_catchup=True,
             pipeline_version_reference=version,
             runtime_config=api.V2beta1RuntimeConfig(parameters=arguments),
+            **named,
         )
         create = self._recurring.recurring_run_service_create_recurring_run
         made = self._call(create, "V2beta1RecurringRun", recurring_run)
@@ -188,9 +175,9 @@ class Kubeflow:
                 raise
             expected = f"expected Kubeflow Pipelines {_SUPPORTED}, not an older server or another address"
             raise ClusterUnavailableError(f"no v2beta1 API at {host}: {expected}") from error
-        version = _release(content.get("tag_name"))
+        tag = content.get("tag_name")
+        version = _release(tag)
         if version and not (_OLDEST <= version < _NEXT_MAJOR):
-            tag = content["tag_name"]
             raise ClusterUnavailableError(f"{host} runs Kubeflow Pipelines {tag}, expected {_SUPPORTED}")
         return content
 
@@ -198,7 +185,7 @@ class Kubeflow:
         """Id of the pipeline of that name; it is created when missing."""
         operation = self._pipelines.pipeline_service_list_pipelines
         if found := self._named(operation, "V2beta1ListPipelinesResponse", "pipelines", name, **self._scope):
-            return _identifier(found[0].pipeline_id, "pipeline")
+            return _identifier(found.pipeline_id, "pipeline")
         pipeline = self._api.V2beta1Pipeline(name=name, display_name=name, **self._scope)
         create = self._pipelines.pipeline_service_create_pipeline
         return _identifier(self._call(create, "V2beta1Pipeline", pipeline).pipeline_id, "pipeline")
@@ -206,32 +193,26 @@ class Kubeflow:
     def _version(self, pipeline_id: str, name: str) -> Any | None:
         operation = self._pipelines.pipeline_service_list_pipeline_versions
         answer = "V2beta1ListPipelineVersionsResponse"
-        found = self._named(operation, answer, "pipeline_versions", name, pipeline_id=pipeline_id)
-        return self._reference(pipeline_id, found[0]) if found else None
+        return self._named(operation, answer, "pipeline_versions", name, pipeline_id=pipeline_id)
 
-    def _reference(self, pipeline_id: str, version: Any) -> Any:
-        version_id = _identifier(version.pipeline_version_id, "version")
-        return self._api.V2beta1PipelineVersionReference(pipeline_id=pipeline_id, pipeline_version_id=version_id)
-
-    def _named(self, operation: Callable[..., Any], answer: str, field: str, name: str, **query: str) -> list[Any]:
+    def _named(self, operation: Callable[..., Any], answer: str, field: str, name: str, **query: str) -> Any | None:
         found = self._pages(operation, answer, field, filter=_filter("display_name", name), **query)
-        return [item for item in found if item.display_name == name]  # the server's database may ignore the case
+        # The server's database may ignore the case.
+        return next(iter([item for item in found if item.display_name == name]), None)
 
     def _pages(self, operation: Callable[..., Any], answer: str, field: str, **query: str) -> Iterator[Any]:
         token, seen = "", set[str]()
-        for _ in range(_MAX_PAGES):
+        while token not in seen and len(seen) < _MAX_PAGES:
+            seen.add(token)
             page = self._call(operation, answer, page_size=_PAGE, page_token=token, **query)
             items = getattr(page, field) or []
             if (page.total_size and not items and not token) or any(item == type(item)() for item in items):
-                raise ClusterUnavailableError(f"malformed answer of {self._transport.host}: its list lacks {field}")
+                raise self._transport.malformed(f"its list lacks {field}")
             yield from items
             token = page.next_page_token or ""
             if not token:
                 return
-            if token in seen:
-                break
-            seen.add(token)
-        raise ClusterUnavailableError(f"malformed answer of {self._transport.host}: its list of {field} has no end")
+        raise self._transport.malformed(f"its list of {field} has no end")
 
 
 def _release(tag: object) -> tuple[int, int] | None:
@@ -240,19 +221,9 @@ def _release(tag: object) -> tuple[int, int] | None:
     return (int(version[1]), int(version[2])) if version else None
 
 
-def _namespace(connection: Connection, *, multi_user: bool) -> str:
-    if not multi_user:
-        expected = "none, as the cluster is single-user"
-        check(not connection.namespace, "namespace", connection.namespace, expected)
-        return ""
-    own = NAMESPACE_FILE.read_text(encoding="utf-8").strip() if NAMESPACE_FILE.is_file() else ""
-    namespace = connection.namespace or own
-    check(bool(namespace), "namespace", namespace, "one by --namespace, as the cluster is multi-user")
-    return namespace
-
-
 def _filter(key: str, value: str) -> str:
-    return json.dumps({"predicates": [{"operation": _EQUALS, "key": key, "stringValue": value}]})
+    equals = 1  # Predicate.Operation of the API's filter.proto
+    return json.dumps({"predicates": [{"operation": equals, "key": key, "stringValue": value}]})
 
 
 def _identifier(value: str | None, what: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.cluster.kubeflow import Kubeflow, Schedule
+from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.cluster.submission import Package, compile_line, digest_of
 from pipelines.cluster.transport import ClusterError, ClusterUnavailableError
 from pipelines.lines.line import Line
@@ -80,9 +80,7 @@ class Change:
     """What differs, for people."""
     desired: Desired | None = None
     keep: Existing | None = None
-    """The recurring run that stays."""
     remove: tuple[Existing, ...] = ()
-    """Recurring runs that are deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +91,16 @@ class Outcome:
     failed: Mapping[str, ClusterError] = field(default_factory=dict)
     """Error by line."""
     skipped: Sequence[Change] = ()
-    """Changes that were not begun."""
+    """Not begun."""
 
 
 def desired_schedules(lines: Iterable[Line]) -> Iterator[Desired]:
     """Compile the lines that have a schedule."""
     for line in lines:
-        if line.schedule.cron:
-            package = compile_line(line)
-            yield Desired(
-                line=line.name,
-                cron=line.schedule.cron,
-                enabled=line.schedule.enabled,
-                package=package,
-                arguments=line.arguments(),
-            )
+        if cron := line.schedule.cron:
+            package, arguments = compile_line(line), line.arguments()
+            enabled = line.schedule.enabled
+            yield Desired(line=line.name, cron=cron, enabled=enabled, package=package, arguments=arguments)
 
 
 def existing_schedules(cluster: Kubeflow) -> list[Existing]:
@@ -140,20 +133,15 @@ def difference(desired: Iterable[Desired], existing: Iterable[Existing], *, prun
     for run in sorted(existing, key=_age):
         by_line.setdefault(run.line, []).append(run)
     changes = [_change(wanted, by_line.pop(wanted.line, [])) for wanted in desired]
+    gone = "no such line or schedule"
     for line, runs in by_line.items():
-        missing = "no such line or schedule"
-        if prune:
-            changes.append(Change(line=line, kind=DELETED, detail=missing, remove=tuple(runs)))
-        else:
-            changes.append(Change(line=line, kind=KEPT, detail=f"{missing}; not pruned"))
+        pruned = Change(line=line, kind=DELETED, detail=gone, remove=tuple(runs))
+        changes.append(pruned if prune else Change(line=line, kind=KEPT, detail=f"{gone}; not pruned"))
     return sorted(changes, key=lambda change: change.line)
 
 
 def carry_out(cluster: Kubeflow, changes: Sequence[Change]) -> Outcome:
-    """Carry out the changes, one line after the other.
-
-    An error of one line does not stop the others; a cluster that is unavailable does.
-    """
+    """Carry out the changes; an error of one line does not stop the others, a cluster that is unavailable does."""
     done, failed, created = list[Change](), dict[str, ClusterError](), dict[str, str]()
     for index, change in enumerate(changes):
         try:
@@ -176,10 +164,15 @@ def _carry_out(cluster: Kubeflow, change: Change) -> str:
         current, enabled = change.keep.id, change.keep.enabled
     elif desired:
         enabled = desired.enabled and not change.remove
-        version = desired.package.upload(cluster)
-        schedule = Schedule(name=desired.line, cron=desired.cron, description=desired.description(), enabled=enabled)
-        experiment = cluster.experiment(desired.line)
-        current = cluster.create_recurring_run(schedule, experiment, version, dict(desired.arguments))
+        current = cluster.create_recurring_run(
+            desired.package.upload(cluster),
+            dict(desired.arguments),
+            cron=desired.cron,
+            enabled=enabled,
+            display_name=desired.line,
+            description=desired.description(),
+            experiment_id=cluster.experiment(desired.line),
+        )
     for run in change.remove:
         cluster.delete_recurring_run(run.id)
     if desired and enabled != desired.enabled:
@@ -210,9 +203,8 @@ def _without_duplicates(cluster: Kubeflow, outcome: Outcome, created: Mapping[st
         except ClusterError as error:
             failed[change.line] = error
             continue
-        if found := _differences(change.desired, other):
-            message = f"another apply created it otherwise at the same time: {', '.join(found)}"
-            failed[change.line] = ClusterError(message)
+        if found := ", ".join(_differences(change.desired, other)):
+            failed[change.line] = ClusterError(f"another apply created it otherwise at the same time: {found}")
         else:
             detail = "another apply created it at the same time"
             done.append(dataclasses.replace(change, kind=UNCHANGED, detail=detail))
@@ -227,20 +219,18 @@ def _age(run: Existing) -> tuple[str, str]:
 def _change(desired: Desired, existing: Sequence[Existing]) -> Change:
     """The change of a line, given its recurring runs, the oldest first."""
     equal = [run for run in existing if not _differences(desired, run)]
-    if equal:
-        keep = max(equal, key=lambda run: run.enabled == desired.enabled)
-        remove = tuple(run for run in existing if run is not keep)
-        kind, detail = UNCHANGED, ""
-        if remove:
-            kind, detail = UPDATED, "an interrupted update is completed"
-        elif keep.enabled != desired.enabled:
-            kind = ENABLED if desired.enabled else DISABLED
-        return Change(line=desired.line, kind=kind, detail=detail, desired=desired, keep=keep, remove=remove)
-    if existing:
-        detail = ", ".join(_differences(desired, existing[-1]))
-        return Change(line=desired.line, kind=UPDATED, detail=detail, desired=desired, remove=tuple(existing))
-    detail = desired.cron if desired.enabled else f"{desired.cron}, disabled"
-    return Change(line=desired.line, kind=CREATED, detail=detail, desired=desired)
+    keep = max(equal, key=lambda run: run.enabled == desired.enabled, default=None)
+    remove = tuple(run for run in existing if run is not keep)
+    kind, detail = UNCHANGED, ""
+    if not existing:
+        kind, detail = CREATED, desired.cron if desired.enabled else f"{desired.cron}, disabled"
+    elif keep is None:
+        kind, detail = UPDATED, ", ".join(_differences(desired, existing[-1]))
+    elif remove:
+        kind, detail = UPDATED, "an interrupted update is completed"
+    elif keep.enabled != desired.enabled:
+        kind = ENABLED if desired.enabled else DISABLED
+    return Change(line=desired.line, kind=kind, detail=detail, desired=desired, keep=keep, remove=remove)
 
 
 def _differences(desired: Desired, existing: Existing) -> list[str]:

@@ -54,11 +54,7 @@ def compile_line(line: Line) -> Package:
 
 
 def check_for_cluster(line: Line, *, mounted: bool) -> None:
-    """Check that the tasks of a cluster can read what a line names.
-
-    Raises:
-        InputError: the data, a weights file or a folder of images is a path of this machine, and paths are not mounted.
-    """
+    """Raise `InputError` where a line names a path of this machine for its data, weights or images, unless mounted."""
     if mounted:
         return
     mount = "--mounted for a path that the tasks' pods mount"
@@ -75,7 +71,7 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGEST_LETTERS]
 
 
-def start_run(cluster: Kubeflow, line: Line, experiment_id: str = "") -> str:
+def start_run(cluster: Kubeflow, line: Line, experiment_id: str | None = None) -> str:
     """Upload a line's package when it is new, start a run of it, and return the run's id.
 
     Without an `experiment_id`, the run is in the line's own experiment, which is created when missing.

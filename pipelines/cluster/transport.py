@@ -16,20 +16,12 @@ from typing import Any
 from components.errors import InputError, check
 
 IN_CLUSTER_HOST = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
-"""Address of the API inside a cluster, as kfp's client knows it."""
-
 TOKEN_FILE = Path("/var/run/secrets/kubeflow/pipelines/token")
 """Where the service account's token for the API is mounted."""
-
 _TOKEN_ENVIRONMENT = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105
 _CONNECT_SECONDS = 5.0
-_REPETITIONS = 3
-_PASSING = (429, 500, 502, 503, 504)
-_REPEATED = ("GET", "DELETE")
 _MAX_ANSWER = 64 * 1024 * 1024
 _MAX_MESSAGE = 400
-_UNAUTHENTICATED, _FORBIDDEN = 401, 403
-_REDIRECTS = range(300, 400)
 
 
 class ClusterError(RuntimeError):
@@ -54,9 +46,9 @@ class Connection:
     """Address of the API, and credentials."""
 
     host: str = ""
-    """Address of the API; empty inside a cluster."""
+    """Empty inside a cluster."""
     namespace: str = ""
-    """Namespace of a multi-user cluster; empty for the pod's own."""
+    """Of a multi-user cluster; empty for the pod's own."""
     token_file: Path | None = None
     """File with a bearer token; None for the service account's, where it is mounted."""
     ca_file: Path | None = None
@@ -69,39 +61,46 @@ class Transport:
     """Calls operations of kfp_server_api, and raises every failure as one of the errors above."""
 
     def __init__(self, connection: Connection) -> None:
-        """Prepare the calls; nothing is sent yet.
-
-        Raises:
-            InputError: no address outside of a cluster, or a missing token or CA file.
-        """
-        from kfp_server_api import ApiClient
+        """Prepare the calls; nothing is sent yet. `InputError`: no address outside of a cluster, token or CA file."""
+        import urllib3
+        from kfp.client import ServiceAccountTokenVolumeCredentials
+        from kfp_server_api import ApiClient, Configuration
 
         self.host = _host(connection)
         self._timeout = (min(_CONNECT_SECONDS, connection.timeout), connection.timeout)
         self._token_file = _token_file(connection)
-        self.client = ApiClient(self._configuration(connection))
+        configuration = Configuration(host=self.host)
+        configuration.retries = urllib3.Retry(
+            total=3,
+            redirect=0,
+            backoff_factor=0.2,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=("GET", "DELETE"),
+            raise_on_status=False,
+            raise_on_redirect=False,
+            respect_retry_after_header=False,
+        )
+        if connection.ca_file:
+            check(connection.ca_file.is_file(), "CA file", str(connection.ca_file), "a file of certificates, PEM")
+            configuration.ssl_ca_cert = str(connection.ca_file)
+        if self._token_file:
+            credentials = ServiceAccountTokenVolumeCredentials(str(self._token_file))
+            configuration.api_key_prefix["authorization"] = "Bearer"
+            configuration.refresh_api_key_hook = credentials.refresh_api_key_hook
+            credentials.refresh_api_key_hook(configuration)  # without a first token, none is ever sent
+        self.client = ApiClient(configuration)
         """What kfp_server_api's services are made with."""
 
     def call(self, operation: Callable[..., Any], answer: str, *arguments: Any, **query: Any) -> Any:
-        """Call an operation.
+        """Call a method of one of kfp_server_api's services, which returns the model that `answer` names.
 
-        Args:
-            operation: a method of one of kfp_server_api's services.
-            answer: name of the model that it returns.
-            arguments: of the operation.
-            query: further arguments, by name.
-
-        Raises:
-            ClusterUnavailableError: no usable answer, or the caller is not authenticated or not permitted.
-            ClusterAnswerError: the server answered with another error.
+        Raises `ClusterUnavailableError` or `ClusterAnswerError`.
         """
         content = self.content(operation, *arguments, **query)
         try:
             return self.client.deserialize(SimpleNamespace(data=json.dumps(content)), answer)
         except (ValueError, TypeError, AttributeError) as error:
-            raise ClusterUnavailableError(
-                f"malformed answer of {self.host}: no {answer}: {_one_line(error)}"
-            ) from error
+            raise self.malformed(f"no {answer}: {_one_line(error)}") from error
 
     def content(self, operation: Callable[..., Any], *arguments: Any, **query: Any) -> dict[str, Any]:
         """Call an operation, and return the JSON object of the answer; raises what `call` raises."""
@@ -109,11 +108,8 @@ class Transport:
         from kfp_server_api import ApiException
 
         try:
-            response = operation(*arguments, _preload_content=False, _request_timeout=self._timeout, **query)
-            try:
+            with operation(*arguments, _preload_content=False, _request_timeout=self._timeout, **query) as response:
                 body = response.read(_MAX_ANSWER + 1, decode_content=True)
-            finally:
-                response.close()
         except ApiException as error:
             raise self._rejected(error) from None
         except urllib3.exceptions.HTTPError as error:
@@ -128,51 +124,30 @@ class Transport:
         except ValueError:
             page = b"<html" in body[:1000].lower()
             what = "a web page, perhaps of a login; see --token-file" if page else "expected JSON"
-            raise ClusterUnavailableError(f"malformed answer of {self.host}: {what}") from None
+            raise self.malformed(what) from None
         if not isinstance(content, dict):
-            what = f"{type(content).__name__}, expected an object"
-            raise ClusterUnavailableError(f"malformed answer of {self.host}: {what}")
+            raise self.malformed(f"{type(content).__name__}, expected an object")
         return content
 
-    def _configuration(self, connection: Connection) -> Any:
-        import urllib3
-        from kfp.client import ServiceAccountTokenVolumeCredentials
-        from kfp_server_api import Configuration
-
-        configuration = Configuration(host=self.host)
-        configuration.retries = urllib3.Retry(
-            total=_REPETITIONS,
-            redirect=0,
-            backoff_factor=0.2,
-            status_forcelist=_PASSING,
-            allowed_methods=_REPEATED,
-            raise_on_status=False,
-            raise_on_redirect=False,
-            respect_retry_after_header=False,
-        )
-        if connection.ca_file:
-            check(connection.ca_file.is_file(), "CA file", str(connection.ca_file), "a file of certificates, PEM")
-            configuration.ssl_ca_cert = str(connection.ca_file)
-        if self._token_file:
-            credentials = ServiceAccountTokenVolumeCredentials(str(self._token_file))
-            configuration.api_key_prefix["authorization"] = "Bearer"
-            configuration.refresh_api_key_hook = credentials.refresh_api_key_hook
-            credentials.refresh_api_key_hook(configuration)  # without a first token, none is ever sent
-        return configuration
+    def malformed(self, what: str) -> ClusterUnavailableError:
+        """The error of an answer that is not what the API promises."""
+        return ClusterUnavailableError(f"malformed answer of {self.host}: {what}")
 
     def _rejected(self, error: Any) -> ClusterError:
         """The error of an answer that kfp_server_api raises as an `ApiException`."""
         message = _error_text(error.body) or _one_line(error.reason)
         if token := _read_token(self._token_file) if self._token_file else "":
             message = message.replace(token, "***")
-        if error.status == _UNAUTHENTICATED:
-            return ClusterUnavailableError(f"{self.host} requires a valid token (401), see --token-file: {message}")
-        if error.status == _FORBIDDEN:
-            return ClusterUnavailableError(f"{self.host} does not permit this (403), see --namespace: {message}")
-        if error.status in _REDIRECTS:
-            status = error.status
-            return ClusterUnavailableError(f"{self.host} redirects ({status}), perhaps to a login; see --token-file")
-        return ClusterAnswerError(f"{self.host} answered {error.status}: {message}", error.status)
+        match error.status:
+            case 401:
+                text = f"requires a valid token (401), see --token-file: {message}"
+            case 403:
+                text = f"does not permit this (403), see --namespace: {message}"
+            case status if status in range(300, 400):
+                text = f"redirects ({status}), perhaps to a login; see --token-file"
+            case status:
+                return ClusterAnswerError(f"{self.host} answered {status}: {message}", status)
+        return ClusterUnavailableError(f"{self.host} {text}")
 
     def _unanswered(self, error: Exception) -> ClusterUnavailableError:
         import urllib3
@@ -217,9 +192,9 @@ def _error_text(body: str | None) -> str:
         content = json.loads(body or "")
     except ValueError:
         return _one_line(re.sub(r"<[^>]*>", " ", body or ""))
-    if not isinstance(content, dict):
-        return _one_line(content)
-    return _one_line(content.get("error_message") or content.get("message") or content.get("error") or "")
+    if isinstance(content, dict):
+        content = content.get("error_message") or content.get("message") or content.get("error") or ""
+    return _one_line(content)
 
 
 def _one_line(text: object) -> str:

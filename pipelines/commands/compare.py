@@ -3,15 +3,14 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from components.errors import InputError, check
+from components.registry.history import LineHistory, read_history
+from pipelines.comparing.workdirs import merge_histories, read_workdir
 from pipelines.terminal import console
-
-if TYPE_CHECKING:
-    from components.registry.history import LineHistory
 
 _DAYS = re.compile(r"(\d{1,5})d")
 
@@ -60,10 +59,7 @@ def compare(
 
 def _histories(
     lines: list[str], every: bool, workdirs: list[Path], uri: str, since: datetime | None
-) -> "list[LineHistory]":
-    from components.registry.history import read_history
-    from pipelines.comparing.workdirs import merge_histories, read_workdir
-
+) -> list[LineHistory]:
     if every == bool(lines) and (every or not workdirs):
         raise InputError("compare: expected names of lines, or --all, or --workdir")
     found = [read_workdir(folder, since) for folder in workdirs]
@@ -71,11 +67,10 @@ def _histories(
         found += read_history(uri, None if every else lines, since)
     elif not workdirs:
         raise InputError("tracking-uri: got '', expected MLflow's address, or --workdir")
-    merged = merge_histories(found)
-    missing = [line for line in lines if line not in {history.line for history in merged}]
-    if missing:
-        raise InputError(f"line: got {missing[0]!r}, expected a line with runs")
-    return [history for history in merged if not lines or history.line in lines]
+    merged = {history.line: history for history in merge_histories(found)}
+    for line in lines:
+        check(line in merged, "line", line, "a line with runs")
+    return [history for line, history in merged.items() if not lines or line in lines]
 
 
 def _since(text: str, now: datetime) -> datetime | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipelines.commands.options import ClusterDefaults
+from pipelines.commands.options import ClusterDefaults, Package
 from pipelines.terminal import console, resumable
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ Extra = Annotated[
     typer.Option(metavar="NAME=ROOT", help="Table 1: more images in ROOT/CLASS, such as of the web; may be repeated."),
 ]
 Plan = Annotated[bool, typer.Option("--plan", help="Print the cells and the estimated time, and run nothing.")]
-Package = Annotated[
-    Path | None,
-    typer.Option("--compile", metavar="PACKAGE.yaml", help="Write the pipeline for a cluster, run nothing."),
-]
 
 
 def experiment(

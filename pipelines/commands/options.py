@@ -1,25 +1,22 @@
 """Options of the commands for a cluster, and the connection that they describe."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from pipelines.cluster.kubeflow import Kubeflow
+from pipelines.cluster.transport import Connection
 from pipelines.terminal import errors
 
-if TYPE_CHECKING:
-    from pipelines.cluster.kubeflow import Kubeflow
-
 TIME_ZONE = "in the time zone of the cluster's scheduled-workflow controller: UTC unless CRON_SCHEDULE_TIMEZONE is set"
-"""When schedules run."""
 
+_HOSTS = ["KFP_HOST", "KF_PIPELINES_ENDPOINT"]
 Host = Annotated[
     str,
     typer.Option(
-        envvar=["KFP_HOST", "KF_PIPELINES_ENDPOINT"],
-        show_default="inside a cluster, its own",
-        help="Address of the Kubeflow Pipelines API.",
+        envvar=_HOSTS, show_default="inside a cluster, its own", help="Address of the Kubeflow Pipelines API."
     ),
 ]
 Namespace = Annotated[
@@ -36,21 +33,20 @@ Mounted = Annotated[bool, typer.Option("--mounted", help="Local paths of a line 
 ClusterDefaults = Annotated[
     Path | None, typer.Option(help="YAML of the section `cluster` of all lines; a line's own overrides it.")
 ]
+Package = Annotated[
+    Path | None,
+    typer.Option("--compile", metavar="PACKAGE.yaml", help="Write the pipeline for a cluster, run nothing."),
+]
 
 
-def connect(host: str, namespace: str, token_file: Path | None, ca_file: Path | None, timeout: float) -> "Kubeflow":
+def connect(host: str, namespace: str, token_file: Path | None, ca_file: Path | None, timeout: float) -> Kubeflow:
     """Connect, and warn on the standard error of what the server's version may not support.
 
-    Raises:
-        InputError: no address, token, CA file or namespace where one is needed.
-        ClusterError: the server does not answer, refuses, or is too old or too new.
+    Raises `InputError` where an address, token, CA file or namespace is needed, and `ClusterError` where the server
+    does not answer, refuses, or is too old or too new.
     """
-    from pipelines.cluster.kubeflow import Kubeflow
-    from pipelines.cluster.transport import Connection
-
-    cluster = Kubeflow(
-        Connection(host=host, namespace=namespace, token_file=token_file, ca_file=ca_file, timeout=timeout)
-    )
+    connection = Connection(host=host, namespace=namespace, token_file=token_file, ca_file=ca_file, timeout=timeout)
+    cluster = Kubeflow(connection)
     if warning := cluster.version_warning():
         errors.print(f"warning: {escape(warning)}", soft_wrap=True)
     return cluster

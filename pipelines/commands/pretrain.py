@@ -3,18 +3,15 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.pretraining.config import Config
-from pipelines.commands.options import ClusterDefaults
+from pipelines.commands.options import ClusterDefaults, Package
 from pipelines.terminal import console, resumable
-
-if TYPE_CHECKING:
-    from components.stage.progress import OnStep
 
 Sources = Annotated[
     list[str] | None, typer.Argument(metavar="FOLDER", help="Folders of good images alone, local or s3://.")
@@ -25,10 +22,6 @@ Lines = Annotated[
 ]
 Folder = Annotated[Path, typer.Option("--to", help="Folder of the base model; created when missing.")]
 Name = Annotated[str, typer.Option(help="Name of the base model in the weights manifest.")]
-Package = Annotated[
-    Path | None,
-    typer.Option("--compile", metavar="PACKAGE.yaml", help="Write the pipeline for a cluster, run nothing."),
-]
 
 
 def _setting(name: str, *flags: str) -> Any:
@@ -66,64 +59,45 @@ def pretrain(
 ) -> None:
     """Train a base model on the good images of many lines; a run that was interrupted goes on."""
     from components.weights.fetch import pinned
-    from pipelines.dags.pretraining import datasets_of
+    from pipelines.dags.pretraining import datasets_of, write_package
     from pipelines.lines.line import load_line_or_lines
 
     given = {key: value for key, value in locals().items() if key in Config.model_fields}
-    config = Config(
-        **{
-            **given,
-            "sources": sources or (),
-            "datasets": datasets_of(load_line_or_lines(lines)) if lines is not None else (),
-            "perceptual_backbone": pinned(perceptual_backbone),
-        }
-    )
+    given |= {"sources": sources or (), "perceptual_backbone": pinned(perceptual_backbone)}
+    datasets = datasets_of(load_line_or_lines(lines)) if lines is not None else ()
+    config = Config(**given, datasets=datasets)
     if package is None:
         _run(to, name, config)
         return
-    from pipelines.dags.pretraining import write_package
-
     write_package(package, name, config, cluster_defaults)
     console.print(str(package), soft_wrap=True)
 
 
 def _run(to: Path, name: str, config: Config) -> None:
+    """Train, and print the figures and how a line takes the base model: by its name, where there is a manifest."""
+    from components.artifacts import WEIGHTS
     from components.generator.checkpoint import CHECKPOINTS
     from components.pretraining.pretrain import pretrain as train
-
-    os.environ.setdefault(CHECKPOINTS, str((to / "checkpoints").resolve()))
-    with resumable(), _progress() as progress:
-        figures = train(to / "generator", config, _shown(progress), name)
-    for key, value in figures.items():
-        console.print(f"{key}: {value}", soft_wrap=True)
-    for text in _use(to, name, config, figures):
-        console.print(escape(text), soft_wrap=True)
-
-
-def _use(to: Path, name: str, config: Config, figures: Mapping[str, Any]) -> list[str]:
-    """How a line takes the base model: under its name, where there is a manifest."""
-    from components.artifacts import WEIGHTS
     from components.pretraining.publication import base_entry
     from components.weights.manifest import FILE, VARIABLE, add_entry
 
-    path, manifest = (to / "generator" / WEIGHTS).resolve(), figures.get("manifest")
-    if not config.licence:
-        return [f"vqgan.weights: {path}#sha256={figures['sha256']}"]
-    if manifest is None:
-        manifest = str((to / FILE).resolve())
-        add_entry(manifest, base_entry(name, str(path), config, figures))
-    return [f"vqgan.weights: {name}", f"with {VARIABLE}={manifest}"]
-
-
-def _progress() -> Progress:
     columns = (TextColumn("{task.fields[loss]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _shown(progress: Progress) -> "OnStep":
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = progress.add_task("", loss="", total=None)
 
     def on_step(step: int, total: int, scalars: Mapping[str, float]) -> None:
         progress.update(task, completed=step, total=total, loss=f"loss {scalars['total']:.3f}")
 
-    return on_step
+    os.environ.setdefault(CHECKPOINTS, str((to / "checkpoints").resolve()))
+    with resumable(), progress:
+        figures = train(to / "generator", config, on_step, name)
+    for key, value in figures.items():
+        console.print(f"{key}: {value}", soft_wrap=True)
+    path, manifest = (to / "generator" / WEIGHTS).resolve(), figures.get("manifest")
+    if config.licence and manifest is None:
+        manifest = str((to / FILE).resolve())
+        add_entry(manifest, base_entry(name, str(path), config, figures))
+    reference = name if config.licence else f"{path}#sha256={figures['sha256']}"
+    console.print(escape(f"vqgan.weights: {reference}"), soft_wrap=True)
+    if config.licence:
+        console.print(escape(f"with {VARIABLE}={manifest}"), soft_wrap=True)

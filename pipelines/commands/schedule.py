@@ -8,20 +8,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from pipelines.commands.options import (
-    TIME_ZONE,
-    CaFile,
-    ClusterDefaults,
-    Host,
-    Mounted,
-    Namespace,
-    Timeout,
-    TokenFile,
-    connect,
-)
+from pipelines.cluster.transport import ClusterError
+from pipelines.commands import options
 from pipelines.terminal import console
 
-app = typer.Typer(help=f"Recurring runs of lines on a cluster; crons are {TIME_ZONE}.", no_args_is_help=True)
+app = typer.Typer(help=f"Recurring runs of lines on a cluster; crons are {options.TIME_ZONE}.", no_args_is_help=True)
 
 
 @app.command()
@@ -29,44 +20,38 @@ def apply(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="All lines of the namespace, one YAML file each.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference, and change nothing.")] = False,
     prune: Annotated[bool, typer.Option(help="Delete recurring runs of lines that are not in DIR.")] = True,
-    host: Host = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
-    ca_file: CaFile = None,
-    timeout: Timeout = 30.0,
-    mounted: Mounted = False,
-    cluster_defaults: ClusterDefaults = None,
+    host: options.Host = "",
+    namespace: options.Namespace = "",
+    token_file: options.TokenFile = None,
+    ca_file: options.CaFile = None,
+    timeout: options.Timeout = 30.0,
+    mounted: options.Mounted = False,
+    cluster_defaults: options.ClusterDefaults = None,
 ) -> None:
     """Make the cluster's recurring runs equal to the lines in DIR.
 
     Only recurring runs that this command created are touched. A line's `schedule.cron` has six fields, the first for
     seconds; `schedule.enabled: false` keeps its recurring run disabled.
     """
-    from pipelines.cluster.schedules import (
-        KINDS,
-        Outcome,
-        carry_out,
-        desired_schedules,
-        difference,
-        existing_schedules,
-    )
+    from pipelines.cluster import schedules
     from pipelines.cluster.submission import check_for_cluster
-    from pipelines.cluster.transport import ClusterError
     from pipelines.lines.line import load_lines
 
     lines = load_lines(
         folder, cluster_defaults, lambda line: check_for_cluster(line, mounted=mounted or not line.schedule.cron)
     )
-    cluster = connect(host, namespace, token_file, ca_file, timeout)
-    changes = difference(desired_schedules(lines), existing_schedules(cluster), prune=prune)
-    outcome = Outcome(done=changes) if dry_run else carry_out(cluster, changes)
+    cluster = options.connect(host, namespace, token_file, ca_file, timeout)
+    changes = schedules.difference(
+        schedules.desired_schedules(lines), schedules.existing_schedules(cluster), prune=prune
+    )
+    outcome = schedules.Outcome(done=changes) if dry_run else schedules.carry_out(cluster, changes)
     rows = [(change.line, change.kind, change.detail) for change in outcome.done]
     rows += [(line, "failed", str(error)) for line, error in outcome.failed.items()]
     rows += [(change.line, "not done", f"to be {change.kind}") for change in outcome.skipped]
     _print_columns([("line", "change", "what"), *sorted(rows)])
     counts = Counter(change.kind for change in outcome.done)
-    summary = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) or "no schedules"
-    console.print(f"{summary}; crons are {TIME_ZONE}", soft_wrap=True)
+    summary = ", ".join(f"{counts[kind]} {kind}" for kind in schedules.KINDS if counts[kind]) or "no schedules"
+    console.print(f"{summary}; crons are {options.TIME_ZONE}", soft_wrap=True)
     if dry_run:
         console.print("dry run: nothing was changed")
     if missing := len(outcome.failed) + len(outcome.skipped):
@@ -77,27 +62,26 @@ def apply(
 
 @app.command("list")
 def list_schedules(
-    host: Host = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
-    ca_file: CaFile = None,
-    timeout: Timeout = 30.0,
+    host: options.Host = "",
+    namespace: options.Namespace = "",
+    token_file: options.TokenFile = None,
+    ca_file: options.CaFile = None,
+    timeout: options.Timeout = 30.0,
 ) -> None:
     """List the recurring runs that `apply` created, each with its last run; the API does not give the next one."""
     from pipelines.cluster.schedules import existing_schedules
 
-    cluster = connect(host, namespace, token_file, ca_file, timeout)
+    cluster = options.connect(host, namespace, token_file, ca_file, timeout)
     rows = [("line", "cron", "enabled", "last run", "its state", "status", "version")]
     for schedule in sorted(existing_schedules(cluster), key=lambda schedule: (schedule.line, schedule.id)):
         run = cluster.last_run(schedule.id)
         started = f"{run.created_at:%Y-%m-%d %H:%M:%SZ}" if run and run.created_at else "none"
         state = str(run.state or "").lower() if run else ""
-        enabled = "yes" if schedule.enabled else "no"
-        cells = (schedule.line, schedule.cron, enabled, started, state, schedule.status.lower(), schedule.version)
-        rows.append(cells)
+        enabled, status = "yes" if schedule.enabled else "no", schedule.status.lower()
+        rows.append((schedule.line, schedule.cron, enabled, started, state, status, schedule.version))
     _print_columns(rows)
     count = "1 schedule" if len(rows) == 2 else f"{len(rows) - 1} schedules"
-    console.print(f"{count}, {TIME_ZONE}", soft_wrap=True)
+    console.print(f"{count}, {options.TIME_ZONE}", soft_wrap=True)
 
 
 def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:

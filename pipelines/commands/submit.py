@@ -3,19 +3,17 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from components.errors import check
+from pipelines.cluster.following import SUCCEEDED, failure_of, follow_run
+from pipelines.cluster.kubeflow import Kubeflow
+from pipelines.cluster.transport import ClusterAnswerError, ClusterError, ClusterUnavailableError
 from pipelines.commands.options import CaFile, ClusterDefaults, Host, Mounted, Namespace, Timeout, TokenFile, connect
 from pipelines.terminal import console, errors
-
-if TYPE_CHECKING:
-    from pipelines.cluster.kubeflow import Kubeflow
-
-_INTERRUPTED = 130
 
 
 def submit(
@@ -39,16 +37,14 @@ def submit(
     `vigil-training` unless it is there. Interrupting `--wait` does not end a run.
     """
     from pipelines.cluster.submission import check_for_cluster, start_run
-    from pipelines.cluster.transport import ClusterError
     from pipelines.lines.line import load_line_or_lines
 
     lines = load_line_or_lines(line, cluster_defaults, lambda found: check_for_cluster(found, mounted=mounted))
     cluster = connect(host, namespace, token_file, ca_file, timeout)
-    experiment_id = ""
+    experiment_id = None
     if experiment:
-        found = cluster.experiment(experiment) if create_experiment else cluster.find_experiment(experiment)
-        check(bool(found), "experiment", experiment, "one that exists, or --create-experiment")
-        experiment_id = str(found)
+        experiment_id = cluster.experiment(experiment) if create_experiment else cluster.find_experiment(experiment)
+        check(bool(experiment_id), "experiment", experiment, "one that exists, or --create-experiment")
     runs: dict[str, str] = {}
     for index, started in enumerate(lines):
         try:
@@ -61,14 +57,8 @@ def submit(
         _follow(cluster, runs)
 
 
-def _follow(cluster: "Kubeflow", runs: Mapping[str, str]) -> None:
-    """Follow the runs of lines to their ends, those behind a failed one too.
-
-    Raises:
-        ClusterError: a run did not succeed, or the cluster became unavailable; the message names every line.
-    """
-    from pipelines.cluster.following import SUCCEEDED, failure_of, follow_run
-    from pipelines.cluster.transport import ClusterAnswerError, ClusterError, ClusterUnavailableError
+def _follow(cluster: Kubeflow, runs: Mapping[str, str]) -> None:
+    """Follow the runs of lines to their ends, those behind a failed one too; the error names every line."""
 
     def show(start: str, text: str) -> None:
         console.print(escape(f"{start}{text}"), soft_wrap=True)
@@ -81,7 +71,7 @@ def _follow(cluster: "Kubeflow", runs: Mapping[str, str]) -> None:
         except KeyboardInterrupt:
             goes_on, urls = "run goes" if len(left) == 1 else "runs go", [cluster.run_url(runs[name]) for name in left]
             errors.print(f"interrupted; the {goes_on} on: {escape(' '.join(urls))}", soft_wrap=True)
-            raise typer.Exit(_INTERRUPTED) from None
+            raise typer.Exit(130) from None
         except ClusterUnavailableError as error:
             unknown = f"; not followed to the end: {', '.join(left)}" if len(runs) > 1 else ""
             raise ClusterError("; ".join([*failures, f"{error}{unknown}"])) from error
@@ -89,8 +79,8 @@ def _follow(cluster: "Kubeflow", runs: Mapping[str, str]) -> None:
             failures.append(f"{start}{error}")
             continue
         if run.state != SUCCEEDED:
-            ended = f"run {str(run.state).lower()}: {failure_of(run)}; see {cluster.run_url(run_id)}"
-            failures.append(f"{start}{ended}")
+            url = cluster.run_url(run_id)
+            failures.append(f"{start}run {str(run.state).lower()}: {failure_of(run)}; see {url}")
     if failures:
         count = f"{len(failures)} of {len(runs)} runs did not succeed: " if len(runs) > 1 else ""
         raise ClusterError(count + "; ".join(failures))

@@ -34,11 +34,8 @@ def reasons_for(
 
     `gains` are those of the generated set in the newest group, by detector; a fall of `metric` is a reason.
     """
-    found = [
-        *_run_reasons(history.runs, now, stale_days),
-        *_model_reasons(history),
-        *_metric_reasons(history.runs, gains, metric),
-    ]
+    found = [*_run_reasons(history.runs, now, stale_days), *_model_reasons(history)]
+    found += _metric_reasons(history.runs, gains, metric)
     return tuple(sorted(found, key=lambda reason: -reason.weight))
 
 
@@ -53,8 +50,7 @@ def _run_reasons(runs: Sequence[PastRun], now: datetime, stale_days: int) -> Ite
     ended = next((run for run in runs if run.status != RUNNING), None)
     if ended is not None and ended.status != FINISHED:
         why = f": {ended.failure[:_MAX_FAILURE]}" if ended.failure else ""
-        text = f"last run {ended.run_id} {ended.status.lower()} on {ended.started:%Y-%m-%d}{why}"
-        yield Reason(weight=4, text=text)
+        yield Reason(weight=4, text=f"last run {ended.run_id} {ended.status.lower()} on {ended.started:%Y-%m-%d}{why}")
     finished = next((run for run in runs if run.status == FINISHED), None)
     if finished is None:
         yield Reason(weight=1, text="no run has finished")
@@ -91,11 +87,9 @@ def _metric_reasons(runs: Sequence[PastRun], gains: Mapping[str, Gain | None], m
         (last, value), *earlier = comparable
         values = [other for _, other in earlier]
         usual = statistics.median(values)
-        changed = [
-            name
-            for name in ("dataset", "version", "settings")
-            if any(getattr(run.conditions, name) != getattr(last.conditions, name) for run, _ in earlier)
-        ]
+        names = ("dataset", "version", "settings")
+        before = [run.conditions for run, _ in earlier]
+        changed = [name for name in names if {getattr(one, name) for one in before} - {getattr(last.conditions, name)}]
         if usual - value > max(_LEAST_FALL, _noise(values)):
             compared = f"median of {len(values)} earlier run{'s' if len(values) > 1 else ''}"
             because = f"; {', '.join(changed)} changed" if changed else ""

@@ -23,7 +23,6 @@ class Trial:
     metrics: Mapping[str, Spread | None]
     """By the names of `MEASURES`; None where nothing was measured."""
     by_seed: Mapping[str, Mapping[int, float]]
-    """Values by metric and seed."""
 
     @property
     def name(self) -> str:
@@ -80,7 +79,7 @@ class LineComparison:
     champion: ModelVersion | None
     history: LineHistory
     reasons: tuple[Reason, ...]
-    """Why the line needs attention, weightiest first."""
+    """Weightiest first."""
 
     @property
     def score(self) -> int:
@@ -94,7 +93,7 @@ def compare_line(history: LineHistory, metric: str, now: datetime, stale_days: i
     for run in history.runs:
         unfinished = "running" if run.status == RUNNING else "failed"
         counts[("measured" if run.records else "reused") if run.status == FINISHED else unfinished] += 1
-    groups = group_runs(history, metric)
+    groups = _group_runs(history, metric)
     gains = groups[0].gains if groups else {}
     return LineComparison(
         line=history.line,
@@ -108,7 +107,7 @@ def compare_line(history: LineHistory, metric: str, now: datetime, stale_days: i
     )
 
 
-def group_runs(history: LineHistory, metric: str) -> tuple[Group, ...]:
+def _group_runs(history: LineHistory, metric: str) -> tuple[Group, ...]:
     """Groups of the measured runs, the one with the newest run first."""
     found: dict[Conditions, list[PastRun]] = {}
     for run in history.runs:
@@ -148,24 +147,14 @@ def _trials(runs: Sequence[PastRun]) -> tuple[Trial, ...]:
             records.setdefault((record.detector, record.training_set), []).append(record)
     trials = []
     for detector, training_set in sorted(records, key=lambda key: (key[0], order.get(key[1], len(order)), key[1])):
+        measured = records[detector, training_set]
         values = {
-            name: [
-                (record.seed, value)
-                for record in records[detector, training_set]
-                if (value := record.metric(name)) is not None
-            ]
+            name: [(record.seed, value) for record in measured if (value := record.metric(name)) is not None]
             for name in MEASURES
         }
-        trials.append(
-            Trial(
-                detector=detector,
-                training_set=training_set,
-                metrics={name: spread([value for _, value in own]) if own else None for name, own in values.items()},
-                by_seed={
-                    name: {seed: value for seed, value in own if seed is not None} for name, own in values.items()
-                },
-            )
-        )
+        metrics = {name: spread([value for _, value in own]) if own else None for name, own in values.items()}
+        by_seed = {name: {seed: value for seed, value in own if seed is not None} for name, own in values.items()}
+        trials.append(Trial(detector=detector, training_set=training_set, metrics=metrics, by_seed=by_seed))
     return tuple(trials)
 
 

@@ -45,9 +45,8 @@ def seeds_figure(group: Group, detector: str, metric: str) -> "Figure":
     seeds = sorted({seed for trial in trials for seed in trial.by_seed[metric]})
     figure = empty_figure("", tables.HEADS[metric], height=320)
     for index, seed in enumerate(seeds):
-        points = [
-            (trial.training_set, trial.by_seed[metric][seed], "") for trial in trials if seed in trial.by_seed[metric]
-        ]
+        measured = [trial for trial in trials if seed in trial.by_seed[metric]]
+        points = [(trial.training_set, trial.by_seed[metric][seed], "") for trial in measured]
         _add_line(figure, index, f"seed {seed}", points)
     names = [trial.training_set for trial in trials]
     figure.update_xaxes(categoryorder="array", categoryarray=names, range=[-0.3, len(names) - 0.7])
@@ -71,13 +70,7 @@ def history_figure(line: LineComparison) -> "Figure":
 
 def gains_figure(lines: Sequence[LineComparison]) -> "Figure":
     """Paired gains of the generated set in the newest group of each line: a dot for each seed, a bar for the mean."""
-    rows = [
-        (f"{line.line} {detector}", gain)
-        for line in lines
-        if line.groups
-        for detector, gain in line.groups[0].gains.items()
-        if gain is not None
-    ]
+    rows = [(f"{line.line} {name}", gain) for line in lines for name, gain in line.groups[0].gains.items() if gain]
     figure = empty_figure(f"gain of {GENERATED}", "", height=110 + _ROW_HEIGHT * len(rows))
     means = [gain.mean for _, gain in rows]
     bars = {"color": [_POSITIVE if mean > 0 else _NEGATIVE for mean in means], "opacity": 0.3}

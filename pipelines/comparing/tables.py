@@ -82,17 +82,13 @@ def to_json(lines: Sequence[LineComparison]) -> str:
 
 
 def _group_document(group: Group) -> dict[str, Any]:
-    trials = [
-        {
-            "detector": trial.detector,
-            "training_set": trial.training_set,
-            "metrics": {
-                name: {**dataclasses.asdict(found), "by_seed": trial.by_seed[name]} if found else None
-                for name, found in trial.metrics.items()
-            },
+    trials = []
+    for trial in group.trials:
+        metrics = {
+            name: {**dataclasses.asdict(found), "by_seed": trial.by_seed[name]} if found else None
+            for name, found in trial.metrics.items()
         }
-        for trial in group.trials
-    ]
+        trials.append({"detector": trial.detector, "training_set": trial.training_set, "metrics": metrics})
     gains: dict[str, dict[str, Any] | None] = dict.fromkeys(group.gains)
     for detector, gain in group.gains.items():
         if gain:
@@ -122,13 +118,9 @@ def _run_document(run: PastRun) -> dict[str, Any]:
 def conditions_text(group: Group) -> str:
     """What the runs of a group share."""
     shared = group.conditions
-    parts = [
-        f"data {shared.dataset[:12] if len(shared.dataset) == 64 else shared.dataset}",
-        f"shots {shared.shots}",
-        f"profile {shared.profile}",
-        f"version {shared.version}",
-    ]
-    return ", ".join([*parts, *(f"{name} {value or 'not recorded'}" for name, value in group.settings.items())])
+    dataset = shared.dataset[:12] if len(shared.dataset) == 64 else shared.dataset
+    text = f"data {dataset}, shots {shared.shots}, profile {shared.profile}, version {shared.version}"
+    return ", ".join([text, *(f"{name} {value or 'not recorded'}" for name, value in group.settings.items())])
 
 
 def seeds_text(group: Group) -> str:
@@ -151,18 +143,15 @@ def best_text(best: Best | None) -> str:
     """The best record, the seed it has and the version it became."""
     if best is None:
         return "-"
-    became = ""
-    if best.version is not None:
-        aliases = "".join(f" @{alias}" for alias in best.version.aliases)
-        became = f", version {best.version.number}{aliases}"
+    aliases = "".join(f" @{alias}" for alias in best.version.aliases) if best.version else ""
+    became = f", version {best.version.number}{aliases}" if best.version else ""
     return f"{best.value:.4f} {best.record.trial}, run {best.run.run_id}{became}"
 
 
 def spread_text(found: Spread | None, digits: int = 4) -> str:
     """Mean and standard deviation."""
-    if found is None:
-        return "-"
-    return f"{found.mean:.{digits}f}" + (f" ± {found.sd:.{digits}f}" if found.sd is not None else "")
+    sd = f" ± {found.sd:.{digits}f}" if found and found.sd is not None else ""
+    return f"{found.mean:.{digits}f}{sd}" if found else "-"
 
 
 def trial_cells(trial: Trial, measures: Sequence[str]) -> list[str]:

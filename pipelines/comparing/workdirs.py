@@ -15,11 +15,8 @@ from pipelines.local.workdir import STATE, Workdir
 def read_workdir(root: Path, since: datetime | None = None) -> LineHistory:
     """Runs of a folder: from its MLflow database, or, when its runs were logged elsewhere, from its results.
 
-    Results alone do not record the conditions of their run, so they are comparable with nothing else.
-
-    Raises:
-        InputError: the folder holds no run of a line.
-        OSError: its database cannot be read.
+    Results alone do not record the conditions of their run, so they are comparable with nothing else. Raises
+    `InputError` where the folder holds no run of a line, and `OSError` where its database cannot be read.
     """
     folder = Workdir(root=root.resolve())
     state = read_json(folder.root / STATE) if (folder.root / STATE).is_file() else None
@@ -30,7 +27,7 @@ def read_workdir(root: Path, since: datetime | None = None) -> LineHistory:
     if folder.database.is_file():
         histories = read_history(folder.tracking_uri, None, since)
         tracked = next((one for one in histories if one.line == line), tracked)
-    runs = [dataclasses.replace(run, link=str(folder.root)) for run in tracked.runs]
+    runs = list(tracked.runs)
     if not any(run.records for run in runs):
         known = {run.run_id for run in runs if run.status != FINISHED}
         results = []
@@ -40,7 +37,8 @@ def read_workdir(root: Path, since: datetime | None = None) -> LineHistory:
             run_id = str(state.get("run_id")) if status == FINISHED else f"{folder.root.name}/{RECORDS}"
             results.append(_run(folder, line, run_id, FINISHED, folder.metrics))
         runs += [run for run in results if run.run_id not in known]
-    chosen = [run for run in runs if since is None or run.started >= since]
+    link = str(folder.root)
+    chosen = [dataclasses.replace(run, link=link) for run in runs if since is None or run.started >= since]
     return dataclasses.replace(tracked, runs=distinct_runs(chosen))
 
 
@@ -58,18 +56,11 @@ def merge_histories(histories: Iterable[LineHistory]) -> list[LineHistory]:
     return [found[line] for line in sorted(found)]
 
 
-def _run(folder: Workdir, line: str, run_id: str, status: str, file: Path) -> PastRun:
+def _run(folder: Workdir, line: str, id: str, status: str, file: Path) -> PastRun:
     time = datetime.fromtimestamp(file.stat().st_mtime, UTC)
     records = tuple(read_records(file)) if file == folder.metrics else ()
+    seed = records[0].seed if records else None
     unknown = Conditions(dataset=f"{UNKNOWN} ({folder.root})", shots=UNKNOWN, profile=UNKNOWN, version=UNKNOWN)
     return PastRun(
-        line=line,
-        run_id=run_id,
-        status=status,
-        started=time,
-        ended=time,
-        seed=records[0].seed if records else None,
-        conditions=unknown,
-        records=records,
-        link=str(folder.root),
+        line=line, run_id=id, status=status, started=time, ended=time, seed=seed, conditions=unknown, records=records
     )

@@ -10,7 +10,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -31,20 +31,13 @@ if TYPE_CHECKING:
 
 PASSED_PREFIXES = ("AWS_", "HF_", "MLFLOW_", "S3_", "VIGIL_")
 PASSED_NAMES = (
-    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-    "OMP_NUM_THREADS",
-    "PYTHONWARNINGS",
-    "SSL_CERT_FILE",
-    "TOKENIZERS_PARALLELISM",
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("OMP_NUM_THREADS", "PYTHONWARNINGS", "SSL_CERT_FILE", "TOKENIZERS_PARALLELISM"),
 )
 """Environment variables that a container inherits: those of the services and of the project, and these."""
 READ_PATHS = (
-    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
-    "MLFLOW_TRACKING_SERVER_CERT_PATH",
-    "S3_CA_FILE",
-    "S3_CREDENTIALS_DIR",
-    "SSL_CERT_FILE",
+    *("MLFLOW_TRACKING_CLIENT_CERT_PATH", "MLFLOW_TRACKING_SERVER_CERT_PATH"),
+    *("S3_CA_FILE", "S3_CREDENTIALS_DIR", "SSL_CERT_FILE"),
 )
 """Those of them that name a file or a folder, which is mounted into the container."""
 _LABEL = "vigil.run"
@@ -53,11 +46,7 @@ _SQLITE = "sqlite:///"
 
 @contextlib.contextmanager
 def docker_runner(line: Line, folder: Workdir) -> "Iterator[DockerRunner]":
-    """KFP's runner for the containers of one run, which end with the block.
-
-    Raises:
-        InputError: there is no engine or no image, or a path of the line or MLflow's cannot be mounted.
-    """
+    """KFP's runner for the containers of one run; `InputError` without engine or image, or for a path not to mount."""
     from docker.types import Mount
     from kfp import local
 
@@ -89,11 +78,7 @@ def docker_runner(line: Line, folder: Workdir) -> "Iterator[DockerRunner]":
 
 
 def require_images(images: Sequence[str]) -> None:
-    """Pull the images that the engine does not have.
-
-    Raises:
-        InputError: there is no engine, or an image is missing and cannot be pulled.
-    """
+    """Pull the images that the engine does not have; `InputError` where one cannot be pulled, or without an engine."""
     from docker.errors import APIError, ImageNotFound
 
     with _client() as client:
@@ -109,44 +94,35 @@ def require_images(images: Sequence[str]) -> None:
                     raise InputError(message) from error
 
 
-class RunContainers:
-    """The containers of one run."""
+@contextlib.contextmanager
+def run_containers(run_id: str) -> Iterator[Callable[[], bool]]:
+    """End the containers of a run at the block's end, and at once when it is interrupted.
 
-    def __init__(self, run_id: str) -> None:
-        """Watch from now on."""
-        self._label = f"{_LABEL}={run_id}"
-        self._since = time.time()
+    Yields a function: whether a container has exited with another code than 0 since its last call. KFP reports success
+    for a container that the engine removed before KFP read its exit code.
+    """
+    from docker.errors import APIError
 
-    def failed(self) -> bool:
-        """Whether one has exited with another code than 0 since the last call.
+    filters, since = {"label": f"{_LABEL}={run_id}"}, time.time()
 
-        KFP reports success for a container that the engine removed before KFP read its exit code.
-        """
-        since, self._since = self._since, time.time()
-        filters = {"label": self._label, "event": "die"}
+    def failed() -> bool:
+        nonlocal since
+        start, since = since, time.time()
         with _client() as client:
-            events = list(client.events(since=since, until=self._since, filters=filters, decode=True))
+            events = list(client.events(since=start, until=since, filters=filters | {"event": "die"}, decode=True))
         return any(event["Actor"]["Attributes"]["exitCode"] != "0" for event in events)
 
-    def kill(self) -> None:
-        """End all that run."""
-        from docker.errors import APIError
-
+    def kill() -> None:
         with _client() as client:
-            for container in client.containers.list(filters={"label": self._label}, ignore_removed=True):
+            for container in client.containers.list(filters=filters, ignore_removed=True):
                 with contextlib.suppress(APIError):  # it has just ended by itself
                     container.kill()
 
-
-@contextlib.contextmanager
-def run_containers(run_id: str) -> Iterator[RunContainers]:
-    """End the containers of the block at its end, and at once when it is interrupted."""
-    containers = RunContainers(run_id)
     try:
-        with interruptible(containers.kill, (signal.SIGINT, signal.SIGTERM)):
-            yield containers
+        with interruptible(kill, (signal.SIGINT, signal.SIGTERM)):
+            yield failed
     finally:
-        containers.kill()
+        kill()
 
 
 @contextlib.contextmanager
@@ -209,5 +185,4 @@ def _read_paths(line: Line) -> list[Path]:
     named += [(key, address) for key, address in addresses if not urlsplit(address).scheme]
     for key, address in named:
         check(not address or Path(address).is_absolute(), key, address, "an absolute path with runner docker")
-    paths = dict.fromkeys(Path(address) for _, address in named if address)
-    return [path for path in paths if path.exists()]
+    return [path for path in dict.fromkeys(Path(address) for _, address in named if address) if path.exists()]

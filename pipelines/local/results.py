@@ -1,4 +1,4 @@
-"""Results of a finished run: printed as a summary, and uploaded with an index of the artifacts."""
+"""What becomes of a finished run's results: a summary in the terminal, and an upload to an object store."""
 
 import shutil
 import tempfile
@@ -10,35 +10,34 @@ from rich.table import Table
 
 from components.artifacts import file_sha256, write_json
 from components.errors import check, without_credentials
-from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, Record, extra_metrics, gain
+from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, Record, extra_metrics, gain, read_records
 from components.storage.s3 import publish_directory, split_uri
-from pipelines.local.run import RunResult
 from pipelines.local.workdir import Workdir
 
 INDEX = "artifacts.json"
 _HEADS = ("image AUROC", "pixel AUROC", "AUPRO", "AP", "F1-max")
-_RATES = ("false_alarm_rate", "recall")
-_RATE_HEADS = ("false alarms", "recall")
+_RATES = {"false_alarm_rate": "false alarms", "recall": "recall"}
 
 
-def print_summary(result: RunResult, console: Console) -> None:
+def print_summary(workdir: Workdir, tracking_uri: str, console: Console) -> None:
     """Print the table, the gain of the generated images, the report's path and the command that opens MLflow."""
-    console.print(comparison_table(result.records))
-    for detector in dict.fromkeys(record.detector for record in result.records):
-        difference = gain(result.records, detector, "image_auroc")
+    records = read_records(workdir.metrics)
+    console.print(comparison_table(records))
+    for detector in dict.fromkeys(record.detector for record in records):
+        difference = gain(records, detector, "image_auroc")
         if difference is not None:
             console.print(f"{detector}: {GENERATED} gains {difference:+.4f} image AUROC over the best other set")
-    console.print(f"report: {result.workdir.report}", soft_wrap=True)
-    if result.tracking_uri.startswith("sqlite:"):
-        console.print(f"MLflow: mlflow ui --backend-store-uri {result.tracking_uri}", soft_wrap=True)
-    elif result.tracking_uri:
-        console.print(f"MLflow: {without_credentials(result.tracking_uri)}", soft_wrap=True)
+    console.print(f"report: {workdir.report}", soft_wrap=True)
+    if tracking_uri.startswith("sqlite:"):
+        console.print(f"MLflow: mlflow ui --backend-store-uri {tracking_uri}", soft_wrap=True)
+    elif tracking_uri:
+        console.print(f"MLflow: {without_credentials(tracking_uri)}", soft_wrap=True)
 
 
 def comparison_table(records: Sequence[Record]) -> Table:
     """Table of all records."""
     extra = extra_metrics(records)
-    heads = (*_HEADS, *(EXTRA_HEADS[name] for name in extra), *_RATE_HEADS)
+    heads = (*_HEADS, *(EXTRA_HEADS[name] for name in extra), *_RATES.values())
     table = Table("detector", "training set", *heads, "ms/image", title=f"seed {records[0].seed}")
     for record in records:
         figures = [record.metric(name) for name in (*METRICS, *extra)]
@@ -55,12 +54,7 @@ def check_destination(uri: str) -> None:
 
 
 def publish_results(workdir: Workdir, uri: str) -> None:
-    """Upload the results of the last finished run in a folder to a prefix; earlier ones there are replaced.
-
-    Raises:
-        InputError: the bucket is missing, or the credentials are refused.
-        OSError: the store cannot be reached.
-    """
+    """Upload report, records and an index of the artifacts of the folder's last finished run; replaces earlier ones."""
     with tempfile.TemporaryDirectory() as directory:
         results = Path(directory)
         for path in (workdir.report, workdir.metrics):

@@ -5,14 +5,12 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.artifacts import RECORDS
 from components.errors import InputError
 from components.generator.checkpoint import CHECKPOINTS
-from components.metrics.records import Record, read_records
 from components.stage.run import INPUT_ERROR
 from components.tracking.events import KFP_MLFLOW_RUN, RUN_ID, SPOOL, TRACKING_URI
 from components.tracking.spool import published, record_end
@@ -30,7 +28,6 @@ Runner = Literal["subprocess", "docker"]
 """Where the stages run: in processes of this environment, or in containers of the images."""
 
 _LOG_LINES = 60
-_TASK_ENVIRONMENT = {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
 
 
 class StageError(RuntimeError):
@@ -47,24 +44,11 @@ class StageCrashedError(StageError):
         self.record = {"stage": task, "message": "crashed", "log": "".join(lines[-_LOG_LINES:])}
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """What a finished run left in its folder."""
+def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> tuple[Workdir, str]:
+    """Run the pipeline of a line, and return the folder with the results, and MLflow's address.
 
-    workdir: Workdir
-    tracking_uri: str
-    records: list[Record]
-
-
-def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> RunResult:
-    """Run the pipeline of a line; stages that an earlier run in the folder finished are reused.
-
-    The runners share the folder: what one finished, the other reuses.
-
-    Raises:
-        InputError: a stage found something wrong with what the user gave.
-        StageError: a stage failed for another reason.
-        KeyboardInterrupt: the run was interrupted or terminated; its processes and containers have ended.
+    Stages that an earlier run in the folder finished, by either runner, are reused. Raises `InputError` where a
+    stage rejects its input, `StageError` where it fails otherwise; after an interruption, its processes have ended.
     """
     with open_workdir(workdir, line.name) as folder, _environment(folder) as tracking_uri:
         run_id = folder.begin(line.name)
@@ -73,17 +57,16 @@ def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> RunRes
             outputs = _execute(line, folder, runner)
         folder.publish(Path(outputs["report"].path), folder.report)
         folder.publish(Path(outputs["predictions"].path) / RECORDS, folder.metrics)
-        return RunResult(workdir=folder, tracking_uri=tracking_uri, records=read_records(folder.metrics))
+        return folder, tracking_uri
 
 
 @contextlib.contextmanager
 def _environment(folder: Workdir) -> Iterator[str]:
     """Set what the tasks inherit, yield MLflow's address, and restore the environment."""
     before = dict(os.environ)
-    tracking_uri = os.environ.get(TRACKING_URI, folder.tracking_uri)
-    checkpoints = os.environ.get(CHECKPOINTS, str(folder.checkpoints))
-    places = {TRACKING_URI: tracking_uri, SPOOL: str(folder.spool), CHECKPOINTS: checkpoints}
-    os.environ.update({**_TASK_ENVIRONMENT, **places})
+    tracking_uri = os.environ.setdefault(TRACKING_URI, folder.tracking_uri)
+    os.environ.setdefault(CHECKPOINTS, str(folder.checkpoints))
+    os.environ |= {SPOOL: str(folder.spool), "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
     os.environ.pop(KFP_MLFLOW_RUN, None)  # a shell's own run would be taken for every stage's
     try:
         yield tracking_uri
@@ -129,8 +112,7 @@ def _execute(line: Line, folder: Workdir, runner: Runner) -> dict[str, Any]:
     log = StageLog(folder.log)
     with contextlib.closing(log), _tasks(runner, line, folder, log) as tasks:
         local.init(tasks, pipeline_root=str(folder.artifacts), enable_caching=True)
-        with contextlib.redirect_stdout(log), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with contextlib.redirect_stdout(log), warnings.catch_warnings(action="ignore"):
             try:
                 outputs = dict(pipeline(**line.arguments()).outputs)
                 log.require_success()
@@ -150,8 +132,8 @@ def _tasks(runner: Runner, line: Line, folder: Workdir, log: StageLog) -> "Itera
     if runner == "docker":
         from pipelines.local.containers import docker_runner, run_containers
 
-        with docker_runner(line, folder) as tasks, own_processes(), run_containers(os.environ[RUN_ID]) as containers:
-            log.watch(containers.failed)
+        with docker_runner(line, folder) as tasks, own_processes(), run_containers(os.environ[RUN_ID]) as failed:
+            log.watch(failed)
             yield tasks
         return
     from kfp.local import SubprocessRunner

@@ -26,17 +26,12 @@ class Workdir:
         self.checkpoints = (root / "checkpoints").resolve()
         """Checkpoints of loops that have not finished."""
         self.package = root / "pipeline.yaml"
-        """The compiled pipeline that is run."""
         self.log = root / "run.log"
-        """Everything that the stages print."""
         self.report = root / "report.html"
-        """The HTML report of the last finished run."""
         self.metrics = root / "metrics.json"
         """The records of the last finished run."""
         self.database = root / "mlflow.db"
-        """MLflow's database of the local runs."""
         self.tracking_uri = f"sqlite:///{self.database}"
-        """Address of the database."""
         self.spool = root / "tracking"
         """What is still to be recorded in MLflow."""
 
@@ -60,11 +55,7 @@ class Workdir:
 
 @contextmanager
 def open_workdir(root: Path, line: str) -> Iterator[Workdir]:
-    """Lock the folder for one run of a line; it is created when missing.
-
-    Raises:
-        InputError: the folder belongs to something else, to another line, or to a run in progress.
-    """
+    """Lock the folder, created when missing, for one run of a line; `InputError` where it belongs to something else."""
     root = root.resolve()
     if root.exists() and not root.is_dir():
         raise InputError(f"workdir: {root} is a file, expected a folder")
