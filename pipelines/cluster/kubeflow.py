@@ -28,7 +28,7 @@ class Kubeflow:
     """The operations of the v2beta1 API that VIGIL uses, in one namespace. All raise `ClusterError`."""
 
     def __init__(self, connection: Connection) -> None:
-        """Connect, and check the server's version and the namespace; `InputError` where a setting is missing."""
+        """Connect, and check the server's version and the namespace; `InputError` where one is needed, or a token."""
         import kfp_server_api as api
 
         self._api = api

@@ -43,18 +43,17 @@ class ClusterAnswerError(ClusterError):
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """Address of the API, and credentials."""
+    """Address of the API, credentials, and the seconds until an answer is given up.
+
+    What is not given is the cluster's own: its address, the pod's namespace, the service account's token (a file), and
+    the public certificates.
+    """
 
     host: str = ""
-    """Empty inside a cluster."""
     namespace: str = ""
-    """Of a multi-user cluster; empty for the pod's own."""
     token_file: Path | None = None
-    """File with a bearer token; None for the service account's, where it is mounted."""
     ca_file: Path | None = None
-    """Certificates of a private CA; None for the public ones."""
     timeout: float = 30.0
-    """Seconds until an answer is given up."""
 
 
 class Transport:

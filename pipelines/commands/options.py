@@ -40,11 +40,7 @@ Package = Annotated[
 
 
 def connect(host: str, namespace: str, token_file: Path | None, ca_file: Path | None, timeout: float) -> Kubeflow:
-    """Connect, and warn on the standard error of what the server's version may not support.
-
-    Raises `InputError` where an address, token, CA file or namespace is needed, and `ClusterError` where the server
-    does not answer, refuses, or is too old or too new.
-    """
+    """Connect, and warn on the standard error of what the server's version may not support."""
     connection = Connection(host=host, namespace=namespace, token_file=token_file, ca_file=ca_file, timeout=timeout)
     cluster = Kubeflow(connection)
     if warning := cluster.version_warning():
