@@ -12,7 +12,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
 
 from components.errors import InputError, check
@@ -24,10 +24,6 @@ from components.weights.fetch import resolve
 from pipelines.lines.line import Line
 from pipelines.local.processes import interruptible
 from pipelines.local.workdir import Workdir
-
-if TYPE_CHECKING:
-    from docker import DockerClient
-    from kfp.local import DockerRunner
 
 PASSED_PREFIXES = ("AWS_", "HF_", "MLFLOW_", "S3_", "VIGIL_")
 PASSED_NAMES = (
@@ -45,8 +41,8 @@ _SQLITE = "sqlite:///"
 
 
 @contextlib.contextmanager
-def docker_runner(line: Line, folder: Workdir) -> "Iterator[DockerRunner]":
-    """KFP's runner for the containers of one run; `InputError` without engine or image, or for a path not to mount."""
+def docker_runner(line: Line, folder: Workdir) -> Iterator[Any]:
+    """KFP's `DockerRunner` for one run; `InputError` without engine or image, or for a path that cannot be mounted."""
     from docker.types import Mount
     from kfp import local
 
@@ -126,7 +122,7 @@ def run_containers(run_id: str) -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def _client() -> "Iterator[DockerClient]":
+def _client() -> Iterator[Any]:
     import docker
     from docker.errors import DockerException
 

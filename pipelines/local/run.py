@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from components.artifacts import RECORDS
 from components.errors import InputError
@@ -18,9 +18,6 @@ from pipelines.lines.line import Line
 from pipelines.local.console import StageFailed, StageLog
 from pipelines.local.processes import own_processes
 from pipelines.local.workdir import FINISHED, Workdir, open_workdir
-
-if TYPE_CHECKING:
-    from kfp.local import DockerRunner, SubprocessRunner
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +124,8 @@ def _execute(line: Line, folder: Workdir, runner: Runner) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _tasks(runner: Runner, line: Line, folder: Workdir, log: StageLog) -> "Iterator[DockerRunner | SubprocessRunner]":
-    """Yield KFP's runner; what it started has ended after the block."""
+def _tasks(runner: Runner, line: Line, folder: Workdir, log: StageLog) -> Iterator[Any]:
+    """Yield KFP's `DockerRunner` or `SubprocessRunner`; what it started has ended after the block."""
     if runner == "docker":
         from pipelines.local.containers import docker_runner, run_containers
 
