@@ -20,14 +20,11 @@ import yaml
 from components import __version__
 from components.errors import InputError, check
 from components.stage.images import registry
-from pipelines.terminal import console, fail
 
 ROOT = Path(__file__).resolve().parents[1]
 BUDGETS = Path(__file__).with_name("images.yaml")
-_MEGABYTE = 1_000_000
 _FILE = "file://"
 _PORTS = range(10000, 11000)  # apart from those of the tests
-_REVISION_LABEL = "org.opencontainers.image.revision"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*")
 
@@ -39,10 +36,7 @@ Indexes = Annotated[
         "Without any, the folders that this machine's pip is configured with.",
     ),
 ]
-Push = Annotated[
-    str,
-    typer.Option(metavar="REGISTRY", help="Push the images to this registry and path, HOST/PATH, when all are built."),
-]
+Push = Annotated[str, typer.Option(metavar="REGISTRY", help="Registry and path, HOST/PATH, to push all images to.")]
 Replace = Annotated[bool, typer.Option(help="Build over images of another commit that have the version's tag.")]
 
 
@@ -69,13 +63,12 @@ def main(
         for target, name in names.items():
             started = time.monotonic()
             build(target, name, arguments, network or ("host" if indexes else ""))
-            size, budget = image_size(name), targets[target]["budget_mb"]
-            seconds = time.monotonic() - started
-            console.print(f"{name}  {size:.0f} of {budget} MB  {seconds:.0f} s", soft_wrap=True)
+            size, budget = int(_inspect(name, "{{.Size}}")) / 1_000_000, targets[target]["budget_mb"]
+            print(f"{name}  {size:.0f} of {budget} MB  {time.monotonic() - started:.0f} s", flush=True)
             if size > budget:
                 too_large.append(name)
     if too_large:
-        console.print(f"larger than its budget: {', '.join(too_large)}", soft_wrap=True)
+        print(f"larger than its budget: {', '.join(too_large)}")
         raise typer.Exit(1)
     if push:
         push_images(names.values(), push)
@@ -92,20 +85,18 @@ def check_index(address: str) -> None:
 
 def check_destination(address: str) -> None:
     """Raise `InputError` unless images may be pushed to a registry: by a plain address, from a committed state."""
-    if not address:
-        return
-    if not _REGISTRY.fullmatch(address):
+    if address and not _REGISTRY.fullmatch(address):
         raise InputError(
             "--push: got no registry's address, expected HOST[:PORT]/PATH; `docker login` stores the login"
         )
-    check(bool(_COMMIT.fullmatch(revision())), "--push", revision(), "a commit without changes beside it")
+    held = not address or bool(_COMMIT.fullmatch(revision()))
+    check(held, "--push", revision(), "a commit without changes beside it")
 
 
 def check_tags(names: Iterable[str]) -> None:
     """Raise `InputError` when a tag exists that was built from another commit."""
     for name in names:
-        command = [docker(), "image", "inspect", "--format", f'{{{{index .Config.Labels "{_REVISION_LABEL}"}}}}', name]
-        there = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        there = _inspect(name, '{{index .Config.Labels "org.opencontainers.image.revision"}}')
         if _COMMIT.fullmatch(there) and there != revision():
             raise InputError(
                 f"image {name}: was built from commit {there}, this is {revision()}; "
@@ -119,11 +110,7 @@ def docker() -> str:
 
 
 def build(target: str, name: str, arguments: dict[str, str], network: str) -> None:
-    """Build one target of the Dockerfile under a name.
-
-    Raises:
-        RuntimeError: the build failed; the message holds the end of its output.
-    """
+    """Build one target of the Dockerfile under a name, or raise `RuntimeError` with the end of the output."""
     command = [docker(), "build", "--file", str(ROOT / "images" / "Dockerfile"), "--target", target, "--tag", name]
     given = arguments | {"VERSION": __version__, "REVISION": revision()}
     command += [part for key, value in given.items() if value for part in ("--build-arg", f"{key}={value}")]
@@ -131,23 +118,19 @@ def build(target: str, name: str, arguments: dict[str, str], network: str) -> No
     _run([*command, str(ROOT)], f"image {name} cannot be built")
 
 
-def image_size(name: str) -> float:
-    """Size of an image with all its layers, in megabytes."""
-    command = [docker(), "image", "inspect", "--format", "{{.Size}}", name]
-    return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout) / _MEGABYTE
-
-
 def push_images(names: Iterable[str], address: str) -> None:
-    """Tag images for a registry and path, and push them.
-
-    Raises:
-        RuntimeError: the registry refuses one; the message holds the end of the client's output.
-    """
+    """Tag images for a registry and path, and push them, or raise `RuntimeError` with the end of the output."""
     for name in names:
         target = f"{address}/{name.rpartition('/')[2]}"
         subprocess.run([docker(), "tag", name, target], check=True)
         _run([docker(), "push", target], f"image {target} cannot be pushed")
-        console.print(f"pushed: {target}", soft_wrap=True)
+        print(f"pushed: {target}", flush=True)
+
+
+def _inspect(name: str, template: str) -> str:
+    """A fact about an image, by a template of Docker; empty where there is no such image."""
+    command = [docker(), "image", "inspect", "--format", template, name]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _run(command: Sequence[str], failure: str) -> None:
@@ -165,36 +148,32 @@ def configured_folders() -> list[str]:
 
 @contextlib.contextmanager
 def served_indexes(indexes: Sequence[str]) -> Iterator[list[str]]:
-    """Addresses of package indexes; those that are folders are served on the loopback interface in the block."""
+    """Addresses of package indexes; in the block, those that are folders are served on the loopback interface.
+
+    The folder around an index is served, where its links usually lead. The port is derived from the folder's path:
+    addresses are build arguments, and a new one invalidates every layer.
+    """
+    addresses = list(indexes)
     with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(_served(Path(index.removeprefix(_FILE)))) if _is_folder(index) else index
-            for index in indexes
-        ]
+        for place, index in enumerate(indexes):
+            if not _is_folder(index):
+                continue
+            folder = Path(index.removeprefix(_FILE)).resolve()
+            handler = functools.partial(_QuietHandler, directory=str(folder.parent))
+            port = _PORTS[zlib.crc32(str(folder).encode()) % len(_PORTS)]
+            try:
+                server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+            except OSError:  # in use, as by a concurrent build
+                server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            stack.enter_context(server)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            addresses[place] = f"http://127.0.0.1:{server.server_port}/{folder.name}"
+        yield addresses
 
 
 def _is_folder(index: str) -> bool:
     return index.startswith(_FILE) or Path(index).is_dir()
-
-
-@contextlib.contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    """Serve an index with the folder around it, where its links usually lead.
-
-    The port is derived from the folder's path: addresses are build arguments, and a new one invalidates every layer.
-    """
-    handler = functools.partial(_QuietHandler, directory=str(folder.resolve().parent))
-    port = _PORTS[zlib.crc32(str(folder.resolve()).encode()) % len(_PORTS)]
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError:  # in use, as by a concurrent build
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    with server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/{folder.name}"
-        server.shutdown()
-        thread.join()
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):
@@ -205,29 +184,24 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 @functools.cache
 def revision() -> str:
     """Commit of the checkout, with `-dirty` when there are changes beside it; `unknown` outside of one."""
-    commit = _git("rev-parse", "HEAD")
-    if not commit:
-        return "unknown"
-    return f"{commit}-dirty" if _git("status", "--porcelain") else commit
-
-
-def _git(*arguments: str) -> str:
+    git = ["git", "-C", str(ROOT)]
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        commit, changes = (
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}-dirty" if changes else commit
 
 
 def run() -> None:
     """The command line; errors are printed without a traceback."""
     try:
         typer.run(main)
-    except InputError as error:
-        fail(str(error), 2)
-    except RuntimeError as error:
+    except (InputError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(2 if isinstance(error, InputError) else 1) from None
 
 
 if __name__ == "__main__":

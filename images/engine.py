@@ -24,8 +24,7 @@ BASE_IMAGE = "vigil-base:bookworm"
 _PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
 _SUITE = "bookworm"
 _CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
-_START_SECONDS = 60
-_STOP_SECONDS = 60
+_START_SECONDS = _STOP_SECONDS = 60
 _OPTIONS = (
     "--storage-driver=overlay2",
     "--bridge=none",
@@ -34,8 +33,6 @@ _OPTIONS = (
     "--ip-masq=false",
     "--ip-forward=false",
 )
-
-
 FOLDER = Path("build") / "engine"
 """Data of the engine that commands are run with; kept, as it makes the next build quick."""
 
@@ -78,11 +75,8 @@ def missing() -> str:
 def engine(folder: Path) -> Iterator[str]:
     """Run an engine with all its data below a folder, and yield its address, for `DOCKER_HOST`.
 
-    Args:
-        folder: where images and containers go; layers of an earlier engine in it are used again.
-
-    Raises:
-        RuntimeError: the engine did not start; the message holds the end of its log.
+    Layers of an earlier engine in the folder are used again. A `RuntimeError` holds the end of the log of an engine
+    that did not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vigil-engine-") as run:
@@ -101,7 +95,12 @@ def engine(folder: Path) -> Iterator[str]:
                 time.sleep(0.5)
             yield address
         finally:
-            _stop(process)
+            process.terminate()  # ends its containers and its containerd too
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             # The engine leaves its network namespace mounted.
             subprocess.run(["umount", f"{run}/exec/netns/default"], capture_output=True, check=False)
 
@@ -110,9 +109,7 @@ def make_base_image(address: str) -> str:
     """Make the base image by mmdebstrap, unless the engine has it, and return its name.
 
     Debian's Python 3.11 in the place of python:3.11-slim. It holds this machine's certificates, so it stays here.
-
-    Raises:
-        RuntimeError: mmdebstrap failed; the message holds the end of its output.
+    A `RuntimeError` holds the end of the output of mmdebstrap where that failed.
     """
     docker = [DOCKER, "--host", address]
     if subprocess.run([*docker, "image", "inspect", BASE_IMAGE], capture_output=True, check=False).returncode == 0:
@@ -131,16 +128,6 @@ def make_base_image(address: str) -> str:
             raise RuntimeError(f"mmdebstrap cannot make the base image:\n{done.stderr[-2000:]}")
         subprocess.run([*docker, "import", str(archive), BASE_IMAGE], check=True, capture_output=True)
     return BASE_IMAGE
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End the engine, which ends its containers and its containerd."""
-    process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 if __name__ == "__main__":

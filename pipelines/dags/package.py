@@ -10,15 +10,10 @@ from pipelines.lines.line import Line
 
 
 def write_package(path: Path, line: Line | None = None) -> None:
-    """Compile the training pipeline with its task settings.
+    """Compile the training pipeline with a line's task settings and pod labels; the same line gives the same bytes.
 
-    Args:
-        path: package to write, .yaml; the same line gives the same bytes.
-        line: whose task settings and pod labels it gets; without one, the package serves all lines, which then differ
-            by the pipeline's parameters only.
-
-    Raises:
-        InputError: the path is no .yaml file in an existing folder.
+    Without a line, the package serves all lines, which then differ by the pipeline's parameters only. Raises
+    `InputError` where the path is no .yaml file in an existing folder.
     """
     from pipelines.dags.training import training_pipeline
 
@@ -42,11 +37,7 @@ def check_package(path: Path) -> None:
 
 
 def write_packages(folder: Path, lines: Sequence[Line]) -> list[Path]:
-    """Write the package of each line as `NAME.yaml` into a folder, which is created when missing.
-
-    Raises:
-        InputError: the folder is a file.
-    """
+    """Write the package of each line as `NAME.yaml` into a folder, which is created when missing."""
     check(not folder.exists() or folder.is_dir(), "output", str(folder), "a folder, for several lines")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{line.name}.yaml" for line in lines]

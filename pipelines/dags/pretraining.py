@@ -30,12 +30,10 @@ class Outputs(NamedTuple):
 def pretraining_pipeline(
     cluster: Cluster | None = None, label: str = "", defaults: Mapping[str, Any] | None = None
 ) -> Any:
-    """The pretraining pipeline as a KFP graph component; its parameters are those of the component.
+    """The pretraining pipeline as a KFP graph component, for KFP's local runner where no cluster is given.
 
-    Args:
-        cluster: how its task runs on Kubernetes; none for KFP's local runner.
-        label: name of the base model on the pod.
-        defaults: values of parameters that a run leaves out, in place of the component's.
+    Its parameters are those of the component, with other defaults where they are given; the label is the base model's
+    name on the pod.
     """
 
     def pretraining(line: Any, **settings: Any) -> Outputs:
@@ -55,11 +53,8 @@ def pretraining_pipeline(
 def write_package(path: Path, name: str, config: Config, cluster_defaults: Path | None) -> None:
     """Compile the pipeline with its task settings, and a config as the defaults of its parameters.
 
-    Args:
-        path: package to write, .yaml.
-        name: the base model's in the weights manifest; its experiment, and a label of the pod.
-        config: settings.
-        cluster_defaults: YAML of a line's section `cluster`, whose `vqgan` the task takes.
+    The name is the base model's in the weights manifest, its experiment and a label of the pod; the task takes the
+    settings `vqgan` of a YAML of a line's section `cluster`.
 
     Raises:
         InputError: the path is no .yaml file in an existing folder, the name cannot be used, a cluster setting is
@@ -76,12 +71,9 @@ def write_package(path: Path, name: str, config: Config, cluster_defaults: Path 
 
 def datasets_of(lines: Sequence[Line]) -> tuple[dict[str, str], ...]:
     """The data sets of lines as `Config.datasets` has them, each once."""
-    found = []
-    for line in lines:
-        dataset = line.dataset
-        place = {"uri": dataset.uri, "layout": dataset.layout}
-        found.append(place | {"test_fraction": str(dataset.test_fraction), "seed": str(dataset.seed)})
-    return tuple(dict(items) for items in dict.fromkeys(tuple(dataset.items()) for dataset in found))
+    fields = ("uri", "layout", "test_fraction", "seed")
+    found = dict.fromkeys(tuple(str(getattr(line.dataset, name)) for name in fields) for line in lines)
+    return tuple(dict(zip(fields, values, strict=True)) for values in found)
 
 
 pretraining = pretraining_pipeline()

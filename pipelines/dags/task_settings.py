@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 CONFIG_MAP_KEYS = (*task_environment.ADDRESSES, *task_environment.NETWORK)
 """Keys of the ConfigMap that reach a task's environment."""
-CA_FOLDER = task_environment.CA_FOLDER
-"""Where the private CA is mounted; `SSL_CERT_FILE` of the ConfigMap names a file in it."""
 S3_FOLDER = "/etc/vigil/s3"
 """Where the object store's Secret is mounted, when it is."""
 LINE_LABEL, STAGE_LABEL = "vigil/line", "vigil/stage"
@@ -21,14 +19,7 @@ _WEEK_SECONDS = 7 * 86400
 
 
 def apply_settings(task: "PipelineTask", stage: Stage, cluster: Cluster, line: str = "") -> None:
-    """Write the settings of a stage into its task.
-
-    Args:
-        task: the task; changed in place.
-        stage: its stage, whose name is also the value of a pod label.
-        cluster: settings of the line.
-        line: name of the line for a pod label; empty in a package that serves all lines.
-    """
+    """Write the settings of a stage into its task, with pod labels for the stage and, where it is given, the line."""
     from kfp import kubernetes
 
     from components.tracking.events import RUN_ID
@@ -88,7 +79,7 @@ def _add_environment(task: "PipelineTask", cluster: Cluster) -> None:
     if cluster.mlflow_secret:
         kubernetes.use_secret_as_env(task, cluster.mlflow_secret, same(task_environment.MLFLOW_KEYS), optional=True)
     if cluster.ca_config_map:
-        kubernetes.use_config_map_as_volume(task, cluster.ca_config_map, CA_FOLDER, optional=True)
+        kubernetes.use_config_map_as_volume(task, cluster.ca_config_map, task_environment.CA_FOLDER, optional=True)
     for variable, name in (
         (task_environment.CONFIG_MAP, cluster.config_map),
         (task_environment.CA_CONFIG_MAP, cluster.ca_config_map),

@@ -26,14 +26,9 @@ class Tasks:
     """Name of the line on the pods; empty in a package that serves all lines."""
 
     def __call__(self, name: str, **inputs: Any) -> Any:
-        """Make the task of a stage.
+        """Make the task of a stage, and return its artifact that later tasks take; nothing where it has none.
 
-        Args:
-            name: key of `STAGES`.
-            inputs: artifacts and values; what is missing of the stage's settings is taken from the parameters.
-
-        Returns:
-            The stage's artifact that later tasks take; nothing where it has none.
+        The inputs are artifacts and values; what is missing of the stage's settings is taken from the parameters.
         """
         output = STAGES[name].output
         task = self.task(name, **inputs)
@@ -70,12 +65,8 @@ def with_parameters(
     """A pipeline function with parameters that are computed.
 
     KFP reads a pipeline's parameters off its function's signature and calls it by position; it has no other way to
-    declare them. The settings of all stages are about eighty, so their signature is derived from the configs.
-
-    Args:
-        function: takes the parameters by keyword.
-        parameters: name, type and default of each.
-        outputs: a `NamedTuple` of the pipeline's outputs.
+    declare them. The settings of all stages are about eighty, so their signature is derived from the configs. The
+    function takes the parameters by keyword; the outputs are a `NamedTuple`.
     """
 
     def pipeline(*values: Any) -> Any:

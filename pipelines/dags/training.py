@@ -23,61 +23,34 @@ class Outputs(NamedTuple):
 
 
 def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
-    """The training pipeline as a KFP graph component.
+    """The training pipeline as a KFP graph component, for KFP's local runner where no cluster is given.
 
-    Args:
-        cluster: how its tasks run on Kubernetes; none for KFP's local runner.
-        label: name of the line on the pods; empty for all lines.
+    The label is the line's name on the pods; empty for all lines.
     """
 
     def training(**values: Any) -> Outputs:
         """Train and compare the detectors of a production line with and without generated images."""
         stage = Tasks(line=values["line"], parameters=values, cluster=cluster, label=label)
-        return _training(stage, values["trials"], values["settings"], values["dataset_uri"])
+        settings, dataset_uri = values["settings"], values["dataset_uri"]
+        digest = stage("fingerprint", uri=dataset_uri, settings=settings)
+        reference = stage("dataset", dataset_digest=digest)
+        prompts = stage("prompts", reference=reference)
+        augmented = stage("augmentation", reference=reference)
+        candidates = stage("vqgan", reference=reference, augmented=augmented)
+        selected = stage("selection", prompts=prompts, candidates=candidates)
+        sets = {"reference": reference, "augmented": augmented, "selected": selected}
+        with dsl.ParallelFor(values["trials"]) as trial:
+            detector = stage("detection", **sets, detector=trial.detector, training_set=trial.training_set)
+        # The compiler changes a Collected where it is consumed, so each consumer has its own.
+        predictions = stage("evaluation", reference=reference, detectors=dsl.Collected(detector))
+        best = stage("registration", reference=reference, detectors=dsl.Collected(detector), predictions=predictions)
+        artifacts = {**sets, "prompts": prompts, "candidates": candidates, "predictions": predictions, "best": best}
+        html = stage("reporting", settings=settings, **artifacts)
+        run = {"settings": settings, "dataset_uri": dataset_uri, "dataset_digest": digest}
+        stage("conclusion", **run, detectors=dsl.Collected(detector), html=html, **artifacts)
+        return Outputs(report=html, predictions=predictions, best=best)
 
     return dsl.pipeline(name=PIPELINE_NAME)(with_parameters(training, training_parameters(), Outputs))
-
-
-def _training(stage: Tasks, trials: Any, settings: Any, dataset_uri: Any) -> Outputs:
-    """The tasks, and what they pass on."""
-    digest = stage("fingerprint", uri=dataset_uri, settings=settings)
-    reference = stage("dataset", dataset_digest=digest)
-    prompts = stage("prompts", reference=reference)
-    augmented = stage("augmentation", reference=reference)
-    candidates = stage("vqgan", reference=reference, augmented=augmented)
-    selected = stage("selection", prompts=prompts, candidates=candidates)
-    with dsl.ParallelFor(trials) as trial:
-        detector = stage(
-            "detection",
-            reference=reference,
-            augmented=augmented,
-            selected=selected,
-            detector=trial.detector,
-            training_set=trial.training_set,
-        )
-    # The compiler changes a Collected where it is consumed, so each consumer has its own.
-    predictions = stage("evaluation", reference=reference, detectors=dsl.Collected(detector))
-    best = stage("registration", reference=reference, detectors=dsl.Collected(detector), predictions=predictions)
-    artifacts = {
-        "reference": reference,
-        "prompts": prompts,
-        "augmented": augmented,
-        "candidates": candidates,
-        "selected": selected,
-        "predictions": predictions,
-        "best": best,
-    }
-    html = stage("reporting", settings=settings, **artifacts)
-    stage(
-        "conclusion",
-        settings=settings,
-        dataset_uri=dataset_uri,
-        dataset_digest=digest,
-        detectors=dsl.Collected(detector),
-        html=html,
-        **artifacts,
-    )
-    return Outputs(report=html, predictions=predictions, best=best)
 
 
 def training_parameters() -> list[inspect.Parameter]:

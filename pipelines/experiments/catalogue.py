@@ -15,11 +15,7 @@ Build = Callable[[Group], Iterator[Cell]]
 
 
 def cells(name: str, study: Study) -> list[Cell]:
-    """The cells of an experiment.
-
-    Raises:
-        InputError: there is no such experiment, or the data has not the layout that it is about.
-    """
+    """The cells of an experiment; raises `InputError` for an unknown one, and for data of another layout than its."""
     check(name in EXPERIMENTS, "experiment", name, f"one of {', '.join(EXPERIMENTS)}")
     if name in _LAYOUTS:
         layout = study.line.configs["dataset"].layout
@@ -47,7 +43,7 @@ def table1(group: Group) -> Iterator[Cell]:
         method = f"VQGAN-CLIP ({_PROMPT_METHODS[kind] if kind != 'best' else 'best prompt'})"
         yield from _with_pictures(group, group.from_text(kind), method)
     count = group.study.vqgan_clip.images
-    if count != group.generated_images:
+    if count != (group.config("selection").images or group.config("vqgan").images):
         candidates = group.candidates(images=max(count, group.config("vqgan").images))
         yield from _with_pictures(group, group.selected(candidates, images=count), f"{OURS}, as many as VQGAN-CLIP")
     yield from _with_pictures(group, _ours(group), OURS)

@@ -29,21 +29,13 @@ class Outputs(NamedTuple):
 def experiment_pipeline(
     name: str, cells: Sequence[Cell], settings: Mapping[str, str], cluster: Cluster | None = None
 ) -> Any:
-    """The pipeline of an experiment as a KFP graph component.
-
-    Args:
-        name: the experiment's.
-        cells: its cells.
-        settings: what it is run with, for the page.
-        cluster: how its tasks run on Kubernetes; none for KFP's local runner.
-    """
+    """The pipeline of an experiment as a KFP graph component, for KFP's local runner where no cluster is given."""
     line = f"vigil-{name}"
 
     def experiment() -> Outputs:
         """Run the tasks of an experiment and draw its page."""
         stage = Tasks(line=line, cluster=cluster, label=line)
-        outputs: dict[str, Any] = {}
-        digests: dict[str, Any] = {}
+        outputs, digests = dict[str, Any](), dict[str, Any]()
         for node in in_order(cells):
             if node.stage == "detection":
                 continue  # trained in the loop of the evaluation that measures it
@@ -72,13 +64,8 @@ def _train(stage: Tasks, detectors: Sequence[Node], outputs: Mapping[str, Any]) 
     wired = STAGES["detection"].wired
     settings = detectors[0].config.model_dump(mode="json", exclude=set(wired))
     with dsl.ParallelFor([{name: getattr(node.config, name) for name in wired} for node in detectors]) as trial:
-        trained = stage(
-            "detection",
-            detector=trial.detector,
-            training_set=trial.training_set,
-            **_inputs(detectors[0], outputs),
-            **settings,
-        )
+        given = {name: getattr(trial, name) for name in wired}
+        trained = stage("detection", **given, **_inputs(detectors[0], outputs), **settings)
     return dsl.Collected(trained)
 
 
@@ -102,17 +89,9 @@ def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:
 def write_package(
     path: Path, name: str, cells: Sequence[Cell], settings: Mapping[str, str], cluster_defaults: Path | None
 ) -> None:
-    """Compile the pipeline of an experiment with its task settings.
+    """Compile the pipeline of an experiment with its task settings, a YAML of a line's section `cluster`.
 
-    Args:
-        path: package to write, .yaml.
-        name: the experiment's.
-        cells: its cells.
-        settings: what it is run with, for the page.
-        cluster_defaults: YAML of a line's section `cluster`.
-
-    Raises:
-        InputError: the path is no .yaml file in an existing folder, or a cluster setting is wrong.
+    Raises `InputError` where the path is no .yaml file in an existing folder, or a cluster setting is wrong.
     """
     check_package(path)
     compile_package(path, experiment_pipeline(name, cells, settings, load_cluster(cluster_defaults)))

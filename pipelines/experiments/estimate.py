@@ -31,7 +31,6 @@ class Estimate:
     """Tasks of one family."""
 
     family: str
-    """See `family`."""
     tasks: int
     finished: int
     """Tasks that an earlier run finished."""
@@ -50,8 +49,7 @@ def estimate(nodes: Sequence[Node], store: Store) -> list[Estimate]:
         rates = [store.seconds(node) / work(node) for node in done]
         rate = statistics.median(rates) if rates else _SECONDS_PER_UNIT.get(name, _SECONDS_PER_UNIT[own[0].stage])
         left = rate * sum(work(node) for node in own if node not in done)
-        row = Estimate(family=name, tasks=len(own), finished=len(done), seconds=left, measured=bool(rates))
-        rows.append(row)
+        rows.append(Estimate(family=name, tasks=len(own), finished=len(done), seconds=left, measured=bool(rates)))
     return rows
 
 

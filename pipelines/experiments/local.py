@@ -4,16 +4,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from components.generator.checkpoint import CHECKPOINTS
 from components.tabulation.gather import RESULTS, gather, read_results
 from components.tabulation.page import write_page
 from pipelines.experiments.estimate import family
 from pipelines.experiments.nodes import Cell, Node, in_order
-from pipelines.experiments.running import Store, run_nodes, threads_of_task
+from pipelines.experiments.running import Store, run_nodes
 from pipelines.local.workdir import FINISHED, open_workdir
 
 _OWNER = "experiments"
@@ -23,8 +23,7 @@ Report = Callable[[int, int, str, float], None]
 """Called with the number of finished tasks, the number of all, the last task and its seconds."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(NamedTuple):
     """What an experiment left."""
 
     table: Path
@@ -32,8 +31,14 @@ class Result:
 
 
 def store_of(workdir: Path, jobs: int) -> Store:
-    """Finished tasks below a working folder that computed on as many threads as each of `jobs` tasks at once does."""
-    return Store(root=workdir.resolve() / "tasks", threads=threads_of_task(jobs))
+    """Finished tasks below a working folder that computed on as many threads as each of `jobs` tasks at once does.
+
+    Each has its share of the cores, and no more than torch would take.
+    """
+    import torch
+
+    threads = max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs))
+    return Store(root=workdir.resolve() / "tasks", threads=threads)
 
 
 def run_experiment(
@@ -42,12 +47,8 @@ def run_experiment(
     """Run what is left of an experiment, and write its table and its page.
 
     Experiments share the working folder of tables, pages and finished tasks; `jobs` tasks run at once. `settings` are
-    shown on the page.
-
-    Raises:
-        InputError: a task found something wrong with what the user gave, or the folder is something else's.
-        RuntimeError: a task failed for another reason; see `NAME.log` in the folder.
-        KeyboardInterrupt: the run was interrupted; the same call goes on.
+    shown on the page. After an interruption, the same call goes on. Raises `InputError` where a task found something
+    wrong with what the user gave, and `RuntimeError` where one failed otherwise; see `NAME.log` in the folder.
     """
     nodes = in_order(cells)
     store = store_of(workdir, jobs)

@@ -1,6 +1,6 @@
 """What a user asks of an experiment, as texts of the command line, and the study that it stands for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -8,14 +8,19 @@ from typing import Any
 
 import yaml
 
-from components.errors import InputError, check
+from components.errors import InputError, check, unknown_key
 from components.storage.s3 import is_s3
-from pipelines.experiments.sections import SECTIONS, section_configs
 from pipelines.experiments.study import Study
 from pipelines.lines.line import Line, parse_line
-from pipelines.lines.stages import with_new_keys
+from pipelines.lines.stages import STAGES, Stage, with_new_keys
 
-_ALL = "all"
+SECTIONS: Mapping[str, Stage] = {name: STAGES[name] for name in ("quality", "vqgan_clip")}
+"""Sections of `--set` that no line has: of what experiments measure, and of what they compare with."""
+_PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "embedded": {},
+    "standard": {"quality": {"inception": "inception", "lpips_backbone": "vgg16"}},
+}
+"""What a profile sets in them; `--set` overrides every value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +50,7 @@ class Request:
 
     @property
     def line(self) -> Line:
-        """Settings of all stages.
-
-        Raises:
-            InputError: a setting is unknown or wrong.
-        """
+        """Settings of all stages; raises `InputError` where one is unknown or wrong."""
         content: dict[str, Any] = {
             "name": self.name,
             "object": "part",
@@ -65,18 +66,14 @@ class Request:
         return parse_line(content, Path.cwd())
 
     def study(self, *, for_cluster: bool) -> Study:
-        """The study.
+        """The study; raises `InputError` where an option is wrong, or a class is missing.
 
-        Args:
-            for_cluster: whether the tasks run elsewhere; addresses then stand for the digests, which each run takes.
-
-        Raises:
-            InputError: an option is wrong, or a class is missing.
+        The tasks of a cluster take the digests of the data themselves; addresses stand for them then.
         """
         from components.dataset.ingest import dataset_digest
 
-        line = self.line
-        folders = {path.strip("/"): path.strip("/").rpartition("/")[2] for path in _split(",".join(self.classes))}
+        line, paths = self.line, [path.strip("/") for path in _split(",".join(self.classes))]
+        folders = {path: path.rpartition("/")[2] for path in paths}
         check(bool(folders), "--classes", self.classes, "at least one folder below --data")
         named = dict(_pair("--object", text) for text in self.objects)
         for name in named:
@@ -84,10 +81,10 @@ class Request:
         extra = [_pair("--extra", text) for text in self.extra]
         return Study(
             line=line,
-            **section_configs(self._given, line),
+            **_section_configs(self._given, line),
             root=line.configs["dataset"].uri,
             classes={path: named.get(folder, folder.replace("_", " ")) for path, folder in folders.items()},
-            shots=[0 if text == _ALL else _number("--shots", text) for text in _split(self.shots)],
+            shots=[0 if text == "all" else _number("--shots", text) for text in _split(self.shots)],
             seeds=[_number("--seeds", text, least=0) for text in _split(self.seeds)],
             copies=[_number("--copies", text) for text in _split(self.copies)],
             extra={name: root if is_s3(root) else str(Path(root).resolve()) for name, root in extra},
@@ -96,15 +93,9 @@ class Request:
 
     def summary(self) -> dict[str, str]:
         """The options by name, for the page."""
-        values = {
-            "classes": ", ".join(_split(",".join(self.classes))),
-            "given images": self.shots,
-            "seeds": self.seeds,
-            "detectors": self.detectors,
-            "profile": self.profile,
-            "layout": self.layout,
-            "settings": ", ".join(self.settings) or "defaults",
-        }
+        values = {"classes": ", ".join(_split(",".join(self.classes))), "given images": self.shots}
+        values |= {name: getattr(self, name) for name in ("seeds", "detectors", "profile", "layout")}
+        values["settings"] = ", ".join(self.settings) or "defaults"
         return values | ({"copies": self.copies} if self.name == "table3" else {})
 
     @cached_property
@@ -121,6 +112,23 @@ class Request:
                 raise InputError(f"--set: got {text!r}, expected a value in YAML") from error
         renamed: dict[str, dict[str, Any]] = with_new_keys(found, "--set ")
         return renamed
+
+
+def _section_configs(given: Mapping[str, Mapping[str, Any]], line: Line) -> dict[str, Any]:
+    """Config of each of the `SECTIONS`: given values over those of the line's profile, and what all stages share."""
+    configs, errors = dict[str, Any](), list[str]()
+    for name, stage in SECTIONS.items():
+        own = given.get(name, {})
+        errors += [unknown_key(f"{name}.", key, stage.fields) for key in own if key not in stage.fields]
+        values = {**_PROFILES[line.profile].get(name, {}), **own}
+        values |= {key: getattr(line, key) for key in ("object", "embedder", "embedder_weights")}
+        try:
+            configs[name] = stage.config(**{key: values[key] for key in stage.config.model_fields if key in values})
+        except InputError as error:
+            errors += error.args
+    if errors:
+        raise InputError(*errors)
+    return configs
 
 
 def _split(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Runs the tasks of an experiment on this machine; what an earlier run finished is reused."""
 
+import inspect
 import os
 import sys
 import time
@@ -12,10 +13,12 @@ from graphlib import TopologicalSorter
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import RLock, Thread
+from typing import Any
 
 from components.artifacts import read_json, write_json
+from components.stage.progress import ignore_progress
 from pipelines.experiments.nodes import Node
-from pipelines.experiments.stages import is_final, run_stage
+from pipelines.lines.stages import STAGES
 from pipelines.local.processes import interruptible
 
 OnTask = Callable[[Node, float], None]
@@ -30,7 +33,7 @@ class Store:
 
     root: Path
     threads: int
-    """On which each task computes; see `threads_of_task`."""
+    """On which each task computes."""
 
     def place(self, node: Node) -> Path:
         """Folder of a task."""
@@ -51,13 +54,6 @@ class Store:
     def finish(self, node: Node, seconds: float) -> None:
         """Mark a task as finished."""
         write_json(self.place(node) / _FACTS, {"key": node.key, "stage": node.stage, "seconds": seconds})
-
-
-def threads_of_task(jobs: int) -> int:
-    """Threads of each of some tasks that run at once: its share of the cores, and no more than torch would take."""
-    import torch
-
-    return max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs))
 
 
 def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task: OnTask) -> None:
@@ -88,15 +84,30 @@ def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task
 
 
 def run_node(node: Node, store: Store) -> float:
-    """Run one task whose parents are finished, and return its seconds; it is kept unless another run may give more."""
+    """Run one task whose parents are finished, and return its seconds.
+
+    It is finished unless another run may give more: figures of quality whose weights could not be fetched.
+    """
+    from components.quality.measure import is_final
+
     started = time.perf_counter()
     output = store.output(node)
     output.parent.mkdir(parents=True, exist_ok=True)
-    inputs = {name: store.output(parent) for name, parent in node.inputs.items()}
-    detectors = [store.output(parent) for parent in node.detectors]
-    run_stage(node, inputs, detectors, output)
+    artifacts: dict[str, Any] = {name: store.output(parent) for name, parent in node.inputs.items()}
+    artifacts["detectors"] = [store.output(parent) for parent in node.detectors]
+    function = STAGES[node.stage].function
+    given = [artifacts[name] for name in inspect.signature(function).parameters if name in artifacts]
+    match node.stage:
+        case "dataset" | "image_folder":
+            function(output, node.config, node.data)
+        case "vqgan":
+            function(*given, output, output.with_name("generator"), node.config, ignore_progress)
+        case "vqgan_clip":
+            function(*given, output, node.config, ignore_progress)
+        case _:
+            function(*given, output, node.config)
     seconds = time.perf_counter() - started
-    if is_final(node, output):
+    if node.stage != "quality" or is_final(output):
         store.finish(node, seconds)
     return seconds
 

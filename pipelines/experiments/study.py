@@ -25,10 +25,9 @@ class Study:
     line: Line
     """Settings of all stages; its data set gives the layout and the image size."""
     quality: QualityConfig
-    """What is measured of image sets, and with which networks; the line's embedder and each group's seed replace its
-    own."""
+    """What is measured of image sets, and with which networks; each group's seed replaces its own."""
     vqgan_clip: VqganClipConfig
-    """How VQGAN-CLIP paints; the line's generator and embedder, and each group's object and seed, replace its own."""
+    """How VQGAN-CLIP paints; the line's generator, and each group's object and seed, replace its own."""
     root: str
     """Folder, or `s3://BUCKET/PREFIX`, below which the classes are."""
     classes: Mapping[str, str]
@@ -95,24 +94,10 @@ class Group:
         inputs = {"prompts": self.prompts, "candidates": candidates}
         return Node(stage="selection", config=self.config("selection", **changes), inputs=inputs)
 
-    @property
-    def generated_images(self) -> int:
-        """Images of the selected set."""
-        return int(self.config("selection").images or self.config("vqgan").images)
-
     def from_text(self, prompt: str) -> Node:
         """Images made from a prompt alone, by VQGAN-CLIP."""
-        generator, selection = self.config("vqgan"), self.config("selection")
-        config = self.study.vqgan_clip.replace(
-            object=self.object,
-            prompt=prompt,
-            architecture=generator.architecture,
-            weights=generator.weights,
-            codebook_size=generator.codebook_size,
-            embedder=selection.embedder,
-            embedder_weights=selection.embedder_weights,
-            seed=self.seed,
-        )
+        generator = {name: getattr(self.config("vqgan"), name) for name in ("architecture", "weights", "codebook_size")}
+        config = self.study.vqgan_clip.replace(object=self.object, prompt=prompt, seed=self.seed, **generator)
         return self._node("vqgan_clip", config, prompts=self.prompts)
 
     def further(self, name: str) -> Node:
@@ -121,21 +106,17 @@ class Group:
         config = FolderConfig(uri=uri, image_size=self.study.line.configs["dataset"].image_size)
         return Node(stage="image_folder", config=config, data=self.study.digest(uri))
 
-    def baselines(self, names: Sequence[str] = BASELINES) -> Cell:
+    def baselines(self) -> Cell:
         """Measured detectors that were trained without generated images."""
-        trials = [self._detector(name, added, self.augmented) for name in self.study.line.detectors for added in names]
-        return self._measured(trials, "")
+        return self._measured(BASELINES, self.augmented, "")
 
     def generated(self, selected: Node, method: str) -> Cell:
         """Measured detectors that were trained with an image set."""
-        trials = [self._detector(name, "generated", selected) for name in self.study.line.detectors]
-        return self._measured(trials, method)
+        return self._measured(("generated",), selected, method)
 
     def quality(self, images: Node, method: str) -> Cell:
         """Quality of an image set."""
-        selection = self.config("selection")
-        networks = {"embedder": selection.embedder, "embedder_weights": selection.embedder_weights}
-        config = self.study.quality.replace(**networks, seed=self.seed)
+        config = self.study.quality.replace(seed=self.seed)
         return self.cell(self._node("quality", config, images=images), "quality", method)
 
     def cell(self, node: Node, kind: str, method: str) -> Cell:
@@ -154,10 +135,11 @@ class Group:
         data = self.study.digest(outside) if outside else ""
         return Node(stage="detection", config=config, inputs=inputs, data=data)
 
-    def _measured(self, detectors: Sequence[Node], method: str) -> Cell:
-        inputs = {"reference": self.reference}
-        config = self.config("evaluation")
-        node = Node(stage="evaluation", config=config, inputs=inputs, detectors=tuple(detectors))
+    def _measured(self, training_sets: Sequence[str], selected: Node, method: str) -> Cell:
+        trials = itertools.product(self.study.line.detectors, training_sets)
+        detectors = tuple(self._detector(name, added, selected) for name, added in trials)
+        config, inputs = self.config("evaluation"), {"reference": self.reference}
+        node = Node(stage="evaluation", config=config, inputs=inputs, detectors=detectors)
         return self.cell(node, "predictions", method)
 
 

@@ -15,25 +15,19 @@ _LABEL = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _LABEL_KEY = rf"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?{_LABEL}"
 
 
-def _text(value: object) -> object:
-    """A number of YAML as the text that Kubernetes takes."""
-    return str(value) if type(value) in (int, float) else value
+def _quantity(pattern: str, number: type, expected: str) -> tuple[Any, ...]:
+    """What a quantity of Kubernetes is checked by: a text, or a number of YAML, which becomes one."""
+
+    def text(value: object) -> object:
+        return str(value) if type(value) in (int, float) else value
+
+    field = Field(pattern=pattern)
+    given = BeforeValidator(text, json_schema_input_type=Annotated[str, field] | number)  # type: ignore[valid-type]
+    return given, field, Expected(expected)
 
 
-_CORES = Field(pattern=r"^(\d+(\.\d+)?|\d+m)?$")
-_BYTES = Field(pattern=r"^(\d+([EPTGM]i?|Ki|k)?)?$")
-Cores = Annotated[
-    str,
-    BeforeValidator(_text, json_schema_input_type=Annotated[str, _CORES] | float),
-    _CORES,
-    Expected("cores such as 2 or 500m"),
-]
-Bytes = Annotated[
-    str,
-    BeforeValidator(_text, json_schema_input_type=Annotated[str, _BYTES] | int),
-    _BYTES,
-    Expected("bytes such as 8Gi"),
-]
+Cores = Annotated[str, *_quantity(r"^(\d+(\.\d+)?|\d+m)?$", float, "cores such as 2 or 500m")]
+Bytes = Annotated[str, *_quantity(r"^(\d+([EPTGM]i?|Ki|k)?)?$", int, "bytes such as 8Gi")]
 Name = Annotated[
     str,
     Field(pattern=f"^({_NAME})?$"),
@@ -142,11 +136,7 @@ class Cluster(Settings):
 
 
 def parse_cluster(content: Any, defaults: Any = None) -> Cluster:
-    """Check the section `cluster` of a line; see `cluster_values`.
-
-    Raises:
-        InputError: a key or a value is wrong; all are named.
-    """
+    """The section `cluster` of a line over that of a whole cluster; `InputError` names all wrong keys and values."""
     return Cluster(**cluster_values(content, defaults))
 
 

@@ -22,11 +22,8 @@ _FIELDS = (
 _ANY_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def check_cron(expression: str) -> None:
-    """Check a schedule.
-
-    Args:
-        expression: six fields, such as `0 30 2 * * MON-FRI`.
+def check_cron(expression: str) -> str:
+    """Check a schedule of six fields, such as `0 30 2 * * MON-FRI`, and return it with single spaces.
 
     Raises:
         InputError: it does not have six fields, a field is wrong, or no day ever matches.
@@ -36,17 +33,14 @@ def check_cron(expression: str) -> None:
     fields = expression.split()
     check(len(fields) == len(_FIELDS), "schedule.cron", expression, "six fields, the first for seconds")
     for text, (name, value, values) in zip(fields, _FIELDS, strict=True):
+        term = rf"(?:[*?]|(?:{value})(?:-(?:{value}))?)(?:/[0-9]+)?"  # ranges of numbers are checked below
         expected = f"a {name} of {values}, *, ranges, /steps and commas; got {text!r}"
-        check(_is_field(text.upper(), value), "schedule.cron", expression, expected)
+        follows = re.fullmatch(rf"{term}(?:,{term})*", text.upper()) is not None
+        check(follows, "schedule.cron", expression, expected)
     try:
         matches = next(CronSim(expression.replace("?", "*"), _ANY_DAY), None)
     except CronSimError as error:
         ranges = ", ".join(f"{name} {values}" for name, _, values in _FIELDS)
         check(False, "schedule.cron", expression, f"{ranges}; {str(error).lower()}")
     check(matches is not None, "schedule.cron", expression, "a schedule that a day of the calendar meets")
-
-
-def _is_field(text: str, value: str) -> bool:
-    """Whether a field follows the grammar; its numbers' ranges are not looked at."""
-    term = rf"(?:[*?]|(?:{value})(?:-(?:{value}))?)(?:/[0-9]+)?"
-    return re.fullmatch(rf"{term}(?:,{term})*", text) is not None
+    return " ".join(fields)

@@ -41,14 +41,7 @@ _LINE: dict[str, Any] = {
 
 
 def write_demo_line(root: Path) -> Path:
-    """Write the demo's data set in the MVTec layout, and its line file.
-
-    Args:
-        root: folder to write; an earlier one is replaced.
-
-    Returns:
-        Path of the line file.
-    """
+    """Write the demo's data set in the MVTec layout, in place of an earlier one, and return its line file."""
     import numpy as np
     from skimage import data
 
@@ -59,27 +52,18 @@ def write_demo_line(root: Path) -> Path:
         _write(directory / "brick" / "train" / "good", (_tile(train, generator) for _ in range(TRAIN_TILES)))
         _write(directory / "brick" / "test" / "good", (_tile(test, generator) for _ in range(TEST_GOOD)))
         for name, defect in DEFECTS.items():
-            _write_bad(directory / "brick", name, defect, test, generator)
+            bad = [defect(_tile(test, generator), generator) for _ in range(TEST_BAD)]
+            _write(directory / "brick" / "test" / name, (tile for tile, _ in bad))
+            _write(directory / "brick" / "ground_truth" / name, (mask for _, mask in bad), "_mask")
         line = {**_LINE, "dataset": {"uri": "brick", **_LINE["dataset"]}}
         (directory / "line.yaml").write_text(yaml.safe_dump(line, sort_keys=False), encoding="utf-8")
     return root / "line.yaml"
 
 
-def _write_bad(root: Path, name: str, defect: "Defect", photograph: "Grey", generator: "np.random.Generator") -> None:
-    masks = root / "ground_truth" / name
-    masks.mkdir(parents=True)
-    tiles = []
-    for index in range(TEST_BAD):
-        tile, mask = defect(_tile(photograph, generator), generator)
-        tiles.append(tile)
-        (masks / f"{index:03d}_mask.png").write_bytes(encode_png(mask.astype("uint8") * 255))
-    _write(root / "test" / name, tiles)
-
-
-def _write(folder: Path, tiles: "Iterable[Grey]") -> None:
+def _write(folder: Path, tiles: "Iterable[Grey | Mask]", suffix: str = "") -> None:
     folder.mkdir(parents=True)
     for index, tile in enumerate(tiles):
-        (folder / f"{index:03d}.png").write_bytes(encode_png((tile.clip(0, 1) * 255).round().astype("uint8")))
+        (folder / f"{index:03d}{suffix}.png").write_bytes(encode_png((tile.clip(0, 1) * 255).round().astype("uint8")))
 
 
 def _tile(photograph: "Grey", generator: "np.random.Generator") -> "Grey":
@@ -88,17 +72,23 @@ def _tile(photograph: "Grey", generator: "np.random.Generator") -> "Grey":
     return photograph[row : row + TILE, column : column + TILE].copy()
 
 
-def _stain(tile: "Grey", generator: "np.random.Generator") -> tuple["Grey", "Mask"]:
-    """A dark, soft-edged blot with an uneven outline."""
+def _blot(generator: "np.random.Generator", edge: float, radii: tuple[int, int], uneven: int, sigma: int) -> "Mask":
+    """A round area with an uneven outline, whose centre keeps a share of the tile's side as distance from the edge."""
     import numpy as np
     from skimage.filters import gaussian
 
     rows, columns = np.mgrid[:TILE, :TILE]
-    centre = generator.uniform(0.25, 0.75, size=2) * TILE
-    radius = generator.uniform(7, 13)
-    uneven = gaussian(generator.normal(size=tile.shape), sigma=4)
-    distance = np.hypot(rows - centre[0], columns - centre[1]) + 20 * uneven
-    mask = distance < radius
+    centre = generator.uniform(edge, 1 - edge, size=2) * TILE
+    outline = generator.uniform(*radii) + uneven * gaussian(generator.normal(size=(TILE, TILE)), sigma=sigma)
+    mask: Mask = np.hypot(rows - centre[0], columns - centre[1]) < outline
+    return mask
+
+
+def _stain(tile: "Grey", generator: "np.random.Generator") -> tuple["Grey", "Mask"]:
+    """A dark, soft-edged blot with an uneven outline."""
+    from skimage.filters import gaussian
+
+    mask = _blot(generator, 0.25, (7, 13), -20, 4)
     return tile * (1 - 0.45 * gaussian(mask.astype(float), sigma=1)), mask
 
 
@@ -121,14 +111,9 @@ def _foreign(tile: "Grey", generator: "np.random.Generator") -> tuple["Grey", "M
     """A patch of gravel lying on the bricks."""
     import numpy as np
     from skimage import data
-    from skimage.filters import gaussian
 
-    gravel = data.gravel() / 255.0
-    rows, columns = np.mgrid[:TILE, :TILE]
-    centre = generator.uniform(0.3, 0.7, size=2) * TILE
-    outline = generator.uniform(9, 15) + 40 * gaussian(generator.normal(size=tile.shape), sigma=5)
-    mask = np.hypot(rows - centre[0], columns - centre[1]) < outline
-    return np.where(mask, _tile(gravel, generator), tile), mask
+    mask = _blot(generator, 0.3, (9, 15), 40, 5)
+    return np.where(mask, _tile(data.gravel() / 255.0, generator), tile), mask
 
 
 DEFECTS: "dict[str, Defect]" = {"stain": _stain, "scratch": _scratch, "foreign": _foreign}

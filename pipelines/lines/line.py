@@ -1,7 +1,7 @@
 """A production line: its YAML, checked, and the pipeline parameters that it stands for."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -50,12 +50,6 @@ _REFERENCES = (
 """Fields that refer to weights."""
 
 
-def _cron(expression: str) -> str:
-    if expression:
-        check_cron(expression)
-    return " ".join(expression.split())
-
-
 def _some_of(name: str, known: Collection[str]) -> tuple[Any, ...]:
     """What a list of known values is checked by: at least one of them, each once."""
 
@@ -74,7 +68,7 @@ class Schedule(Settings):
     """When a cluster runs a line."""
 
     section = "schedule"
-    cron: Annotated[str, AfterValidator(_cron)] = ""
+    cron: Annotated[str, AfterValidator(lambda text: check_cron(text) if text else text)] = ""
     """Six fields, the first for seconds, such as `0 30 2 * * MON-FRI`; empty for no schedule."""
     enabled: bool = True
     """Whether the schedule runs; a disabled one stays on the cluster."""
@@ -144,31 +138,34 @@ class Line(Settings):
         """References to the weights that a run loads, each with the key of the line that gives it."""
         configs = [config for name, config in self.configs.items() if name != "detection"]
         configs += [self.detection.replace(detector=detector) for detector in self.detectors]
-        found = ((_key(config, reference), reference) for config in configs for reference in config.references)
+        found = (
+            (config.key(next((name for name, value in config if value == reference), "weights")), reference)
+            for config in configs
+            for reference in config.references
+        )
         return list(dict.fromkeys(found))
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         """Check what one section requires of another."""
-        if errors := list(dict.fromkeys(self._misfits())):
-            raise InputError(*errors)
-        return self
-
-    def _misfits(self) -> Iterator[str]:
+        errors: list[str] = []
         if self.vqgan.architecture == "f16" and self.vqgan.untrained:
             expected = "the reference to the weights of architecture f16, as PATH#sha256=HEX"
-            yield f"vqgan.weights: got {self.vqgan.weights!r}, expected {expected}"
+            errors.append(f"vqgan.weights: got {self.vqgan.weights!r}, expected {expected}")
         if self.dataset.layout != LOCO:  # the only data set with logical and structural anomalies
             expected = f"another value, or dataset.layout {LOCO}"
             if self.registration.metric in KIND_METRICS:
-                yield f"registration.metric: got {self.registration.metric!r}, expected {expected}"
+                errors.append(f"registration.metric: got {self.registration.metric!r}, expected {expected}")
             if self.evaluation.spro_limit:
-                yield f"evaluation.spro_limit: got {self.evaluation.spro_limit!r}, expected {expected}"
+                errors.append(f"evaluation.spro_limit: got {self.evaluation.spro_limit!r}, expected {expected}")
         for detector in self.detectors:
             try:
                 self.detection.replace(detector=detector)  # each may need settings that others do not
             except InputError as error:
-                yield from error.args
+                errors += error.args
+        if errors:
+            raise InputError(*dict.fromkeys(errors))
+        return self
 
 
 SECTIONS: Mapping[str, Stage] = {name: STAGES[name] for name in Line.model_fields if name in STAGES}
@@ -176,14 +173,10 @@ SECTIONS: Mapping[str, Stage] = {name: STAGES[name] for name in Line.model_field
 
 
 def load_line(path: Path, cluster_defaults: Path | None = None) -> Line:
-    """Read and check a line's YAML.
+    """Read and check a line's YAML; a relative `dataset.uri` starts at its folder.
 
-    Args:
-        path: the file; a relative `dataset.uri` starts at its folder.
-        cluster_defaults: YAML of the section `cluster` of all lines, which the line's own overrides key by key.
-
-    Raises:
-        InputError: a file is missing, or keys or values are wrong; all are named.
+    The cluster defaults are a YAML of the section `cluster` of all lines, which the line's own overrides key by key.
+    Raises `InputError` where a file is missing, or keys or values are wrong; all are named.
     """
     content = _read_yaml("line", path, "name, object, dataset")
     defaults = _cluster_defaults(cluster_defaults)
@@ -194,11 +187,7 @@ def load_line(path: Path, cluster_defaults: Path | None = None) -> Line:
 
 
 def load_cluster(cluster_defaults: Path | None) -> Cluster:
-    """Task settings where no line gives any.
-
-    Raises:
-        InputError: the file is missing, or a key or a value is wrong.
-    """
+    """Task settings where no line gives any; `InputError` where the file is missing or wrong."""
     return parse_cluster({}, _cluster_defaults(cluster_defaults))
 
 
@@ -217,15 +206,9 @@ def load_line_or_lines(
 def load_lines(
     folder: Path, cluster_defaults: Path | None = None, check_line: Callable[[Line], None] | None = None
 ) -> list[Line]:
-    """Read and check all lines of a folder, its `*.yaml` and `*.yml` files.
+    """Read and check all lines of a folder, its `*.yaml` and `*.yml` files, in the order of their names.
 
-    Args:
-        folder: the folder; those below it are not looked into.
-        cluster_defaults: see `load_line`.
-        check_line: raises `InputError` for a line that is not wanted.
-
-    Returns:
-        The lines in the order of their names.
+    `check_line` raises `InputError` for a line that is not wanted.
 
     Raises:
         InputError: no folder or no line in it, wrong files (all are named), or two lines of one name.
@@ -267,12 +250,7 @@ def _read_yaml(what: str, path: Path, examples: str) -> dict[str, Any]:
 
 
 def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mapping[str, Any] | None = None) -> Line:
-    """Check the content of a line's YAML.
-
-    Args:
-        content: the parsed YAML.
-        folder: where a relative `dataset.uri` starts.
-        cluster_defaults: section `cluster` of all lines.
+    """Check the content of a line's YAML, whose relative `dataset.uri` starts at a folder.
 
     Raises:
         InputError: keys or values are wrong; all are named.
@@ -298,11 +276,7 @@ def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mappi
 
 
 def profile_weights(profile: str) -> list[str]:
-    """References to the weights that a line of a profile loads when it overrides nothing; all entries for `all`.
-
-    Raises:
-        InputError: there is no such profile.
-    """
+    """References to the weights that a line of a profile loads when it overrides nothing; all entries for `all`."""
     check(profile in (*PROFILES, ALL_WEIGHTS), "profile", profile, f"one of {', '.join((*PROFILES, ALL_WEIGHTS))}")
     if profile == ALL_WEIGHTS:
         return list(manifest())
@@ -310,11 +284,6 @@ def profile_weights(profile: str) -> list[str]:
     values |= _shared(values)
     configs = [stage.config(**_section(name, values, [])) for name, stage in SECTIONS.items() if name != "dataset"]
     return list(dict.fromkeys(reference for config in configs for reference in config.references))
-
-
-def _key(config: Settings, reference: str) -> str:
-    """Key of a line that gives a reference; of the section's weights where the section has another name for it."""
-    return config.key(next((name for name, value in config if value == reference), "weights"))
 
 
 def _pinned(content: Mapping[str, Any]) -> dict[str, Any]:

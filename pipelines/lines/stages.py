@@ -128,12 +128,7 @@ STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _TABLE}
 def with_new_keys(content: Any, prefix: str = "") -> Any:
     """Content of YAML or of options, with stages under their names in place of those of the version before.
 
-    Args:
-        content: what is no mapping comes back as it is.
-        prefix: in front of the keys in messages.
-
-    Raises:
-        InputError: a stage stands there under both its names.
+    The prefix is in front of the keys in messages. Raises `InputError` where a stage has both its names.
     """
     found = {str(key): value for key, value in content.items()} if isinstance(content, Mapping) else content
     for stage in STAGES.values():

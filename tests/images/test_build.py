@@ -74,7 +74,7 @@ def test_port_of_a_served_folder_is_none_that_tests_take() -> None:
 
 
 class Client:
-    """A stand-in of the Docker client: it writes down how it is called, and knows images of an older commit."""
+    """A fake Docker client: it writes down how it is called, and has images of an older commit."""
 
     def __init__(self, folder: Path) -> None:
         self.calls = folder / "calls"

@@ -12,7 +12,7 @@ import pytest
 import components
 from components.settings import Settings
 from components.stage.images import image
-from pipelines.experiments.sections import SECTIONS as EXPERIMENT_SECTIONS
+from pipelines.experiments.request import SECTIONS as EXPERIMENT_SECTIONS
 from pipelines.lines.cluster import Cluster
 from pipelines.lines.line import SECTIONS, Line
 from pipelines.lines.stages import STAGES, Stage

@@ -101,7 +101,7 @@ def test_table_2_has_the_scores_of_networks_that_are_named(ask: Ask, tmp_path: P
 
 
 @pytest.mark.slow
-def test_figures_whose_weights_were_not_to_be_had_are_measured_again(ask: Ask, tmp_path: Path) -> None:
+def test_figures_whose_weights_were_unavailable_are_measured_again(ask: Ask, tmp_path: Path) -> None:
     path = tmp_path / "vgg16.safetensors"
     named = f"quality.lpips_backbone={save_vgg16(random_vgg16(), path)}"
     away = path.rename(tmp_path / "away")
