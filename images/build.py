@@ -23,6 +23,7 @@ from components.stage.images import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 BUDGETS = Path(__file__).with_name("images.yaml")
+DOCKER = os.environ.get("DOCKER", "docker")
 _FILE = "file://"
 _PORTS = range(10000, 11000)  # apart from those of the tests
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -52,9 +53,7 @@ def main(
     targets = yaml.safe_load(BUDGETS.read_text(encoding="utf-8"))
     names = {target: f"{registry()}/{image['name']}:{__version__}" for target, image in targets.items()}
     indexes = extra_index.split() or configured_folders()
-    for address in (index, *indexes):
-        check_index(address)
-    check_destination(push)
+    check_addresses((index, *indexes), push)
     if not replace:
         check_tags(names.values())
     too_large = []
@@ -74,23 +73,22 @@ def main(
         push_images(names.values(), push)
 
 
-def check_index(address: str) -> None:
-    """Raise `InputError` for an index with a credential: the images' history shows the build arguments."""
-    if not _is_folder(address) and ("@" in address or "?" in address):
+def check_addresses(indexes: Sequence[str], push: str) -> None:
+    """Raise `InputError` for an address with a credential, and unless a committed state is pushed to a registry.
+
+    The images' history shows the build arguments.
+    """
+    if any(not _is_folder(address) and ("@" in address or "?" in address) for address in indexes):
         raise InputError(
             "package index: got credentials or a query in an address, expected none, because `docker history` shows "
             "it to whoever has the image; put a mirror without a login in front, or give a folder"
         )
-
-
-def check_destination(address: str) -> None:
-    """Raise `InputError` unless images may be pushed to a registry: by a plain address, from a committed state."""
-    if address and not _REGISTRY.fullmatch(address):
+    if push and not _REGISTRY.fullmatch(push):
         raise InputError(
             "--push: got no registry's address, expected HOST[:PORT]/PATH; `docker login` stores the login"
         )
-    held = not address or bool(_COMMIT.fullmatch(revision()))
-    check(held, "--push", revision(), "a commit without changes beside it")
+    if push:
+        check(bool(_COMMIT.fullmatch(revision())), "--push", revision(), "a commit without changes beside it")
 
 
 def check_tags(names: Iterable[str]) -> None:
@@ -104,14 +102,9 @@ def check_tags(names: Iterable[str]) -> None:
             )
 
 
-def docker() -> str:
-    """The Docker client: `DOCKER` in the environment, or the first of the path."""
-    return os.environ.get("DOCKER", "docker")
-
-
 def build(target: str, name: str, arguments: dict[str, str], network: str) -> None:
     """Build one target of the Dockerfile under a name, or raise `RuntimeError` with the end of the output."""
-    command = [docker(), "build", "--file", str(ROOT / "images" / "Dockerfile"), "--target", target, "--tag", name]
+    command = [DOCKER, "build", "--file", str(ROOT / "images" / "Dockerfile"), "--target", target, "--tag", name]
     given = arguments | {"VERSION": __version__, "REVISION": revision()}
     command += [part for key, value in given.items() if value for part in ("--build-arg", f"{key}={value}")]
     command += ["--network", network] if network else []
@@ -122,14 +115,14 @@ def push_images(names: Iterable[str], address: str) -> None:
     """Tag images for a registry and path, and push them, or raise `RuntimeError` with the end of the output."""
     for name in names:
         target = f"{address}/{name.rpartition('/')[2]}"
-        subprocess.run([docker(), "tag", name, target], check=True)
-        _run([docker(), "push", target], f"image {target} cannot be pushed")
+        subprocess.run([DOCKER, "tag", name, target], check=True)
+        _run([DOCKER, "push", target], f"image {target} cannot be pushed")
         print(f"pushed: {target}", flush=True)
 
 
 def _inspect(name: str, template: str) -> str:
     """A fact about an image, by a template of Docker; empty where there is no such image."""
-    command = [docker(), "image", "inspect", "--format", template, name]
+    command = [DOCKER, "image", "inspect", "--format", template, name]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
@@ -195,14 +188,9 @@ def revision() -> str:
     return f"{commit}-dirty" if changes else commit
 
 
-def run() -> None:
-    """The command line; errors are printed without a traceback."""
+if __name__ == "__main__":
     try:
         typer.run(main)
     except (InputError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, InputError) else 1) from None
-
-
-if __name__ == "__main__":
-    run()

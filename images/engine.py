@@ -21,8 +21,6 @@ DOCKER = "/usr/bin/docker"
 DAEMON = "/usr/sbin/dockerd"
 BASE_IMAGE = "vigil-base:bookworm"
 """Made of Debian's packages on this machine."""
-_PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
-_SUITE = "bookworm"
 _CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
 _START_SECONDS = _STOP_SECONDS = 60
 _OPTIONS = (
@@ -121,8 +119,8 @@ def make_base_image(address: str) -> str:
             'ln -sf python3 "$1"/usr/bin/python',
             f'cp "/{_CERTIFICATES}" "$1/{_CERTIFICATES}"',
         ]
-        command = ["mmdebstrap", "--variant=minbase", f"--include={_PACKAGES}"]
-        command += [f"--customize-hook={hook}" for hook in hooks] + [_SUITE, str(archive)]
+        command = ["mmdebstrap", "--variant=minbase", "--include=python3,python3-venv,python3-pip,ca-certificates"]
+        command += [f"--customize-hook={hook}" for hook in hooks] + ["bookworm", str(archive)]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"mmdebstrap cannot make the base image:\n{done.stderr[-2000:]}")

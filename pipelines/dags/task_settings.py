@@ -15,8 +15,6 @@ S3_FOLDER = "/etc/vigil/s3"
 """Where the object store's Secret is mounted, when it is."""
 LINE_LABEL, STAGE_LABEL = "vigil/line", "vigil/stage"
 
-_WEEK_SECONDS = 7 * 86400
-
 
 def apply_settings(task: "PipelineTask", stage: Stage, cluster: Cluster, line: str = "") -> None:
     """Write the settings of a stage into its task, with pod labels for the stage and, where it is given, the line."""
@@ -27,8 +25,8 @@ def apply_settings(task: "PipelineTask", stage: Stage, cluster: Cluster, line: s
     _limit(task, cluster.resources(stage.resources))
     if cluster.retries:
         # Argo counts the window of all attempts, their pauses included, from the first attempt's start, waiting for a
-        # node too; it starts none after it and ends one that runs. kfp's own default is an hour.
-        window = (cluster.retries + 1) * max(cluster.timeout_seconds, _WEEK_SECONDS)
+        # node too, here a week; it starts none after it and ends one that runs. kfp's own default is an hour.
+        window = (cluster.retries + 1) * max(cluster.timeout_seconds, 7 * 86400)
         window += sum(cluster.backoff_seconds << number for number in range(cluster.retries))
         task.set_retry(cluster.retries, f"{cluster.backoff_seconds}s", 2.0, f"{window}s")
     if cluster.timeout_seconds:

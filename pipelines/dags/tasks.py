@@ -9,8 +9,6 @@ from pipelines.dags.task_settings import apply_settings
 from pipelines.lines.cluster import Cluster
 from pipelines.lines.stages import STAGES
 
-EMPTY = inspect.Parameter.empty
-
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
@@ -50,7 +48,7 @@ class Tasks:
         return task
 
 
-def parameter(name: str, default: Any = EMPTY, kind: Any = None) -> inspect.Parameter:
+def parameter(name: str, default: Any = inspect.Parameter.empty, kind: Any = None) -> inspect.Parameter:
     """Parameter of a pipeline; without a type, that of its default. A tuple is a list of texts in KFP."""
     if isinstance(default, tuple):
         kind, default = kind or list[str], list(default)

@@ -11,8 +11,6 @@ from pipelines.experiments.study import Group, Study
 _PROMPT_METHODS = {"best": OURS, "worst": "worst prompt", "word": "only word", "naive": "naive prompt"}
 _LAYOUTS = {"fig6": "btad", "fig7": "loco"}
 
-Build = Callable[[Group], Iterator[Cell]]
-
 
 def cells(name: str, study: Study) -> list[Cell]:
     """The cells of an experiment; raises `InputError` for an unknown one, and for data of another layout than its."""
@@ -117,7 +115,7 @@ def fig10(group: Group) -> Iterator[Cell]:
         yield group.cell(selected, "pictures", method)
 
 
-EXPERIMENTS: Mapping[str, Build] = {
+EXPERIMENTS: Mapping[str, Callable[[Group], Iterator[Cell]]] = {
     **{build.__name__: build for build in (table1, table2, table3, fig2)},
     **dict.fromkeys(("fig5", "fig6", "fig7"), _compared),
     **{build.__name__: build for build in (fig8, fig9, fig10)},

@@ -13,7 +13,7 @@ from pipelines.dags.tasks import Tasks
 from pipelines.experiments.nodes import Cell, Node, in_order
 from pipelines.lines.cluster import Cluster
 from pipelines.lines.line import load_cluster
-from pipelines.lines.stages import STAGES
+from pipelines.lines.stages import TRIAL
 
 _ARITY = 8
 """Artifacts that one task puts together."""
@@ -61,10 +61,9 @@ def _inputs(node: Node, outputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _train(stage: Tasks, detectors: Sequence[Node], outputs: Mapping[str, Any]) -> Any:
     """Train detectors of the same settings in one loop over their trials."""
-    wired = STAGES["detection"].wired
-    settings = detectors[0].config.model_dump(mode="json", exclude=set(wired))
-    with dsl.ParallelFor([{name: getattr(node.config, name) for name in wired} for node in detectors]) as trial:
-        given = {name: getattr(trial, name) for name in wired}
+    settings = detectors[0].config.model_dump(mode="json", exclude=set(TRIAL))
+    with dsl.ParallelFor([{name: getattr(node.config, name) for name in TRIAL} for node in detectors]) as trial:
+        given = {name: getattr(trial, name) for name in TRIAL}
         trained = stage("detection", **given, **_inputs(detectors[0], outputs), **settings)
     return dsl.Collected(trained)
 

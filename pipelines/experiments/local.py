@@ -19,6 +19,7 @@ from pipelines.local.workdir import FINISHED, open_workdir
 _OWNER = "experiments"
 """Owner of the folder, in place of a line."""
 
+
 Report = Callable[[int, int, str, float], None]
 """Called with the number of finished tasks, the number of all, the last task and its seconds."""
 
@@ -61,7 +62,7 @@ def run_experiment(
             report(len(done), len(nodes), family(node), seconds)
 
         run_nodes(nodes, store, jobs, folder.root / f"{name}.log", on_task)
-        result = Result(table=folder.root / f"{name}.parquet", page=folder.root / f"{name}.html")
+        result = Result(folder.root / f"{name}.parquet", folder.root / f"{name}.html")
         gathered = folder.root / f".{name}"
         gather([cell.labels for cell in cells], [store.output(cell.node) for cell in cells], gathered)
         write_page(name, read_results(gathered), settings, result.page, datetime.now(tz=UTC))

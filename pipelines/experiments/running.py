@@ -21,10 +21,7 @@ from pipelines.experiments.nodes import Node
 from pipelines.lines.stages import STAGES
 from pipelines.local.processes import interruptible
 
-OnTask = Callable[[Node, float], None]
-"""Called with every finished task and its seconds."""
-
-_OUTPUT, _FACTS = "output", "task.json"
+_FACTS = "task.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +38,7 @@ class Store:
 
     def output(self, node: Node) -> Path:
         """Artifact of a task."""
-        return self.place(node) / _OUTPUT
+        return self.place(node) / "output"
 
     def finished(self, node: Node) -> bool:
         """Whether the artifact is there, complete."""
@@ -56,10 +53,13 @@ class Store:
         write_json(self.place(node) / _FACTS, {"key": node.key, "stage": node.stage, "seconds": seconds})
 
 
-def run_nodes(nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task: OnTask) -> None:
+def run_nodes(
+    nodes: Iterable[Node], store: Store, jobs: int, log: Path, on_task: Callable[[Node, float], None]
+) -> None:
     """Run the tasks that are not finished, parents first.
 
-    `nodes` holds their parents too; `jobs` tasks run at once, each in a process, and append their output to the log.
+    `nodes` holds their parents too; `jobs` tasks run at once, each in a process, and append their output to the log;
+    `on_task` is called with every finished task and its seconds.
 
     Raises:
         InputError: a task found something wrong with what the user gave.

@@ -22,7 +22,7 @@ def _quantity(pattern: str, number: type, expected: str) -> tuple[Any, ...]:
         return str(value) if type(value) in (int, float) else value
 
     field = Field(pattern=pattern)
-    given = BeforeValidator(text, json_schema_input_type=Annotated[str, field] | number)  # type: ignore[valid-type]
+    given = BeforeValidator(text, json_schema_input_type=Annotated[str, field] | number)
     return given, field, Expected(expected)
 
 

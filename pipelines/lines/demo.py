@@ -24,12 +24,8 @@ TILE = 128
 """Side of a tile in pixels."""
 TRAIN_ROWS = 256
 """Rows of the photograph that training tiles come from."""
-TRAIN_TILES = 8
-"""Good training tiles."""
-TEST_GOOD = 12
-"""Good test tiles."""
-TEST_BAD = 8
-"""Bad test tiles of each defect type."""
+TRAIN_TILES, TEST_GOOD, TEST_BAD = 8, 12, 8
+"""Good training tiles, good test tiles, and bad test tiles of each defect type."""
 
 _LINE: dict[str, Any] = {
     "name": "demo-brick",

@@ -43,12 +43,6 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 ALL_WEIGHTS = "all"
 """In place of a profile: every entry of the weights manifest."""
 
-_REFERENCES = (
-    *("embedder_weights", "weights", "perceptual_backbone"),
-    *("backbone_weights", "vit_weights", "teacher_weights"),
-)
-"""Fields that refer to weights."""
-
 
 def _some_of(name: str, known: Collection[str]) -> tuple[Any, ...]:
     """What a list of known values is checked by: at least one of them, each once."""
@@ -262,8 +256,14 @@ def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mappi
     for name in SECTIONS:
         if name in values or name != "dataset":
             values[name] = _section(name, values, errors)
-    if isinstance(values.get("dataset"), dict):
-        values["dataset"] |= _dataset(values["dataset"], folder, errors)
+    if isinstance(dataset := values.get("dataset"), dict):
+        uri, shots = dataset.get("uri"), dataset.get("shots", 1)
+        if isinstance(uri, str) and uri and not is_s3(uri):
+            dataset["uri"] = str((folder / uri).resolve())
+        if shots != "all" and (type(shots) is not int or shots < 1):
+            errors.append(f"dataset.shots: got {shots!r}, expected a positive number, or all")
+            shots = 1
+        dataset["shots"] = ALL_SHOTS if shots == "all" else shots
     values["schedule"] = _known("schedule.", values.get("schedule", {}), Schedule.model_fields, errors)
     values["cluster"] = cluster_values(values.get("cluster", {}), cluster_defaults)
     try:
@@ -295,7 +295,7 @@ def _pinned(content: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in content.items():
         if name in SECTIONS and isinstance(value, Mapping):
             found[name] = _pinned(value)
-        elif name in _REFERENCES and isinstance(value, str):
+        elif (name.endswith("weights") or name == "perceptual_backbone") and isinstance(value, str):
             found[name] = pinned(value)
     return found
 
@@ -310,8 +310,7 @@ def _known(prefix: str, given: Any, known: Collection[str], errors: list[str]) -
 
 def _profile(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The profile that a line names; one without settings where there is no such profile."""
-    name = values.get("profile", "embedded")
-    return PROFILES.get(name, {}) if isinstance(name, str) else {}
+    return PROFILES.get(str(values.get("profile", "embedded")), {})
 
 
 def _shared(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -336,13 +335,3 @@ def _section(name: str, values: Mapping[str, Any], errors: list[str]) -> Any:
         profile = {}
     shared = {key: values[key] for key in SHARED if key in values and key in stage.config.model_fields}
     return {**shared, **profile, **own}
-
-
-def _dataset(values: Mapping[str, Any], folder: Path, errors: list[str]) -> dict[str, Any]:
-    """The data set's address from the line's folder on, and its number of shots where it is all."""
-    uri, shots = values.get("uri"), values.get("shots", 1)
-    found = {"uri": str((folder / uri).resolve())} if isinstance(uri, str) and uri and not is_s3(uri) else {}
-    if shots != "all" and (type(shots) is not int or shots < 1):
-        errors.append(f"dataset.shots: got {shots!r}, expected a positive number, or all")
-        shots = 1
-    return {**found, "shots": ALL_SHOTS if shots == "all" else shots}

@@ -35,13 +35,13 @@ class Stage:
     """Dependency family of the image that it runs in."""
     config: type[Settings] = Settings
     """Its settings, where a pipeline gives them; its section of a line's YAML has the stage's name."""
-    folder: str = ""
-    """Folder below `components`, where it is not the name."""
     run: str = ""
     """Library function that does its work without KFP, as `MODULE.FUNCTION` below the folder. It takes the paths of its
     input artifacts, under their names, then the path of its output and the config."""
     output: str = ""
     """Artifact that later tasks take."""
+    folder: str = ""
+    """Folder below `components`, where it is not the name."""
     resources: Literal["task", "vqgan", "detection"] = "task"
     """Key of a line's section `cluster` that says what its tasks ask of a node."""
     wired: tuple[str, ...] = ()
@@ -75,32 +75,22 @@ class Stage:
         return field if field in SHARED else f"{self.name}_{field}"
 
 
+TRIAL = ("detector", "training_set")
+"""Settings in which the trials of a run differ."""
 _TABLE = (
     Stage("fingerprint", "generation", folder="dataset", output="Output", cached=False),
-    Stage("dataset", "generation", DatasetConfig, run="ingest.ingest_dataset", output="reference"),
-    Stage("image_folder", "generation", FolderConfig, folder="dataset", run="folder.import_images", output="images"),
-    Stage("prompts", "generation", PromptsConfig, run="generate.generate_prompts", output="prompts"),
-    Stage("augmentation", "generation", AugmentationConfig, run="augment.augment_images", output="augmented"),
+    Stage("dataset", "generation", DatasetConfig, "ingest.ingest_dataset", "reference"),
+    Stage("image_folder", "generation", FolderConfig, "folder.import_images", "images", folder="dataset"),
+    Stage("prompts", "generation", PromptsConfig, "generate.generate_prompts", "prompts"),
+    Stage("augmentation", "generation", AugmentationConfig, "augment.augment_images", "augmented"),
     Stage(
-        "vqgan",
-        "generation",
-        VqganConfig,
-        run="fine_tune.fine_tune",
-        output="candidates",
-        resources="vqgan",
-        former="generator",
+        "vqgan", "generation", VqganConfig, "fine_tune.fine_tune", "candidates", resources="vqgan", former="generator"
     ),
-    Stage("selection", "generation", SelectionConfig, run="integrate.select_images", output="selected"),
+    Stage("selection", "generation", SelectionConfig, "integrate.select_images", "selected"),
     Stage(
-        "detection",
-        "detection",
-        DetectionConfig,
-        run="train.train_detector",
-        output="trained",
-        resources="detection",
-        wired=("detector", "training_set"),
+        "detection", "detection", DetectionConfig, "train.train_detector", "trained", resources="detection", wired=TRIAL
     ),
-    Stage("evaluation", "detection", EvaluationConfig, run="evaluate.evaluate_detectors", output="predictions"),
+    Stage("evaluation", "detection", EvaluationConfig, "evaluate.evaluate_detectors", "predictions"),
     Stage("registration", "detection", RegistrationConfig, output="best", former="gate"),
     Stage("reporting", "detection", output="html"),
     Stage("conclusion", "detection", folder="reporting", cached=False),
@@ -109,13 +99,13 @@ _TABLE = (
         "vqgan_clip",
         "generation",
         VqganClipConfig,
-        run="generate.generate_from_text",
-        output="selected",
+        "generate.generate_from_text",
+        "selected",
         resources="vqgan",
         wired=("prompt", "architecture", "weights", "codebook_size"),
         former="text_guided",
     ),
-    Stage("quality", "generation", QualityConfig, run="measure.measure_quality", output="quality"),
+    Stage("quality", "generation", QualityConfig, "measure.measure_quality", "quality"),
     Stage("gather_cells", "detection", folder="tabulation", output="results"),
     Stage("merge_results", "detection", folder="tabulation", output="results"),
     Stage("draw_page", "detection", folder="tabulation", output="page"),
