@@ -6,7 +6,7 @@ A data set grows with the production that it is to be compared with; what the de
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,9 +18,16 @@ from components.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from components.detectors.detector import Detector
-
 _HELD_OUT = ("calibration", "test")
+
+
+class Scorer(Protocol):
+    """What is asked of a trained detector, see `components.detectors.detector.Detector`."""
+
+    image_size: int
+
+    def predict(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
+        """Raw anomaly scores [n] and anomaly maps [n, height, width] of images [n, 3, height, width] in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +67,7 @@ class GoodImages:
 
 
 def good_images(
-    images: ImageSet, detector: "Detector | None", backbone: str = BACKBONE, max_images: int = MAX_IMAGES, seed: int = 0
+    images: ImageSet, detector: Scorer | None, backbone: str = BACKBONE, max_images: int = MAX_IMAGES, seed: int = 0
 ) -> GoodImages:
     """Look at the good images of a set, and score those that the detector, if any, was not trained on.
 
@@ -78,7 +85,7 @@ def good_images(
     )
 
 
-def scores_of(detector: "Detector", images: "Tensor") -> Floats:
+def scores_of(detector: Scorer, images: "Tensor") -> Floats:
     """Raw anomaly scores [n] of images [n, 3, size, size] in [0, 1]; a size that is not the detector's is refused."""
     size = detector.image_size
     if size != images.shape[-1]:

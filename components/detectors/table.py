@@ -6,10 +6,24 @@ A further detector is a module of this folder and a row here; one from outside i
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from components.detectors.config import Config
+
+class NetworkSettings(Protocol):
+    """What the rows read of a detector's config."""
+
+    backbone: str
+    vit: str
+    teacher_weights: str
+    imagenet_dir: str
+
+    @property
+    def backbone_reference(self) -> str:
+        """Reference to the backbone's weights."""
+
+    @property
+    def vit_reference(self) -> str:
+        """Reference to the transformer's weights."""
 
 
 class Network(NamedTuple):
@@ -19,22 +33,22 @@ class Network(NamedTuple):
     reference: str
 
 
-def backbone_of(config: "Config") -> Network:
+def backbone_of(config: NetworkSettings) -> Network:
     """The ImageNet backbone of a config."""
     return Network(config.backbone, config.backbone_reference)
 
 
-def vit_of(config: "Config") -> Network:
+def vit_of(config: NetworkSettings) -> Network:
     """The vision transformer of a config."""
     return Network(config.vit, config.vit_reference)
 
 
-def teacher_of(config: "Config") -> Network:
+def teacher_of(config: NetworkSettings) -> Network:
     """EfficientAD's own teacher where a config refers to one, else the backbone that replaces it."""
     return Network("efficientad-teacher", config.teacher_weights) if config.teacher_weights else backbone_of(config)
 
 
-def efficientad_substitutes(config: "Config") -> dict[str, str]:
+def efficientad_substitutes(config: NetworkSettings) -> dict[str, str]:
     """Of EfficientAD without the weights of its teacher, or without ImageNet."""
     teacher = {} if config.teacher_weights else {"distilled teacher": f"features of {config.backbone}, smaller student"}
     return teacher | ({} if config.imagenet_dir else {"ImageNet": "photographs of scikit-image"})
@@ -48,11 +62,11 @@ class DetectorRow:
     """Import path of a module with `build(config, image_size, pretrained)`, which returns an untrained `nn.Module` from
     images [n, 3, size, size] in [0, 1] to anomalib's `InferenceBatch`, and `train(model, images, config)`, which trains
     it on images [n, 3, size, size] of its device. All that the trained module needs is in its state dict."""
-    network: Callable[["Config"], Network]
+    network: Callable[[NetworkSettings], Network]
     """The pretrained network that the detector rests on."""
     reads: tuple[str, ...]
     """Fields of `Config` that change this detector, beside training set, threshold and seed."""
-    substitutes: Callable[["Config"], dict[str, str]] = field(default=lambda _: {})
+    substitutes: Callable[[NetworkSettings], dict[str, str]] = field(default=lambda _: {})
     """What replaces a part of the detector's paper that is unavailable without a download, by that part."""
 
 

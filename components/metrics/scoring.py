@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from components import __version__
 from components.artifacts import ImageSet
@@ -19,11 +19,21 @@ from components.metrics.spro import area_under_spro
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from components.detectors.detector import Detector
     from components.metrics.measures import Labels
 
 MEASUREMENT_VERSION = 1
 """Of the metrics by which detectors are compared: raise it when their values change for the same scores and maps."""
+
+
+class ScoringDetector(Protocol):
+    """What is asked of a trained detector, see `components.detectors.detector.Detector`."""
+
+    config: Any
+    threshold: Any
+    image_size: int
+
+    def predict(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
+        """Raw anomaly scores [n] and anomaly maps [n, height, width] of images [n, 3, height, width] in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +84,7 @@ class TestSplit:
             rows.append("\t".join((str(label), defect, *digests)))
         return hashlib.sha256("\n".join([*head, *sorted(rows)]).encode()).hexdigest()
 
-    def measure(self, detector: "Detector") -> Measured:
+    def measure(self, detector: ScoringDetector) -> Measured:
         """Score the images and measure the result; pixel metrics are None where no test image has a mask.
 
         A detector that was trained at another size than the images have gets them, and gives its maps, resized.

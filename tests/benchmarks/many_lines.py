@@ -1,6 +1,6 @@
 """What compiling, submitting and scheduling cost per line: CPU seconds and calls for few and for many lines.
 
-Both, and their ratio, are of one run. The API server is the tests' stand-in, in this process, and counted as well. Run
+Both, and their ratio, are of one run. The API server is the tests' fake, in this process, and counted as well. Run
 it from the project's folder: `python -m tests.benchmarks.many_lines`.
 """
 

@@ -1,4 +1,4 @@
-"""The schedule jobs as rendered, against a stand-in of the Kubeflow Pipelines API: what they do, and may do."""
+"""The schedule jobs as rendered, against a fake Kubeflow Pipelines API: what they do, and may do."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""A stand-in for the API server of Kubeflow Pipelines: the v2beta1 endpoints that VIGIL uses, in memory, over HTTP.
+"""A fake API server of Kubeflow Pipelines: the v2beta1 endpoints that VIGIL uses, in memory, over HTTP.
 
 Requests are checked against kfp_server_api's models: unknown fields, wrong types and missing required fields are
 answered with 400, as are arguments that the uploaded package does not take. It schedules and runs nothing.

@@ -58,7 +58,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def kfp_api(no_cluster: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpApi]:
-    """A running stand-in, which `KFP_HOST` names."""
+    """A running fake, which `KFP_HOST` names."""
     with serve(KfpApi()) as api:
         monkeypatch.setenv("KFP_HOST", api.url)
         yield api

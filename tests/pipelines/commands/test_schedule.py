@@ -1,4 +1,4 @@
-"""Tests of `vigil schedule` with kfp's generated client and a stand-in of the API server."""
+"""Tests of `vigil schedule` with kfp's generated client and a fake API server."""
 
 import re
 import subprocess

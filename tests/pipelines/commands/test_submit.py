@@ -1,4 +1,4 @@
-"""Tests of `vigil submit` with kfp's generated client and a stand-in of the API server."""
+"""Tests of `vigil submit` with kfp's generated client and a fake API server."""
 
 import time
 from collections.abc import Callable
