@@ -23,14 +23,7 @@ BASE_IMAGE = "vigil-base:bookworm"
 """Made of Debian's packages on this machine."""
 _CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
 _START_SECONDS = _STOP_SECONDS = 60
-_OPTIONS = (
-    "--storage-driver=overlay2",
-    "--bridge=none",
-    "--iptables=false",
-    "--ip6tables=false",
-    "--ip-masq=false",
-    "--ip-forward=false",
-)
+_OFF = ("iptables", "ip6tables", "ip-masq", "ip-forward")
 FOLDER = Path("build") / "engine"
 """Data of the engine that commands are run with; kept, as it makes the next build quick."""
 
@@ -79,8 +72,9 @@ def engine(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vigil-engine-") as run:
         address = f"unix://{run}/docker.sock"
+        options = {"storage-driver": "overlay2", "bridge": "none", **dict.fromkeys(_OFF, "false")}
         places = {"data-root": folder / "data", "exec-root": f"{run}/exec", "pidfile": f"{run}/pid", "host": address}
-        command = [DAEMON, *_OPTIONS, *(f"--{name}={value}" for name, value in places.items())]
+        command = [DAEMON, *(f"--{name}={value}" for name, value in (options | places).items())]
         log = folder / "engine.log"
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)

@@ -9,17 +9,14 @@ from datetime import UTC, datetime
 
 from components.errors import check
 
-_MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
-_DAYS = "SUN|MON|TUE|WED|THU|FRI|SAT"
 _FIELDS = (
     ("second", r"[0-9]+", "0-59"),
     ("minute", r"[0-9]+", "0-59"),
     ("hour", r"[0-9]+", "0-23"),
     ("day of month", r"[0-9]+", "1-31"),
-    ("month", rf"[0-9]+|{_MONTHS}", "1-12 or JAN-DEC"),
-    ("day of week", rf"[0-6]|{_DAYS}", "0-6 or SUN-SAT"),
+    ("month", r"[0-9]+|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC", "1-12 or JAN-DEC"),
+    ("day of week", r"[0-6]|SUN|MON|TUE|WED|THU|FRI|SAT", "0-6 or SUN-SAT"),
 )
-_ANY_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def check_cron(expression: str) -> str:
@@ -38,7 +35,7 @@ def check_cron(expression: str) -> str:
         follows = re.fullmatch(rf"{term}(?:,{term})*", text.upper()) is not None
         check(follows, "schedule.cron", expression, expected)
     try:
-        matches = next(CronSim(expression.replace("?", "*"), _ANY_DAY), None)
+        matches = next(CronSim(expression.replace("?", "*"), datetime(2000, 1, 1, tzinfo=UTC)), None)
     except CronSimError as error:
         ranges = ", ".join(f"{name} {values}" for name, _, values in _FIELDS)
         check(False, "schedule.cron", expression, f"{ranges}; {str(error).lower()}")

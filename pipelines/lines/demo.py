@@ -30,7 +30,7 @@ TRAIN_TILES, TEST_GOOD, TEST_BAD = 8, 12, 8
 _LINE: dict[str, Any] = {
     "name": "demo-brick",
     "object": "brick",
-    "dataset": {"layout": "mvtec", "shots": 2, "image_size": TILE},
+    "dataset": {"uri": "brick", "layout": "mvtec", "shots": 2, "image_size": TILE},
     "vqgan": {"iterations": 6, "images": 12, "steps": 20},
     "augmentation": {"images": 12},
 }
@@ -51,8 +51,7 @@ def write_demo_line(root: Path) -> Path:
             bad = [defect(_tile(test, generator), generator) for _ in range(TEST_BAD)]
             _write(directory / "brick" / "test" / name, (tile for tile, _ in bad))
             _write(directory / "brick" / "ground_truth" / name, (mask for _, mask in bad), "_mask")
-        line = {**_LINE, "dataset": {"uri": "brick", **_LINE["dataset"]}}
-        (directory / "line.yaml").write_text(yaml.safe_dump(line, sort_keys=False), encoding="utf-8")
+        (directory / "line.yaml").write_text(yaml.safe_dump(_LINE, sort_keys=False), encoding="utf-8")
     return root / "line.yaml"
 
 

@@ -295,7 +295,7 @@ def _pinned(content: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in content.items():
         if name in SECTIONS and isinstance(value, Mapping):
             found[name] = _pinned(value)
-        elif (name.endswith("weights") or name == "perceptual_backbone") and isinstance(value, str):
+        elif isinstance(value, str) and str(name).endswith(("weights", "perceptual_backbone")):
             found[name] = pinned(value)
     return found
 
