@@ -80,7 +80,7 @@ TRIAL = ("detector", "training_set")
 _TABLE = (
     Stage("fingerprint", "generation", folder="dataset", output="Output", cached=False),
     Stage("dataset", "generation", DatasetConfig, "ingest.ingest_dataset", "reference"),
-    Stage("image_folder", "generation", FolderConfig, "folder.import_images", "images", folder="dataset"),
+    Stage("image_folder", "generation", FolderConfig, "ingest.import_images", "images", folder="dataset"),
     Stage("prompts", "generation", PromptsConfig, "generate.generate_prompts", "prompts"),
     Stage("augmentation", "generation", AugmentationConfig, "augment.augment_images", "augmented"),
     Stage(

@@ -557,8 +557,9 @@ def test_last_stage_gives_up_in_the_end(unreachable: None, line: str, monkeypatc
 @pytest.mark.parametrize("value", ["soon", "-1", "nan"])
 def test_time_to_wait_is_checked(unreachable: None, line: str, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("VIGIL_MLFLOW_WAIT", value)
-    with pytest.raises(InputError, match=f"VIGIL_MLFLOW_WAIT: got '{value}', expected 0 to 86400 seconds"):
-        StageRun(line, "conclusion").wait()
+    expected = f"VIGIL_MLFLOW_WAIT: got '{value}', expected 0 to 86400 seconds"
+    with pytest.raises(InputError, match=expected), stage_run(line, "conclusion") as run:
+        run.wait()
 
 
 def test_nothing_is_left_where_all_was_sent(client: MlflowClient, line: str, tmp_path: Path) -> None:
