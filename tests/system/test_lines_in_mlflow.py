@@ -211,7 +211,7 @@ def test_runs_of_a_line_say_what_they_are_about(client: MlflowClient) -> None:
     assert [run.data.tags["vigil.seed"] for run in (first, second, third)] == ["0", "1", "1"]
     assert first.data.tags["vigil.dataset_digest"] == second.data.tags["vigil.dataset_digest"]
     assert [run.data.params["vqgan_steps"] for run in (first, second)] == [str(STEPS), str(LONG_STEPS)]
-    assert third.data.params["gate_min_champion_gain"] == "-0.01"
+    assert third.data.params["registration_min_champion_gain"] == "-0.01"
     assert "patchcore.generated.image_auroc" in first.data.metrics
 
 
