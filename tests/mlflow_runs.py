@@ -9,8 +9,8 @@ _PARAMS = {
     "object": "bolt",
     "profile": "embedded",
     "dataset_shots": "1",
-    "generator_steps": "20",
-    "gate_min_gain": "0.0",
+    "vqgan_steps": "20",
+    "registration_min_gain": "0.0",
 }
 
 

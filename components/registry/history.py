@@ -23,7 +23,8 @@ _PAGE = 1000
 _EXPERIMENTS_PER_CALL = 100
 _MEASURED = (*METRICS, *KIND_METRICS, *SPRO_METRICS, "latency_ms")
 _NOT_SETTINGS = ("line", "object", "seed", "profile", "vigil_version", "dataset_uri", "dataset_shots", "trials")
-_WITHOUT_INFLUENCE = ("gate_", "evaluation_latency_images")
+_WITHOUT_INFLUENCE = ("registration_", "gate_", "evaluation_latency_images")
+"""Beginnings of parameters that change no figure; `gate_` is the former name of `registration_`."""
 
 
 @dataclass(frozen=True, kw_only=True)

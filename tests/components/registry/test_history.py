@@ -79,7 +79,7 @@ def test_run_has_what_was_logged(uri: str) -> None:
     assert run.started == datetime.fromtimestamp((START + HOUR) / 1000, UTC)
     assert run.conditions.dataset == "d" * 64
     assert (run.conditions.shots, run.conditions.profile, run.conditions.version) == ("1", "embedded", "1.0")
-    assert run.conditions.settings == (("generator_steps", "20"),)
+    assert run.conditions.settings == (("vqgan_steps", "20"),)
     found = {(record.training_set, record.seed, record.image_auroc) for record in run.records}
     assert found == {("generated", 1, 0.9), ("none", 1, 0.8)}
     assert run.link == ""
