@@ -9,7 +9,15 @@ from components.artifacts import read_json
 from components.errors import InputError
 
 GENERATED = "generated"
-METRICS = ("image_auroc", "pixel_auroc", "aupro", "image_ap", "image_f1_max")
+METRIC_HEADS = {
+    "image_auroc": "image AUROC",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO",
+    "image_ap": "image AP",
+    "image_f1_max": "image F1-max",
+}
+"""What the `METRICS` are called in the head of a page's table."""
+METRICS = tuple(METRIC_HEADS)
 """Metrics of a record for which higher is better."""
 
 KINDS = {"logical": "logical_anomalies", "structural": "structural_anomalies"}

@@ -18,9 +18,6 @@ from components.reporting import figures
 from components.reporting.sources import Sources, best_trial, contact_sheets, roc_curves, worst_errors
 
 _SHOWN_PROMPTS = 12
-_METRIC_HEADS = dict(
-    zip(metrics.METRICS, ("image AUROC", "pixel AUROC", "AUPRO", "image AP", "image F1-max"), strict=True)
-)
 
 
 def write_report(sources: Sources, html: str | Path, line: str, settings: str) -> dict[str, float]:
@@ -53,7 +50,7 @@ def comparison(records: Sequence[metrics.Record], best: str) -> dict[str, Any]:
     rows = [{**record.to_json(), "best": record.trial == best} for record in records]
     extra = metrics.extra_metrics(records)
     return {
-        "metrics": [*_METRIC_HEADS.items(), *((name, metrics.EXTRA_HEADS[name]) for name in extra)],
+        "metrics": [*metrics.METRIC_HEADS.items(), *((name, metrics.EXTRA_HEADS[name]) for name in extra)],
         "by_kind": bool(extra),
         "saturated": any(name in metrics.SPRO_METRICS for name in extra),
         "rows": rows,

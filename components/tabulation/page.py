@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.metrics.records import EXTRA_HEADS, KIND_METRICS, METRICS
+from components.metrics.records import EXTRA_HEADS, KIND_METRICS, METRIC_HEADS
 from components.metrics.seeds import Spread
 from components.pages.html import figure_html, page_template, write_html
 from components.tabulation import figures, statistics
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-_METRIC_HEADS = ("image AUROC", "pixel AUROC", "AUPRO", "image AP", "image F1-max")
-HEADS = dict(zip(METRICS, _METRIC_HEADS, strict=True)) | EXTRA_HEADS
+HEADS = METRIC_HEADS | EXTRA_HEADS
 """Measures of detectors, in the order of the page."""
 _OPEN = ("image_auroc", "pixel_auroc", *EXTRA_HEADS)
 _GAIN_MEASURES = {
