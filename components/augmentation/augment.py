@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 MAX_SHIFT = 0.008
 """Largest move of the photometric policy, as a share of the side: two pixels of 256."""
-MIN_PER_GIVEN = 2
-"""Augmentations of each given image."""
+MIN_PER_GIVEN, MOST = 2, 1000
+"""Least augmentations of each given image, and most of all."""
 
 
 def augment_images(reference: str | Path, augmented: str | Path, config: Config) -> dict[str, Any]:
-    """Augment the good training images of `reference` in turn until there are N, and two of each.
+    """Augment each good training image of `reference` N times, in turn.
 
-    Two, because the variance over a given image's augmentations (Eq. 3) needs as many. `source` of each row is the id
-    of the image it was made from. Returns the number of images, and the digest of the set.
+    At least twice, because the variance over a given image's augmentations (Eq. 3) needs as many. `source` of each row
+    is the id of the image it was made from. Returns the number of images, and the digest of the set.
     """
     import torch
 
     seed_everything(config.seed)
     given = ImageSet(reference)
     ids = given.ids("train", "good")
-    count = max(config.images, MIN_PER_GIVEN * len(ids))
+    count = len(ids) * max(MIN_PER_GIVEN, min(config.images, MOST // len(ids)))
     policy = make_policy(config.policy, config.strength, int(given.manifest["width"].iloc[0]))
     with new_image_set(augmented) as (writer, _):
         for index in range(count):

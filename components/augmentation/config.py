@@ -22,7 +22,8 @@ class Config(Settings):
     and `rotations` move pixels, which blurs the mean latent of Eq. 3. `rotations`, by any angle, makes good images only
     of a part that lies in any direction: see `orientation_free`."""
     images: Annotated[int, Field(ge=1, le=1000)] = 16
-    """N, number of augmented images, spread evenly over the given ones; at least two for each of these."""
+    """N, number of augmented images of each given image; fewer where that would be more than 1000 in all, but at least
+    two."""
     strength: Annotated[float, Field(ge=0, le=3)] = 1.0
     """Scale of the photometric jitter, 0 copies the image; with `randaugment`, of its magnitude, 9 of 30 at 1.
     `rotations` ignores it, and `autoaugment` has fixed magnitudes and takes 1 alone."""

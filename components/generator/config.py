@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from components.errors import check
-from components.settings import Expected, Fraction, OneOf, Settings, Share, Weight
+from components.settings import Expected, OneOf, Settings, Weight
 
 STORED = "stored"
 UNTRAINED = "none"
@@ -70,10 +70,8 @@ class GeneratorConfig(Settings):
 
 
 class LossConfig(Settings):
-    """L_vq of Eq. 7 (Esser et al., 2021) and the step size that minimises it."""
+    """L_vq of Eq. 7 (Esser et al., 2021)."""
 
-    learning_rate: Fraction = 1e-3
-    """Adam's step size for generator and discriminator."""
     perceptual: Annotated[str, OneOf(PERCEPTUALS)] = "efficientnet"
     """Perceptual distance: `efficientnet` (a substitute that needs no download) or `lpips`."""
     perceptual_backbone: str = "vgg16"
@@ -82,8 +80,6 @@ class LossConfig(Settings):
     """Weight of the perceptual distance in L_vq."""
     adversarial_weight: Weight = 0.1
     """Weight of the adversarial term in L_vq, on top of the adaptive weight."""
-    adversarial_start: Share = 0.75
-    """Share of all steps after which the discriminator is trained and used; 1 for no adversarial term."""
     commitment: Weight = 0.25
     """Beta, weight of the commitment term of the codebook loss."""
 

@@ -39,13 +39,16 @@ class VqTerms:
 class VqLoss:
     """L_vq, its perceptual network, and its discriminator with an optimiser of its own."""
 
-    def __init__(self, last_layer: nn.Parameter, config: LossConfig) -> None:
-        """Load the networks; the adaptive weight compares gradients at `last_layer`, the decoder's last weight."""
+    def __init__(self, last_layer: nn.Parameter, config: LossConfig, learning_rate: float) -> None:
+        """Load the networks; the adaptive weight compares gradients at `last_layer`, the decoder's last weight.
+
+        The learning rate is the discriminator's.
+        """
         self._last_layer = last_layer
         self._config = config
         self.perceptual = placed(load_perceptual(config.perceptual, config.perceptual_backbone))
         self.discriminator = placed(PatchDiscriminator())
-        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), config.learning_rate, ADAM_BETAS)
+        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), learning_rate, ADAM_BETAS)
 
     def __call__(self, images: Tensor, reconstructed: Tensor, codebook: Tensor, *, adversarial: bool) -> VqTerms:
         """L_vq of images [n, 3, height, width] in [-1, 1], their reconstructions, and the quantiser's loss."""

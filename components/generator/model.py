@@ -1,7 +1,7 @@
 """The VQGAN (Esser et al., 2021) as diffusers' VQModel: build, load and save."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ F16: dict[str, Any] = {
 """Settings of diffusers' VQModel with the tensors of taming-transformers' vqgan_imagenet_f16."""
 BETA = 0.25
 """Weight of the commitment term, as in VQGAN's paper."""
+TRAINED_ON = "trained_on"
+"""Entry of a base model's header with the sha256 of each image file that it was trained on, as JSON."""
 HEADER = "vqmodel"
 """Entry of a safetensors file's header with the settings of diffusers' VQModel, as JSON."""
 
@@ -100,6 +102,20 @@ def save_generator(model: "VQModel", directory: Path, config: GeneratorConfig, s
     save_file(tensors, directory / WEIGHTS, {HEADER: json.dumps(settings, sort_keys=True)})
     parent = weights_digest(config)
     write_json(directory / CONFIG, {"config": config.model_dump(), "parent_sha256": parent, "step": step})
+
+
+def trained_on(config: GeneratorConfig, digests: Collection[str]) -> int:
+    """How many files, by their sha256, the base model was trained on, as far as the header of its weights says so."""
+    from safetensors import SafetensorError, safe_open
+
+    if config.untrained:
+        return 0
+    try:
+        with safe_open(fetch(config.reference), "pt") as file:
+            seen = json.loads((file.metadata() or {}).get(TRAINED_ON, "[]"))
+    except SafetensorError:
+        return 0
+    return len(set(seen) & set(digests))
 
 
 def weights_digest(config: GeneratorConfig) -> str | None:

@@ -1,5 +1,6 @@
 """Pretraining of a base model: the VQGAN's own loss on crops of many images (Esser et al., 2021)."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,22 @@ from components.compute import device, placed, seed_everything
 from components.errors import check
 from components.generator.checkpoint import Checkpoint, TrainingState
 from components.generator.losses import VqLoss
-from components.generator.model import decode, encode, new_generator, quantise, restart_codes, to_image_range
+from components.generator.model import (
+    TRAINED_ON,
+    decode,
+    encode,
+    new_generator,
+    quantise,
+    restart_codes,
+    to_image_range,
+)
 from components.networks.perceptual import psnr
 from components.pretraining.config import Config
 from components.pretraining.crops import CropSampler, centre_crop
 from components.pretraining.publication import check_publication, publish_base
 from components.pretraining.sources import read_sources
 from components.stage.progress import OnStep
+from components.stage.provenance import code_digest
 
 _UNFIXED = ("steps", "checkpoint_every", "sources", "datasets", "publish", "licence")
 """Settings that may differ when a checkpoint is taken up: the images count by their digest, not by their place."""
@@ -43,12 +53,12 @@ def pretrain(destination: str | Path, config: Config, on_step: OnStep, name: str
 
     check_publication(name, config)
     seed_everything(config.seed)
-    images, digest = read_sources(config)
+    images, digest, sources = read_sources(config)
     check(len(images) > 1, "pretraining.sources", f"{len(images)} image", "at least two images, one to hold out")
     train, held_out = split_images(images, config)
     training = Pretraining(train, config)
     fixed = {name: value for name, value in config.model_dump().items() if name not in _UNFIXED}
-    checkpoint = Checkpoint({"version": __version__, "images": digest, **fixed})
+    checkpoint = Checkpoint({"code": code_digest(), "images": digest, **fixed})
     checkpoint.load(training.state)
     while training.state.step < config.steps:
         scalars = training.update()
@@ -65,7 +75,7 @@ def pretrain(destination: str | Path, config: Config, on_step: OnStep, name: str
     }
     with new_directory(destination) as directory:
         halved = {key: value.half().contiguous() for key, value in training.model.state_dict().items()}
-        save_file(halved, directory / WEIGHTS)
+        save_file(halved, directory / WEIGHTS, {TRAINED_ON: json.dumps(sources)})
         result = {**figures, "sha256": file_sha256(directory / WEIGHTS)}
         settings = {"config": {**fixed, "steps": config.steps}, "step": training.state.step, "figures": figures}
         write_json(directory / CONFIG, {**settings, "sha256": result["sha256"]})
@@ -88,7 +98,7 @@ class Pretraining:
         """Build an untrained generator for training images [3, height, width], uint8."""
         self.config = config
         self.model = placed(new_generator(config.architecture, config.codebook_size, config.commitment)).train()
-        self.loss = VqLoss(self.model.decoder.conv_out.weight, config)
+        self.loss = VqLoss(self.model.decoder.conv_out.weight, config, config.learning_rate)
         self._optimizer = torch.optim.Adam(self.model.parameters(), config.learning_rate, _ADAM_BETAS)
         self._crops = CropSampler(images, config)
         self._used = torch.zeros(config.codebook_size, dtype=torch.bool, device=device())

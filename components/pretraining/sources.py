@@ -17,8 +17,8 @@ from components.storage.s3 import is_s3, list_objects, local_folder
 _OF_TESTS = {"test", "ground_truth", "masks"}
 
 
-def read_sources(config: Config) -> tuple[list[Tensor], str]:
-    """Images [3, height, width], uint8, of the folders and data sets of a config, and the digest of their contents.
+def read_sources(config: Config) -> tuple[list[Tensor], str, list[str]]:
+    """Images [3, height, width], uint8, of the folders and data sets of a config, the digest of all, and that of each.
 
     Images are in the order of their files' digests, so that neither names nor folders matter; equal files count once.
     `InputError`: a folder is missing, has no images or those of a test split, or an image is damaged.
@@ -28,7 +28,8 @@ def read_sources(config: Config) -> tuple[list[Tensor], str]:
         files += [path for dataset in config.datasets for path in _line_images(dataset, stack)]
         by_digest = {file_sha256(path): path for path in files}
         arrays = (decode_shrunk(by_digest[key], config.image_side).copy() for key in sorted(by_digest))
-        return [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in arrays], _digest(by_digest)
+        images = [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in arrays]
+        return images, _digest(by_digest), sorted(by_digest)
 
 
 def images_digest(files: Iterable[Path]) -> str:

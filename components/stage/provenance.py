@@ -1,8 +1,10 @@
 """Where a result comes from: versions of packages, revision of the code, page of the pipeline run."""
 
+import hashlib
 import os
 import subprocess
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,6 +22,16 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+@cache
+def code_digest() -> str:
+    """Digest of the source of all stages, which says more than a version does while the code is changed."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def git_revision() -> str:

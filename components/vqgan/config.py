@@ -7,7 +7,11 @@ from pydantic import Field, model_validator
 from components.errors import check
 from components.generator.config import GeneratorConfig, LossConfig
 from components.networks.config import EmbedderConfig
-from components.settings import OneOf, Seed, Weight
+from components.settings import OneOf, Seed, Share, Weight
+
+_SMALL_STEP_SIZE = 1e-3
+_TAMING_STEP_SIZE = 4.5e-6
+"""For each image of a step: the base learning rate of taming-transformers (Esser et al., 2021)."""
 
 
 class Config(EmbedderConfig, LossConfig, GeneratorConfig):
@@ -18,24 +22,45 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
     iterations: Annotated[int, Field(ge=1, le=1000)] = 8
     """L, number of candidate sets."""
     images: Annotated[int, Field(ge=1, le=1000)] = 16
-    """M, number of images in each set."""
+    """M, number of images in each set; at least one for each given image."""
     steps: Annotated[int, Field(ge=1, le=100_000)] = 15
-    """Optimiser steps in each iteration."""
+    """Optimiser steps in each iteration; at least as many as give every given image a batch."""
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Augmented images in each step, and as many generated ones."""
     accumulate: Annotated[int, Field(ge=1, le=1000)] = 1
     """Batches whose gradients make up one step."""
     vq_weight: Weight = 1.0
     """Lambda of Eq. 7."""
+    learning_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Adam's step size for generator and discriminator; 0 for what suits the start: 1e-3 for the architecture `small`
+    and for untrained weights, else taming-transformers' 4.5e-6 for each image of a step."""
+    mse_weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """Factor on L_mse in Eq. 7, for a sweep; 1 in the paper."""
+    mse_mean: Annotated[str, OneOf(("values", "images"))] = "values"
+    """What n in Eq. 6 counts, which the paper leaves open: all values of the generated images (`values`), or the
+    images, whose values are summed (`images`): 3 x height x width times as much."""
     adversarial_weight: Weight = 0.1
     """Weight of the adversarial term in L_vq, on top of the adaptive weight. At taming-transformers' 0.8, a
     discriminator that has seen few steps undoes what the loop has learnt."""
+    adversarial_start: Share = 1.0
+    """Share of all steps after which the discriminator is trained and used; 1 for no adversarial term. In a loop of a
+    hundred steps the discriminator stays at chance, and the term is noise."""
     restart_codes: bool = True
-    """Move codebook vectors that an iteration did not use to latents of the data."""
+    """Move codebook vectors that no given image used in its last turn to latents of the data."""
     center: Annotated[str, OneOf(("mean", "own"))] = "mean"
     """`mean` samples around the mean latent of all augmentations (Eq. 3), `own` around each augmentation's own."""
     variance: Annotated[str, OneOf(("estimated", "unit", "none"))] = "estimated"
     """`estimated` over the augmentations (Eq. 3), `unit` for 1 (the paper's ablation), `none` for 0."""
+    covariance: Annotated[str, OneOf(("independent", "lowrank"))] = "independent"
+    """`independent` samples each position and channel by itself (Eq. 3). `lowrank` keeps mean and variance of each, and
+    lets positions move together as they do in the latents that the variance is estimated over."""
+    variation: Annotated[str, OneOf(("augmentations", "given"))] = "augmentations"
+    """What the variance is estimated over: `augmentations`, each about the mean of its given image's own, pooled over
+    given images; or the `given` images themselves, of which there must be two or more, each moved to where the
+    part lies in the image that is sampled around."""
+    decode: Annotated[str, OneOf(("plain", "residual"))] = "plain"
+    """Images of a set: `plain`, the decoded sample (Eq. 3), or `residual`, the image that is sampled around plus what
+    the decoded sample differs by from its decoded center, which keeps the texture that the codebook loses."""
     temperature: Weight = 1.0
     """Factor on the standard deviation when sampling."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -47,9 +72,13 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
     """Draws initial weights, batches and samples."""
 
     @property
-    def total_steps(self) -> int:
-        """Optimiser steps of the whole loop."""
-        return self.iterations * self.steps
+    def step_size(self) -> float:
+        """Adam's step size."""
+        if self.learning_rate:
+            return self.learning_rate
+        if self.untrained or self.architecture == "small":
+            return _SMALL_STEP_SIZE
+        return _TAMING_STEP_SIZE * self.batch_size * self.accumulate
 
     @property
     def embeds(self) -> bool:
@@ -57,7 +86,8 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
         return self.patience > 0
 
     @model_validator(mode="after")
-    def _check_batch(self) -> Self:
-        expected = "2 or more for vqgan.variance: estimated"
-        check(self.batch_size > 1 or self.variance != "estimated", "vqgan.batch_size", self.batch_size, expected)
+    def _check_variance(self) -> Self:
+        for name, chosen in {"covariance": "lowrank", "variation": "given"}.items():
+            fits = getattr(self, name) != chosen or self.variance == "estimated"
+            check(fits, self.key("variance"), self.variance, f"estimated, for {self.key(name)}: {chosen}")
         return self

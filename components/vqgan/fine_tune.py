@@ -1,10 +1,10 @@
 """The fine-tuning loop: L candidate sets and the updated generator (paper section 4.2; the equations are in `loop`)."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
-from components import __version__
 from components.artifacts import (
     ITERATIONS,
     STEPS,
@@ -16,11 +16,14 @@ from components.artifacts import (
 )
 from components.compute import seed_everything
 from components.generator.checkpoint import Checkpoint
-from components.generator.model import save_generator, to_model_range, weights_digest
+from components.generator.model import save_generator, to_model_range, trained_on, weights_digest
 from components.stage.progress import OnStep
+from components.stage.provenance import code_digest
 from components.vqgan.config import Config
 from components.vqgan.early_stop import SimilarityTrend
 from components.vqgan.loop import FineTuning, Groups
+
+_LOG = logging.getLogger(__name__)
 
 History = dict[str, list[dict[str, float]]]
 """Rows of the finished `steps` and `iterations`."""
@@ -46,7 +49,7 @@ def fine_tune(
     groups = load_groups(reference, augmented)
     digests = {"reference": ImageSet(reference).digest, "augmented": ImageSet(augmented).digest}
     identity = {"config": config.model_dump(), "weights": weights_digest(config), **digests}
-    checkpoint = Checkpoint({"version": __version__, **identity})
+    checkpoint = Checkpoint({"code": code_digest(), **identity})
     loop = FineTuning(groups, config)
     trend = SimilarityTrend([given for given, _ in groups], config) if config.patience else None
     with new_directory(candidates) as directory:
@@ -56,7 +59,23 @@ def fine_tune(
         save_generator(loop.averaged, directory, config, loop.state.step)
     checkpoint.remove()
     last = {f"last_{name}": value for name, value in history["iterations"][-1].items()}
-    return last | {"generator_start": config.origin, "perceptual_term": loop.loss.perceptual.name}
+    origin = {"generator_start": config.origin, "perceptual_term": loop.loss.perceptual.name}
+    return last | origin | images_of_base(reference, config)
+
+
+def images_of_base(reference: str | Path, config: Config) -> dict[str, int]:
+    """How many images of the reference set the base model was trained on, by split; nothing where it was on none.
+
+    A base model that has seen the line's images makes a one-shot figure one of more shots, and one that has seen test
+    images makes any figure too good; both are logged.
+    """
+    files = ImageSet(reference).manifest
+    found = {}
+    for split in ("train", "test"):
+        if seen := trained_on(config, files.loc[files["split"] == split, "sha256"].tolist()):
+            found[f"base_trained_on_{split}_images"] = seen
+            _LOG.warning("vqgan.weights: %s was trained on %d %s images of this data set", config.origin, seen, split)
+    return found
 
 
 def load_groups(reference: str | Path, augmented: str | Path) -> Groups:
@@ -71,23 +90,23 @@ def _run(
     loop: FineTuning, directory: Path, checkpoint: Checkpoint, trend: SimilarityTrend | None, on_step: OnStep
 ) -> History:
     """Section 4.2: L iterations of steps on Eq. 7, each followed by a set of M samples."""
-    config, history = loop.config, _resume(loop, directory, checkpoint, on_step)
+    config, plan, history = loop.config, loop.plan, _resume(loop, directory, checkpoint, on_step)
     rows = history["iterations"]
     for iteration in range(len(rows), config.iterations):
         if trend and trend.has_peaked(rows):
             break
         started = time.perf_counter()
         losses, finished = list[dict[str, float]](), dict[str, float]()
-        for step in range(1, config.steps + 1):
+        for step in range(1, plan.steps + 1):
             step_started = time.perf_counter()
             losses.append({"iteration": float(iteration), **loop.update()})
             speed = config.batch_size * config.accumulate / (time.perf_counter() - step_started)
-            if step == config.steps:
+            if step == plan.steps:
                 finished = loop.finish_iteration()
             scalars = {**losses[-1], **finished, "images_per_second": speed}
-            on_step(loop.state.step, config.total_steps, scalars)
+            on_step(loop.state.step, plan.total_steps, scalars)
             history["steps"].append({"step": float(loop.state.step), **losses[-1]})
-        images = loop.sample(config.images)
+        images = loop.sample()
         means = {name: sum(row[name] for row in losses) / len(losses) for name in losses[0]}
         row = {**means, "iteration": iteration, **finished}
         if trend:
@@ -106,12 +125,12 @@ def _resume(loop: FineTuning, directory: Path, checkpoint: Checkpoint, on_step: 
     for row in history["iterations"]:
         checkpoint.fetch(candidate_file(int(row["iteration"])), directory)
     write_table(directory / ITERATIONS, history["iterations"])
-    config = loop.config
+    plan = loop.plan
     for row in history["steps"]:
         step = int(row["step"])
         scalars = {name: value for name, value in row.items() if name != "step"}
-        if step % config.steps == 0:
-            whole = history["iterations"][step // config.steps - 1]
+        if step % plan.steps == 0:
+            whole = history["iterations"][step // plan.steps - 1]
             scalars |= {name: whole[name] for name in ("codes_used", "psnr")}
-        on_step(step, config.total_steps, scalars)
+        on_step(step, plan.total_steps, scalars)
     return history

@@ -4,8 +4,9 @@ Legend: n augmentations, c latent channels, h x w latent positions.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from components.vqgan.config import Config
 
@@ -13,59 +14,102 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def latent_variance(latents: "Tensor", rule: str) -> "Tensor":
-    """Sigma [c, h, w] of quantised latents E(I_i) [n, c, h, w], per position and channel.
+@dataclass(frozen=True)
+class Variation:
+    """How quantised latents vary about the mean of the image that they were made from."""
 
-    By the rule: `estimated` (unbiased over n of at least 2), `unit` for 1, or `none` for 0.
-    """
+    deviations: "Tensor"
+    """E(I_i) - E [n, c, h, w]: latents less the mean of their own group."""
+    freedom: int
+    """Degrees of freedom: n less the number of means."""
+
+    @classmethod
+    def pooled(cls, groups: "Sequence[Tensor]") -> Self:
+        """Variation of groups of latents [n, c, h, w], n of at least 2, each about its own mean."""
+        import torch
+
+        deviations = [latents - latents.mean(dim=0) for latents in groups]
+        return cls(torch.cat(deviations), sum(len(latents) - 1 for latents in groups))
+
+    def variance(self, rule: str) -> "Tensor":
+        """Sigma [c, h, w], per position and channel: `estimated` (unbiased), `unit` for 1, or `none` for 0."""
+        import torch
+
+        if rule == "unit":
+            return torch.ones_like(self.deviations[0])
+        if rule == "none":
+            return torch.zeros_like(self.deviations[0])
+        return self.deviations.square().sum(dim=0) / self.freedom
+
+    def noise(self, count: int, config: Config) -> "Tensor":
+        """Draws [count, c, h, w] with mean 0 and variance Sigma at every position.
+
+        `independent`: each value by itself, as Eq. 3 is printed. `lowrank`: sum_i eps_i (E(I_i) - E) / sqrt(freedom),
+        eps_i ~ N(0, 1), which has the same variance, and the covariance between positions that the latents have.
+        """
+        import torch
+
+        deviations = self.deviations
+        if config.covariance == "lowrank":
+            weights = torch.randn(count, len(deviations), device=deviations.device, dtype=deviations.dtype)
+            return torch.einsum("mn,nchw->mchw", weights, deviations) / math.sqrt(self.freedom)
+        shape = (count, *deviations.shape[1:])
+        noise = torch.randn(shape, device=deviations.device, dtype=deviations.dtype)
+        return self.variance(config.variance).sqrt() * noise
+
+
+def sample_centers(latents: "Tensor", count: int, config: Config) -> "Tensor":
+    """What is sampled around [count, c, h, w]: the mean of E(I_i) [n, c, h, w] of one image, or each E(I_i) in turn."""
     import torch
 
-    if rule == "unit":
-        return torch.ones_like(latents[0])
-    if rule == "none":
-        return torch.zeros_like(latents[0])
-    return latents.var(dim=0, correction=1)
+    if config.center == "mean":
+        return latents.mean(dim=0, keepdim=True).expand(count, -1, -1, -1)
+    return latents[torch.arange(count, device=latents.device) % len(latents)]
 
 
-def sample_latents(latents: "Tensor", count: int, config: Config) -> "Tensor":
+def sample_latents(latents: "Tensor", count: int, config: Config, variation: Variation) -> "Tensor":
     """Draw M latents [count, c, h, w] from N(E_d, Sigma_d) at each position d, for E(I_i) [n, c, h, w] of one image.
 
-    The draw is reparameterised, so that gradients reach the latents through the center; Sigma is a constant.
+    The draw is reparameterised, so that gradients reach the latents through the center; the variation is a constant.
     """
-    import torch
-
-    variance = latent_variance(latents.detach(), config.variance)
-    if config.center == "mean":
-        center = latents.mean(dim=0, keepdim=True).expand(count, -1, -1, -1)
-    else:
-        center = latents[torch.arange(count, device=latents.device) % len(latents)]
-    noise = torch.randn(center.shape, device=center.device, dtype=center.dtype)
-    return center + config.temperature * variance.sqrt() * noise
+    return sample_centers(latents, count, config) + config.temperature * variation.noise(count, config)
 
 
 @dataclass(frozen=True)
 class SamplingPlan:
     """Turns of several given images: in the batches, in the candidate sets, and in a batch of all of them.
 
-    Each iteration starts where the one before stopped, so that all given images get equally many over the iterations.
+    Every given image has a batch and a sample in each iteration; what is left over is given out where the iteration
+    before stopped, so that all get equally many over the iterations.
     """
 
     given: int
     """Number of given images."""
     config: Config
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of an iteration."""
+        return max(self.config.steps, math.ceil(self.given / self.config.accumulate))
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole loop."""
+        return self.config.iterations * self.steps
+
+    @property
+    def images(self) -> int:
+        """Images of a set."""
+        return max(self.config.images, self.given)
+
     def given_of(self, batch: int) -> int:
         """Given image of a batch, which is counted from the loop's first."""
         return batch % self.given
 
-    def all_had_their_turn(self, iteration: int) -> bool:
-        """Whether the batches before an iteration make up whole rounds over the given images, to the iteration."""
-        return iteration % math.ceil(self.given / (self.config.steps * self.config.accumulate)) == 0
-
-    def shares(self, count: int, iteration: int) -> list[int]:
-        """How many of the `count` samples of a set each given image gets; they differ by one at most."""
-        whole, more = divmod(count, self.given)
-        first = iteration * count % self.given
+    def shares(self, iteration: int) -> list[int]:
+        """How many samples of a set each given image gets; they differ by one at most."""
+        whole, more = divmod(self.images, self.given)
+        first = iteration * self.images % self.given
         return [whole + ((index - first) % self.given < more) for index in range(self.given)]
 
     def mixed_batch(self, iteration: int) -> list[tuple[int, int]]:

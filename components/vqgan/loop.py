@@ -4,14 +4,14 @@ In each of L iterations, some steps of Adam on Eq. 7 are followed by the decodin
 
     E(I_i)  = q(encoder(I_i))                                       Eq. 2, quantised latents
     I_m^+   = decoder(z_m),  z_m ~ N(E_d, Sigma_d) at position d    Eq. 3, E_d and Sigma_d over the augmentations
-    L_mse   = 1/n * sum_m ||I^o - I_m^+||^2                         Eq. 6, n values in all
+    L_mse   = 1/n * sum_m ||I^o - I_m^+||^2                         Eq. 6, n by config.mse_mean
     L       = L_mse + lambda * L_vq                                 Eq. 7, minimised by encoder, decoder and codebook
 
     paper        here                                   paper     here
     I^o          given [1, 3, height, width]            L         config.iterations
     I_1 .. I_N   augmented [n, 3, height, width]        M         config.images
     E(I_i)       quantised [n, c, h, w]                 lambda    config.vq_weight
-    Sigma        latents.latent_variance [c, h, w]      L_vq      generator.losses.VqLoss
+    Sigma        latents.Variation [c, h, w]            L_vq      generator.losses.VqLoss
     I_m^+        generated [M, 3, height, width]        q, K      the quantiser, config.codebook_size
 """
 
@@ -23,12 +23,14 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from components.compute import device, placed
+from components.errors import check
 from components.generator.checkpoint import TrainingState
 from components.generator.losses import ADAM_BETAS, VqLoss
 from components.generator.model import build_generator, decode, encode, quantise, restart_codes, to_image_range
 from components.networks.perceptual import psnr
 from components.vqgan.config import Config
-from components.vqgan.latents import SamplingPlan, sample_latents
+from components.vqgan.latents import SamplingPlan, Variation, sample_centers, sample_latents
+from components.vqgan.registration import registered
 
 if TYPE_CHECKING:
     from diffusers import VQModel
@@ -37,17 +39,24 @@ Groups = list[tuple[Tensor, Tensor]]
 """Given images [1, 3, height, width], each with its augmentations [n, 3, height, width], in [-1, 1]."""
 
 
+_POOLED = 8
+"""Given images whose augmentations, or which themselves, the variation is estimated over."""
+
+
 class FineTuning:
     """Generator, loss, optimisers and data of the loop."""
 
     def __init__(self, groups: Groups, config: Config) -> None:
         """Build the generator and the loss, and move the codes that no given image uses to latents of the data."""
+        one = len(groups) == 1
+        check(not one or config.variation != "given", "vqgan.variation", "given", "augmentations, with 1 given image")
         self.config = config
         self.model = placed(build_generator(config, config.commitment)).train()
-        self.loss = VqLoss(self.model.decoder.conv_out.weight, config)
+        self.loss = VqLoss(self.model.decoder.conv_out.weight, config, config.step_size)
+        self.plan = SamplingPlan(len(groups), config)
         self._groups = groups
-        self._plan = SamplingPlan(len(groups), config)
-        self._optimizer = torch.optim.Adam(self.model.parameters(), config.learning_rate, ADAM_BETAS)
+        self._optimizer = torch.optim.Adam(self.model.parameters(), config.step_size, ADAM_BETAS)
+        self._variations: dict[int, Variation] = {}
         self._used = torch.zeros(config.codebook_size, dtype=torch.bool, device=device())
         self.state = TrainingState(
             modules={"generator": self.model, "discriminator": self.loss.discriminator},
@@ -67,18 +76,22 @@ class FineTuning:
     def update(self) -> dict[str, float]:
         """One step on Eq. 7, and of the discriminator; means of the scalars. `RuntimeError`: the loss is not finite."""
         config, model, done = self.config, self.model, self.state.step
-        adversarial = done >= config.adversarial_start * config.total_steps
+        if done % self.plan.steps == 0:
+            self._start_iteration()
+        adversarial = done >= config.adversarial_start * self.plan.total_steps
         self._optimizer.zero_grad(set_to_none=True)
         rows, pairs = [], []
         for batch in range(done * config.accumulate, (done + 1) * config.accumulate):
-            given, images = self._groups[self._plan.given_of(batch)]
+            turn = self.plan.given_of(batch)
+            given, images = self._groups[turn]
             augmented = images[torch.randperm(len(images))[: config.batch_size]].to(device())
             quantised, codebook, codes = quantise(model, encode(model, augmented))  # Eq. 2
-            generated = decode(model, sample_latents(quantised, len(augmented), config))  # Eq. 3
+            variation = self._variation(turn, model)
+            generated = decode(model, sample_latents(quantised, len(augmented), config, variation))  # Eq. 3
             reconstructed = decode(model, quantised)
-            mse = mse_loss(given.to(device()), generated)  # Eq. 6
+            mse = mse_loss(given.to(device()), generated, config.mse_mean)  # Eq. 6
             vq = self.loss(augmented, reconstructed, codebook, adversarial=adversarial)
-            total = mse + config.vq_weight * vq.total  # Eq. 7
+            total = config.mse_weight * mse + config.vq_weight * vq.total  # Eq. 7
             rows.append({"mse": float(mse.detach()), **vq.scalars(), "total": float(total.detach())})
             self._require_finite(math.isfinite(rows[-1]["total"]), "loss is")
             (total / config.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -92,34 +105,30 @@ class FineTuning:
         self.state.step += 1
         return scalars
 
-    @torch.no_grad()
     def finish_iteration(self) -> dict[str, float]:
-        """Move the unused codes to latents of the data once every given image has had its turn.
-
-        Returns the number of codes used since they were moved last, and the first given image's PSNR in dB.
-        """
-        scalars = {"codes_used": float(self._used.sum()), "psnr": self.psnr()}
-        if self._plan.all_had_their_turn(self._iteration):
-            if self.config.restart_codes:
-                restart_codes(self.model, encode(self.model, self._mixed_batch()), self._used)
-                # The average would else lag behind for long.
-                moved = self.model.quantize.embedding.weight[~self._used]
-                self.averaged.quantize.embedding.weight[~self._used] = moved
-            self._used.zero_()
-        return scalars
+        """Number of codes that the iteration used, and the first given image's PSNR in dB."""
+        self._variations.clear()
+        return {"codes_used": float(self._used.sum()), "psnr": self.psnr()}
 
     @torch.no_grad()
-    def sample(self, count: int) -> Tensor:
-        """Sampled images [count, 3, height, width] in [0, 1], spread over the given ones, if all are finite."""
-        model, size = self.averaged, self.config.batch_size
-        samples = []
-        for (_, images), own in zip(self._groups, self._plan.shares(count, self._iteration), strict=True):
-            if own:
-                quantised = [quantise(model, encode(model, batch))[0] for batch in torch.split(images, size)]
-                samples.append(sample_latents(torch.cat(quantised), own, self.config))
-        decoded = torch.cat([decode(model, batch).cpu() for batch in torch.split(torch.cat(samples), size)])
-        self._require_finite(bool(decoded.isfinite().all()), "generated images are")
-        return to_image_range(decoded)
+    def sample(self) -> Tensor:
+        """The set of an iteration [M, 3, height, width] in [0, 1]; `RuntimeError` where a value is not finite."""
+        config, model = self.config, self.averaged
+        decoded = []
+        for turn, own in enumerate(self.plan.shares(self._iteration)):
+            given, images = self._groups[turn]
+            latents = self._quantised(images, model)
+            centers = sample_centers(latents, own, config)
+            samples = centers + config.temperature * self._variation(turn, model).noise(own, config)
+            found = self._decoded(samples, model)
+            if config.decode == "residual":
+                base = given if config.center == "mean" else images[torch.arange(own) % len(images)]
+                found = base + found - self._decoded(centers, model)
+            decoded.append(found)
+        self._variations.clear()
+        generated = torch.cat(decoded)
+        self._require_finite(bool(generated.isfinite().all()), "generated images are")
+        return to_image_range(generated)
 
     @torch.no_grad()
     def psnr(self) -> float:
@@ -139,24 +148,64 @@ class FineTuning:
         if self.config.untrained or self.config.restart_codes:
             restart_codes(self.model, encode(self.model, self._mixed_batch()), used)
 
+    @torch.no_grad()
+    def _start_iteration(self) -> None:
+        """Move the codes that the iteration before left unused to latents of the data."""
+        if self.state.step and self.config.restart_codes:
+            restart_codes(self.model, encode(self.model, self._mixed_batch()), self._used)
+            # The average would else lag behind for long.
+            moved = self.model.quantize.embedding.weight[~self._used]
+            self.averaged.quantize.embedding.weight[~self._used] = moved
+        self._used.zero_()
+
+    @torch.no_grad()
+    def _variation(self, turn: int, model: "VQModel") -> Variation:
+        """Variation about a given image, estimated once in an iteration, and once more for its set.
+
+        It is pooled over the given image and those whose turn is next, or is that of given images moved onto it.
+        """
+        if turn not in self._variations:
+            count = len(self._groups)
+            others = [self._groups[(turn + offset) % count] for offset in range(min(count, _POOLED))]
+            if self.config.variation == "given":
+                moved = registered(torch.cat([given for given, _ in others]), others[0][0])
+                found = Variation.pooled([self._quantised(moved, model)])
+            else:
+                found = Variation.pooled([self._quantised(images, model) for _, images in others])
+            self._variations[turn] = found
+        return self._variations[turn]
+
+    def _quantised(self, images: Tensor, model: "VQModel") -> Tensor:
+        return torch.cat([quantise(model, encode(model, batch))[0] for batch in self._batches(images)])
+
+    def _decoded(self, latents: Tensor, model: "VQModel") -> Tensor:
+        return torch.cat([decode(model, batch).cpu() for batch in self._batches(latents)])
+
+    def _batches(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(tensor, self.config.batch_size)
+
     @property
     def _iteration(self) -> int:
-        return self.state.step // self.config.steps
+        return self.state.step // self.plan.steps
 
     def _mixed_batch(self) -> Tensor:
         """A batch of augmented images of all given ones in turn, of others in the next iteration."""
-        chosen = self._plan.mixed_batch(self._iteration)
+        chosen = self.plan.mixed_batch(self._iteration)
         return torch.cat([self._groups[group][1][place : place + 1] for group, place in chosen])
 
     def _require_finite(self, finite: bool, what: str) -> None:
         if not finite:
-            rate = self.config.learning_rate
+            rate = self.config.step_size
             raise RuntimeError(
                 f"the loop diverged: the {what} not finite after {self.state.step} steps; "
                 f"try a vqgan.learning_rate below {rate:g}"
             )
 
 
-def mse_loss(given: Tensor, generated: Tensor) -> Tensor:
-    """Eq. 6: (1/n) sum over m of ||I^o - I_m^+||^2, of I^o [1, 3, height, width] and I_m^+ [M, 3, height, width]."""
-    return (given - generated).square().mean()
+def mse_loss(given: Tensor, generated: Tensor, mean: str) -> Tensor:
+    """Eq. 6: (1/n) sum over m of ||I^o - I_m^+||^2, of I^o [1, 3, height, width] and I_m^+ [M, 3, height, width].
+
+    n is the number of all `values`, or of the `images`, M.
+    """
+    squares = (given - generated).square()
+    return squares.mean() if mean == "values" else squares.flatten(1).sum(dim=1).mean()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from components import __version__
+from components.stage.provenance import code_digest
 from components.weights.fetch import resolve
 
 _PLACES = ("uri", "imagenet_dir")
@@ -31,7 +31,7 @@ class Node:
 
     @cached_property
     def key(self) -> str:
-        """Digest of everything that the task's result depends on: settings, data, weights, inputs and version.
+        """Digest of everything that the task's result depends on: settings, data, weights, inputs and code.
 
         But for the number of threads that it computes on, which is the `Store`'s.
         """
@@ -44,7 +44,7 @@ class Node:
             "detectors": [node.key for node in self.detectors],
             "data": self.data,
             "weights": [resolve(name).sha256 for name in self.config.references],
-            "version": __version__,
+            "code": code_digest(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -27,7 +27,7 @@ from components.generator.losses import ADAM_BETAS
 from components.generator.model import decode, encode, quantise, to_image_range
 from components.vqgan.config import Config
 from components.vqgan.fine_tune import fine_tune
-from components.vqgan.latents import sample_latents
+from components.vqgan.latents import Variation, sample_latents
 from components.vqgan.loop import FineTuning, Groups, mse_loss
 
 _MIB = 2**20
@@ -45,15 +45,16 @@ def bare_step(loop: FineTuning, groups: Groups, adversarial: bool) -> Callable[[
     config, model = loop.config, loop.model
     given = groups[0][0].to(device())
     images = groups[0][1][: config.batch_size].to(device())
-    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate, ADAM_BETAS)
+    optimizer = torch.optim.Adam(model.parameters(), config.step_size, ADAM_BETAS)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         quantised, codebook, _ = quantise(model, encode(model, images))
-        generated = decode(model, sample_latents(quantised, len(images), config))
+        variation = Variation.pooled([quantised.detach()])
+        generated = decode(model, sample_latents(quantised, len(images), config, variation))
         reconstructed = decode(model, quantised)
         vq = loop.loss(images, reconstructed, codebook, adversarial=adversarial).total
-        (mse_loss(given, generated) + config.vq_weight * vq).backward()  # type: ignore[no-untyped-call]
+        (mse_loss(given, generated, config.mse_mean) + config.vq_weight * vq).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if adversarial:
             loop.loss.update_discriminator([(images, reconstructed.detach())])
@@ -98,7 +99,8 @@ def bare_set(loop: FineTuning, groups: Groups) -> Callable[[], None]:
     def generate() -> None:
         batches = torch.split(groups[0][1].to(device()), size)
         quantised = torch.cat([quantise(model, encode(model, batch))[0] for batch in batches])
-        for batch in torch.split(sample_latents(quantised, config.images, config), size):
+        samples = sample_latents(quantised, config.images, config, Variation.pooled([quantised]))
+        for batch in torch.split(samples, size):
             decode(model, batch)
 
     return generate
@@ -107,9 +109,10 @@ def bare_set(loop: FineTuning, groups: Groups) -> Callable[[], None]:
 def bare_seconds(config: Config, groups: Groups, rounds: int) -> float:
     """Time of all bare steps and sets of a loop, by medians over rounds."""
     loop = FineTuning(groups, config)
-    late = config.total_steps - math.ceil(config.adversarial_start * config.total_steps)
+    total = loop.plan.total_steps
+    late = total - math.ceil(config.adversarial_start * total)
     parts = {
-        bare_step(loop, groups, adversarial=False): config.total_steps - late,
+        bare_step(loop, groups, adversarial=False): total - late,
         bare_step(loop, groups, adversarial=True): late,
         bare_set(loop, groups): config.iterations,
     }
@@ -149,7 +152,7 @@ def memory_trend(config: Config, groups: Groups, iterations: int) -> tuple[float
     for _ in range(iterations):
         loop.update()
         loop.finish_iteration()
-        loop.sample(config.images)
+        loop.sample()
         resident.append(psutil.Process().memory_info().rss / _MIB)
     return resident[iterations // 10], resident[-1]
 
@@ -171,7 +174,7 @@ def main() -> None:
         gain = channels_last_gain(chosen, groups, given.rounds)
         print(f"default memory format over channels-last, whole step {term}: {gain:.3f}")
     ratio_of_loops = whole_loop(Config(), given.image_size, given.rounds)
-    print(f"whole loop of {Config().total_steps} steps over its bare steps and sets: {ratio_of_loops:.3f}")
+    print(f"whole loop over its bare steps and sets: {ratio_of_loops:.3f}")
     early, late = memory_trend(config, random_groups(64, 8), given.iterations)
     print(
         f"resident memory after {given.iterations // 10} and {given.iterations} iterations: {early:.0f}, {late:.0f} MiB"

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
 from components.errors import InputError
 from components.generator.checkpoint import CHECKPOINTS
-from components.generator.model import build_generator
+from components.generator.model import build_generator, trained_on
 from components.pretraining.config import Config as PretrainingConfig
 from components.pretraining.crops import CropSampler, centre_crop, resized
 from components.pretraining.pretrain import learning_rate_factor, perplexity, pretrain, split_images
@@ -69,6 +69,16 @@ def test_base_is_published_with_its_figures_and_loads_into_the_loop(tmp_path: Pa
     assert model.quantize.embedding.weight.dtype == torch.float32
 
 
+def test_base_names_the_images_that_it_was_trained_on(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    run(tmp_path, settings(folders))
+    weights = tmp_path / "base" / WEIGHTS
+    base = Config(codebook_size=16, weights=f"{weights}#sha256={file_sha256(weights)}")
+    seen = [file_sha256(path) for folder in folders for path in Path(folder).rglob("*.*g")]
+    assert trained_on(base, seen) == len(seen) == 3
+    assert trained_on(base, ["0" * 64, seen[0]]) == 1
+    assert trained_on(Config(), seen) == 0
+
+
 def test_terms_start_one_after_the_other(tmp_path: Path, folders: tuple[str, ...]) -> None:
     reported = [scalars for _, scalars in run(tmp_path, settings(folders))]
     assert ["codebook" in scalars for scalars in reported] == [False, False, True, True, True, True]
@@ -125,7 +135,7 @@ def test_training_lowers_the_loss_of_the_crops(tmp_path: Path) -> None:
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
-def test_checkpoint_of_another_version_is_not_taken_up(
+def test_checkpoint_of_other_code_is_not_taken_up(
     tmp_path: Path, folders: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def kill(step: int, total: int, scalars: Mapping[str, float]) -> None:
@@ -135,20 +145,20 @@ def test_checkpoint_of_another_version_is_not_taken_up(
     monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
     with pytest.raises(KeyboardInterrupt):
         pretrain(tmp_path / "base", settings(folders), kill)
-    monkeypatch.setattr("components.pretraining.pretrain.__version__", "0.0.0")
+    monkeypatch.setattr("components.pretraining.pretrain.code_digest", lambda: "0")
     assert run(tmp_path, settings(folders))[0][0] == 1
 
 
 def test_images_are_ordered_by_content_and_counted_once(tmp_path: Path, folders: tuple[str, ...]) -> None:
     config = settings(folders).replace(sizes=(32,), image_side=48)
-    images, digest = read_sources(config)
+    images, digest, _ = read_sources(config)
     assert all(max(image.shape) == 48 for image in images)
     other = tmp_path / "other"
     for path in sorted(Path(tmp_path).rglob("*.[pj]*g")):
         for copy in ("x", "y"):
             (other / copy).mkdir(parents=True, exist_ok=True)
             (other / copy / f"z{path.name}").write_bytes(path.read_bytes())
-    again, same = read_sources(config.replace(sources=(str(other),)))
+    again, same, _ = read_sources(config.replace(sources=(str(other),)))
     assert same == digest == images_digest(other.rglob("*.*g"))
     assert len(again) == 3
     assert all(torch.equal(*pair) for pair in zip(images, again, strict=True))

@@ -29,7 +29,7 @@ def test_data_set_gives_the_good_training_images_of_its_layout(
     root = write(tmp_path / "part")
     split = Config(uri=str(root), layout=layout, test_fraction=0.3, seed=7)
     expected = [found.path for found in find_images(root, split) if found.split == "train"]
-    images, digest = read_sources(config(uri=str(root), layout=layout))
+    images, digest, _ = read_sources(config(uri=str(root), layout=layout))
     assert digest == images_digest(expected)
     assert len(images) == len(expected)
 
@@ -46,7 +46,7 @@ def test_data_set_in_an_object_store_is_read_as_a_local_one(tmp_path: Path, pref
 def test_folders_and_data_sets_are_read_together(tmp_path: Path) -> None:
     root = write_mvtec(tmp_path / "part", train=2)
     save_series(tmp_path / "more", 3, 500)
-    images, _ = read_sources(config(str(tmp_path / "more"), uri=str(root)))
+    images, *_ = read_sources(config(str(tmp_path / "more"), uri=str(root)))
     assert len(images) == 5
 
 

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -5,11 +6,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from components.artifacts import (
     ITERATIONS,
     STEPS,
     WEIGHTS,
+    ImageSet,
     candidate_iterations,
     file_sha256,
     read_candidates,
@@ -17,9 +20,17 @@ from components.artifacts import (
 )
 from components.errors import InputError
 from components.generator.checkpoint import CHECKPOINTS
-from components.generator.model import build_generator, decode, encode, quantise, save_generator, to_image_range
+from components.generator.model import (
+    TRAINED_ON,
+    build_generator,
+    decode,
+    encode,
+    quantise,
+    save_generator,
+    to_image_range,
+)
 from components.vqgan.config import Config
-from components.vqgan.fine_tune import fine_tune, load_groups
+from components.vqgan.fine_tune import fine_tune, images_of_base, load_groups
 from components.vqgan.loop import FineTuning, Groups
 from tests.components.image_sets import write_added, write_reference
 
@@ -130,7 +141,7 @@ def test_every_part_of_the_generator_is_updated(tmp_path: Path) -> None:
 
 
 def test_loop_learns_the_given_image(tmp_path: Path) -> None:
-    config = CONFIG.replace(iterations=1, steps=20, adversarial_start=1.0, learning_rate=2e-3)
+    config = CONFIG.replace(iterations=1, steps=30, adversarial_start=1.0, learning_rate=2e-3)
     reported = Sets(tmp_path).run(tmp_path, config)
     first, last = reported[0][2], reported[-1][2]
     assert last["mse"] < first["mse"] / 2
@@ -141,15 +152,15 @@ def test_generated_images_are_spread_over_the_given_images(tmp_path: Path) -> No
     sets = Sets(tmp_path, given=2)
     groups = load_groups(sets.reference, sets.augmented)
     assert [len(images) for _, images in groups] == [2, 2]
-    assert FineTuning(groups, CONFIG).sample(5).shape == (5, 3, 64, 64)
+    assert FineTuning(groups, CONFIG.replace(images=5)).sample().shape == (5, 3, 64, 64)
 
 
 @torch.no_grad()
 def test_several_shots_are_each_sampled_around_their_own_mean(tmp_path: Path) -> None:
     sets = Sets(tmp_path, given=2)
     groups = load_groups(sets.reference, sets.augmented)
-    loop = FineTuning(groups, CONFIG.replace(variance="none"))
-    samples = loop.sample(5)
+    loop = FineTuning(groups, CONFIG.replace(variance="none", images=5))
+    samples = loop.sample()
     for (_, images), own in zip(groups, (samples[:3], samples[3:]), strict=True):
         mean = quantise(loop.model, encode(loop.model, images))[0].mean(dim=0, keepdim=True)
         expected = to_image_range(decode(loop.model, mean).cpu())
@@ -182,15 +193,64 @@ def test_codes_of_every_shot_survive_start_and_restart(tmp_path: Path) -> None:
         torch.testing.assert_close(loop.model.quantize.embedding.weight[:2], expected)
 
 
+def test_more_shots_than_images_have_one_each() -> None:
+    loop = FineTuning(two_far_shots(), CONFIG.replace(variance="none", images=1))
+    black, white = loop.sample()
+    assert (black - white).abs().max() > 1e-3
+
+
 @torch.no_grad()
-def test_more_shots_than_samples_take_turns(tmp_path: Path) -> None:
-    loop = FineTuning(two_far_shots(), CONFIG.replace(variance="none", steps=1, adversarial_start=1.0))
-    first = loop.sample(1)
-    loop.state.step = 1
-    second = loop.sample(1)
-    both = loop.sample(2)
-    torch.testing.assert_close(torch.cat([first, second]), both, atol=1e-5, rtol=0)
-    assert (first - second).abs().max() > 1e-3
+@pytest.mark.parametrize("center", ["mean", "own"])
+def test_residual_images_differ_from_the_images_by_what_the_decoder_changes(tmp_path: Path, center: str) -> None:
+    sets = Sets(tmp_path)
+    groups = load_groups(sets.reference, sets.augmented)
+    config = CONFIG.replace(decode="residual", center=center, temperature=0.0)
+    base = groups[0][0] if center == "mean" else groups[0][1][:3]
+    still = FineTuning(groups, config).sample()
+    torch.testing.assert_close(still, to_image_range(base).expand(3, -1, -1, -1), atol=1e-5, rtol=0)
+    moved = FineTuning(groups, config.replace(temperature=1.0)).sample()
+    assert (moved - still).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_variation_of_given_images_is_that_between_them() -> None:
+    loop = FineTuning(two_far_shots(), CONFIG.replace(variation="given", covariance="lowrank"))
+    latents = torch.cat([quantise(loop.model, encode(loop.model, given))[0] for given, _ in loop._groups])
+    found = loop._variation(0, loop.model)
+    torch.testing.assert_close(found.variance("estimated"), latents.var(dim=0), atol=1e-5, rtol=1e-4)
+    assert FineTuning(two_far_shots(), CONFIG)._variation(0, loop.model).variance("estimated").abs().max() == 0
+
+
+def test_variation_of_one_given_image_is_refused() -> None:
+    with pytest.raises(InputError, match=r"vqgan\.variation: got 'given', expected augmentations, with 1 given image"):
+        FineTuning(two_far_shots()[:1], CONFIG.replace(variation="given"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 1e-3),
+        ({"weights": "p#sha256=0", "architecture": "f16"}, 4.5e-6 * 2),
+        ({"weights": "none", "architecture": "f16"}, 1e-3),
+        ({"weights": "p#sha256=0", "architecture": "stored", "accumulate": 3}, 4.5e-6 * 6),
+        ({"learning_rate": 0.5}, 0.5),
+    ],
+)
+def test_step_size_suits_what_is_trained(changes: dict[str, Any], expected: float) -> None:
+    config = CONFIG.replace(learning_rate=0.0).replace(**changes)
+    assert config.step_size == pytest.approx(expected)
+
+
+def test_base_that_has_seen_the_images_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sets = Sets(tmp_path)
+    files = ImageSet(sets.reference).manifest.set_index("split")["sha256"]
+    tensors = {name: value.contiguous() for name, value in build_generator(CONFIG).state_dict().items()}
+    path = tmp_path / "base.safetensors"
+    save_file(tensors, path, {TRAINED_ON: json.dumps([*files.loc[["test"]], "0" * 64])})
+    base = CONFIG.replace(weights=f"{path}#sha256={file_sha256(path)}")
+    assert images_of_base(sets.reference, base) == {"base_trained_on_test_images": 2}
+    assert "was trained on 2 test images of this data set" in caplog.text
+    assert images_of_base(sets.reference, CONFIG) == {}
 
 
 def test_diverged_loop_says_so_and_leaves_no_artifact(tmp_path: Path) -> None:
@@ -307,6 +367,10 @@ def test_restarted_codes_are_the_averages_too(tmp_path: Path) -> None:
     used = loop._used.clone()
     before = loop.averaged.quantize.embedding.weight.detach().clone()
     assert loop.finish_iteration()["codes_used"] == used.sum() < 32
+    unmoved = loop.model.quantize.embedding.weight.detach().clone()
+    torch.testing.assert_close(loop.model.quantize.embedding.weight, unmoved)
+    loop._start_iteration()
+    assert not torch.equal(loop.model.quantize.embedding.weight, unmoved)
     average, current = (model.quantize.embedding.weight for model in (loop.averaged, loop.model))
     assert torch.equal(average[~used], current[~used])
     assert torch.equal(average[used], before[used])
@@ -345,7 +409,9 @@ def test_failure_leaves_no_artifact(tmp_path: Path) -> None:
         ("ema", 1.0),
         ("perceptual", "vgg"),
         ("adversarial_start", 1.5),
-        ("batch_size", 1),
+        ("mse_mean", "pixels"),
+        ("covariance", "full"),
+        ("decode", "sharp"),
     ],
 )
 def test_config_names_field_value_and_expectation(field: str, value: object) -> None:

@@ -2,8 +2,9 @@ import pytest
 import torch
 from scipy.stats import kstest
 
+from components.vqgan import latents as latents_module
 from components.vqgan.config import Config
-from components.vqgan.latents import SamplingPlan, latent_variance, sample_latents
+from components.vqgan.latents import SamplingPlan, Variation
 
 SAMPLES = 4000
 
@@ -14,9 +15,38 @@ def known_latents() -> torch.Tensor:
 
 
 def test_variance_is_estimated_per_position() -> None:
-    assert latent_variance(known_latents(), "estimated").flatten().tolist() == [2.0, 8.0]
-    assert latent_variance(known_latents(), "unit").flatten().tolist() == [1.0, 1.0]
-    assert latent_variance(known_latents(), "none").flatten().tolist() == [0.0, 0.0]
+    variation = Variation.pooled([known_latents()])
+    assert variation.variance("estimated").flatten().tolist() == [2.0, 8.0]
+    assert variation.variance("unit").flatten().tolist() == [1.0, 1.0]
+    assert variation.variance("none").flatten().tolist() == [0.0, 0.0]
+
+
+def test_variance_is_pooled_over_given_images_each_about_its_own_mean() -> None:
+    first, second = known_latents(), torch.tensor([[[[10.0, 10.0]]], [[[10.0, 10.0]]], [[[13.0, 10.0]]]])
+    pooled = Variation.pooled([first, second])
+    assert pooled.freedom == 3
+    assert pooled.variance("estimated").flatten().tolist() == pytest.approx([(2 + 6) / 3, 8 / 3])
+
+
+def test_lowrank_noise_has_the_variance_and_the_covariance_of_the_latents() -> None:
+    torch.manual_seed(4)
+    latents = torch.randn(6, 2, 3, 3) @ torch.randn(3, 3)
+    noise = Variation.pooled([latents]).noise(20 * SAMPLES, Config(covariance="lowrank")).flatten(1)
+    expected = torch.cov(latents.flatten(1).T)
+    torch.testing.assert_close(torch.cov(noise.T), expected, atol=0.05 * float(expected.diagonal().max()), rtol=0)
+    assert noise.mean(dim=0).abs().max() < 0.05
+
+
+def test_lowrank_noise_stays_in_the_span_of_the_deviations() -> None:
+    torch.manual_seed(5)
+    latents = torch.randn(3, 2, 2, 2)
+    noise = Variation.pooled([latents]).noise(50, Config(covariance="lowrank")).flatten(1)
+    assert int(torch.linalg.matrix_rank(noise)) == 2
+
+
+def sample_latents(latents: torch.Tensor, count: int, config: Config) -> torch.Tensor:
+    """Samples of one given image's latents by their own variation."""
+    return latents_module.sample_latents(latents, count, config, Variation.pooled([latents.detach()]))
 
 
 @pytest.mark.parametrize(("variance", "expected"), [("estimated", [2.0, 8.0]), ("unit", [1.0, 1.0])])
@@ -98,17 +128,21 @@ def test_batches_take_the_given_images_in_turn() -> None:
     assert [SamplingPlan(3, Config()).given_of(batch) for batch in range(7)] == [0, 1, 2, 0, 1, 2, 0]
 
 
-@pytest.mark.parametrize(("given", "ends"), [(1, [1, 2, 3, 4, 5, 6]), (6, [1, 2, 3, 4, 5, 6]), (7, [2, 4, 6])])
-def test_a_round_ends_when_every_given_image_had_a_batch(given: int, ends: list[int]) -> None:
-    plan = SamplingPlan(given, Config(steps=3, accumulate=2))
-    assert [iteration for iteration in range(1, 7) if plan.all_had_their_turn(iteration)] == ends
+@pytest.mark.parametrize(("given", "steps"), [(1, 3), (6, 3), (7, 4), (100, 50)])
+def test_every_given_image_has_a_batch_in_each_iteration(given: int, steps: int) -> None:
+    plan = SamplingPlan(given, Config(steps=3, accumulate=2, iterations=5))
+    assert (plan.steps, plan.total_steps) == (steps, 5 * steps)
+    assert {plan.given_of(batch) for batch in range(2 * plan.steps)} == set(range(given))
+
+
+def test_a_set_has_an_image_of_every_given_one() -> None:
+    assert [SamplingPlan(given, Config(images=16)).images for given in (1, 16, 40)] == [16, 16, 40]
+    assert SamplingPlan(40, Config(images=16)).shares(3) == [1] * 40
 
 
 def test_shares_of_a_set_differ_by_one_at_most_and_even_out_over_the_iterations() -> None:
-    plan = SamplingPlan(3, Config())
-    shares = [plan.shares(4, iteration) for iteration in range(3)]
-    assert shares == [[2, 1, 1], [1, 2, 1], [1, 1, 2]]
-    assert [plan.shares(1, iteration) for iteration in range(3)] == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    plan = SamplingPlan(3, Config(images=4))
+    assert [plan.shares(iteration) for iteration in range(3)] == [[2, 1, 1], [1, 2, 1], [1, 1, 2]]
 
 
 def test_mixed_batch_takes_other_images_in_the_next_iteration() -> None:
