@@ -14,7 +14,7 @@ from components.artifacts import ImageSet, new_directory, reference_prompts, wri
 from components.errors import InputError
 from components.networks.embedding import Embedder, load_embedder
 from components.prompts.config import Config
-from components.prompts.wordnet import RelatedWord, left_out_senses, noun_senses, related_words, wordnet_version
+from components.prompts.wordnet import RelatedWord, noun_senses, related_words, wordnet_version
 
 
 def generate_prompts(reference: str | Path, prompts: str | Path, config: Config) -> dict[str, Any]:
@@ -112,17 +112,13 @@ def kept_by_rule(distances: "pd.Series[float]", config: Config) -> "pd.Series[bo
 
 
 def _rank_senses(config: Config, embedder: Embedder, image_vector: Tensor) -> list[tuple[Any, dict[str, Any]]]:
-    """Synsets of the object with their gloss's cosine to the image, best first; none for given words.
-
-    Those of no thing follow, which are not chosen whatever their gloss.
-    """
+    """Synsets of the object with their gloss's cosine to the image, best first; none for given words."""
     if config.words:
         return []
-    things = noun_senses(config.object, config.wordnet)
-    senses = [*things, *left_out_senses(config.object, config.wordnet)]
+    senses = noun_senses(config.object, config.wordnet)
     cosines = embedder.embed_texts([sense.definition() for sense in senses]) @ image_vector
     rows = [
-        {"synset": sense.name(), "gloss": sense.definition(), "cosine": float(cosine), "kept": sense in things}
+        {"synset": sense.name(), "gloss": sense.definition(), "cosine": float(cosine)}
         for sense, cosine in zip(senses, cosines, strict=True)
     ]
-    return sorted(zip(senses, rows, strict=True), key=lambda pair: (not pair[1]["kept"], -pair[1]["cosine"]))
+    return sorted(zip(senses, rows, strict=True), key=lambda pair: -pair[1]["cosine"])

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 RELEASES = {"3.0": "wordnet", "3.1": "wordnet31"}
 """Releases of WordNet, and NLTK's names of them."""
 
+_NO_THINGS = {"person.n.01", "body_part.n.01", "body_substance.n.01"}
+_VULGAR = {"obscenity.n.02", "disparagement.n.01", "ethnic_slur.n.01"}
+"""Usage that WordNet marks synsets and lemmas with."""
+
 _DIRECT_RELATIONS = (
     "part_meronym",
     "substance_meronym",
@@ -58,7 +62,7 @@ def open_wordnet(release: str = "3.0") -> Any:
 def noun_senses(object_name: str, release: str = "3.0") -> "list[Synset]":
     """Noun synsets that an object name may stand for: those of things and substances, where there is one.
 
-    What an inspection line sees is no person or idea.
+    What an inspection line sees is no person, body part or idea. Senses that WordNet marks as vulgar are left out.
 
     Args:
         object_name: W^o; where the whole name has no synset, its head noun is looked up.
@@ -67,29 +71,24 @@ def noun_senses(object_name: str, release: str = "3.0") -> "list[Synset]":
     Raises:
         InputError: neither is in WordNet.
     """
-    senses = _all_noun_senses(object_name, release)
-    things = []
-    for sense in senses:
-        ancestors = {sense.name(), *(synset.name() for synset in sense.closure(_step("hypernym")))}
-        if "physical_entity.n.01" in ancestors and "person.n.01" not in ancestors:
-            things.append(sense)
-    return things or senses
-
-
-def left_out_senses(object_name: str, release: str = "3.0") -> "list[Synset]":
-    """The noun synsets of an object name that `noun_senses` leaves out."""
-    kept = noun_senses(object_name, release)
-    return [sense for sense in _all_noun_senses(object_name, release) if sense not in kept]
-
-
-def _all_noun_senses(object_name: str, release: str) -> "list[Synset]":
     wordnet = open_wordnet(release)
     words = object_name.lower().replace("_", " ").split()
     for start in range(len(words)):
-        senses = wordnet.synsets("_".join(words[start:]), pos=wordnet.NOUN)
+        found = wordnet.synsets("_".join(words[start:]), pos=wordnet.NOUN)
+        senses = [sense for sense in found if not _is_vulgar(sense)]
         if senses:
-            return list(senses)
+            return [sense for sense in senses if _is_thing(sense)] or senses
     raise InputError(f"object: got {object_name!r}, expected a noun of WordNet; or give prompts.words")
+
+
+def _is_thing(sense: "Synset") -> bool:
+    ancestors = {sense.name(), *(synset.name() for synset in sense.closure(_step("hypernym")))}
+    return "physical_entity.n.01" in ancestors and not ancestors & _NO_THINGS
+
+
+def _is_vulgar(sense: "Synset") -> bool:
+    marks = [*sense.usage_domains(), *(mark for lemma in sense.lemmas() for mark in lemma.usage_domains())]
+    return any(mark.name() in _VULGAR for mark in marks)
 
 
 def related_words(sense: "Synset", object_name: str, depth: int) -> list[RelatedWord]:
@@ -109,6 +108,8 @@ def related_words(sense: "Synset", object_name: str, depth: int) -> list[Related
     for relation in _DIRECT_RELATIONS:
         related += [(relation, synset) for synset in _by_name(sense, f"{relation}s")]
     for relation, synset in related:
+        if _is_vulgar(synset):
+            continue
         for lemma in synset.lemma_names():
             word = lemma.replace("_", " ")
             if word.lower() in seen:

@@ -205,10 +205,8 @@ def test_prompts_of_a_photograph(tmp_path: Path, reference: Path, conse: ConseEm
 
     table, senses = read_table(tmp_path / "prompts" / PROMPTS), read_table(tmp_path / "prompts" / SENSES)
     assert sorted(path.name for path in (tmp_path / "prompts").iterdir()) == [PROMPTS, REFERENCE_PROMPTS, SENSES]
-    assert senses["cosine"][senses["kept"]].is_monotonic_decreasing
-    assert senses["kept"].is_monotonic_decreasing
-    assert list(senses["synset"][senses["kept"]].sort_values()) == [sense.name() for sense in noun_senses("cup")]
-    assert sorted(senses["synset"]) == [f"cup.n.{index:02d}" for index in range(1, 9)]
+    assert senses["cosine"].is_monotonic_decreasing
+    assert sorted(senses["synset"]) == sorted(sense.name() for sense in noun_senses("cup"))
     kept = table[table["kept"]]
     assert kept["cosine"].is_monotonic_decreasing
     assert table["prompt"].str.startswith("a cup with ").all()

@@ -15,12 +15,11 @@ from tests.components.prompts.database import Noun, write_database
 
 _ASK = """
 import json, sys
-from components.prompts.wordnet import left_out_senses, noun_senses, related_words, wordnet_version
+from components.prompts.wordnet import noun_senses, related_words, wordnet_version
 name, release = sys.argv[1:]
 senses = noun_senses(name, release)
 words = [(word.relation, word.word, word.synset) for word in related_words(senses[0], name, 2)]
-others = [sense.name() for sense in left_out_senses(name, release)]
-print(json.dumps([wordnet_version(release), [sense.name() for sense in senses], others, words]))
+print(json.dumps([wordnet_version(release), [sense.name() for sense in senses], words]))
 """
 _PROMPTS = """
 import json, sys
@@ -70,11 +69,10 @@ def _run(code: str, root: Path, *arguments: str) -> Any:
 def test_database_with_the_header_of_3_1_gives_words_by_every_relation(tmp_path: Path) -> None:
     write_database(tmp_path / "corpora" / "wordnet31", NOUNS, "3.1")
 
-    version, senses, others, words = _run(_ASK, tmp_path, "metal nut", "3.1")
+    version, senses, words = _run(_ASK, tmp_path, "metal nut", "3.1")
 
     assert version == "3.1"
     assert senses == ["screw_nut.n.01"]
-    assert others == ["fanatic.n.01"]
     assert words == [
         ["synonym", "screw nut", "screw_nut.n.01"],
         ["synonym", "threaded block", "screw_nut.n.01"],
@@ -116,7 +114,7 @@ def real_3_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_published_files_of_3_1_are_read(real_3_1: Path) -> None:
-    version, senses, _, words = _run(_ASK, real_3_1, "transistor", "3.1")
+    version, senses, words = _run(_ASK, real_3_1, "transistor", "3.1")
 
     assert (version, senses) == ("3.1", ["transistor.n.01"])
     assert {word for relation, word, _ in words if relation == "part_meronym"} == {"base", "emitter", "collector"}

@@ -99,6 +99,21 @@ def test_senses_of_an_object_are_things() -> None:
     assert "sexual_intercourse.n.01" not in names
 
 
+@pytest.mark.parametrize(
+    ("name", "kept", "left_out"),
+    [
+        ("screw", "screw.n.02", "fuck.n.01"),
+        ("nut", "nut.n.03", "testis.n.01"),
+        ("valve", "valve.n.03", "valve.n.01"),
+        ("cock", "stopcock.n.01", "cock.n.01"),
+    ],
+)
+def test_vulgar_and_bodily_senses_are_left_out(name: str, kept: str, left_out: str) -> None:
+    names = [sense.name() for sense in noun_senses(name)]
+    assert kept in names
+    assert left_out not in names
+
+
 def test_noun_that_names_no_thing_keeps_its_senses() -> None:
     assert [sense.name() for sense in noun_senses("theorem")] == ["theorem.n.01", "theorem.n.02"]
 
