@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.parquet"
 IMAGES = "images.tar"
 REGIONS = "regions.parquet"
+LEFT_OUT = "left_out.parquet"
 PROMPTS = "prompts.parquet"
 SUMMARY = "summary.json"
 UNSENT = "unsent.jsonl"
@@ -125,6 +126,7 @@ class ImageSetWriter:
         self._tar = tarfile.open(directory / IMAGES, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (closed by close)
         self._rows: list[dict[str, Any]] = []
         self._regions: list[dict[str, Any]] = []
+        self._left_out: list[Mapping[str, str]] = []
 
     def add(
         self,
@@ -156,12 +158,18 @@ class ImageSetWriter:
             _add_member(self._tar, _region_member(id, index), _encode_mask(region.mask))
             self._regions.append({"id": id, "region": index, "name": region.name, "saturation": region.saturation})
 
+    def leave_out(self, rows: Iterable[Mapping[str, str]]) -> None:
+        """Record files of the data set that are not read: path, kind and reason."""
+        self._left_out += rows
+
     def close(self) -> None:
         """Finish the tar and write the tables."""
         self._tar.close()
         write_table(self._directory / MANIFEST, self._rows)
         if self._regions:
             write_table(self._directory / REGIONS, self._regions)
+        if self._left_out:
+            write_table(self._directory / LEFT_OUT, self._left_out)
 
 
 @contextmanager
@@ -194,6 +202,14 @@ class ImageSet:
 
         table = self.path / REGIONS
         return read_table(table) if table.is_file() else pd.DataFrame(columns=["id", "region", "name", "saturation"])
+
+    @cached_property
+    def left_out(self) -> "pd.DataFrame":
+        """Files of the data set that were not read, in the order of their paths: path, kind and reason."""
+        import pandas as pd
+
+        table = self.path / LEFT_OUT
+        return read_table(table) if table.is_file() else pd.DataFrame(columns=["path", "kind", "reason"])
 
     def ids(self, split: str, label: str | None = None) -> list[str]:
         """Ids of a split in manifest order, of one label (`good`, `bad`) or of all."""

@@ -9,19 +9,20 @@ from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
-def fingerprint(line: str, uri: str, settings: str) -> str:
+def fingerprint(line: str, uri: str, settings: str, layout: str = "mvtec") -> str:
     """Digest of the data set, never cached, so that a changed data set is ingested again; opens the run in MLflow.
 
     Args:
         line: name of the production line.
         uri: class folder, a local path or s3://BUCKET/PREFIX.
         settings: every parameter of the run, as JSON.
+        layout: how the data set's files are arranged; plain for a folder of images.
     """
-    from components.dataset.ingest import dataset_digest
+    from components.listing.opened import dataset_digest
     from components.stage.run import stage
 
     with stage("fingerprint", line) as run:
-        digest = dataset_digest(uri)
+        digest = dataset_digest(uri, layout)
         run.describe_run(settings, uri, digest)
         run.tracker.sweep_lost_runs()
     return digest
@@ -41,6 +42,7 @@ def dataset(
     image_size: int = 256,
     test_fraction: float = 0.2,
     seed: int = 0,
+    mask_threshold: float = 0.5,
 ) -> None:
     """Draw the shots and write the reference image set.
 

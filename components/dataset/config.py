@@ -2,14 +2,20 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from components.listing.layouts import LAYOUTS
 from components.settings import Expected, Fraction, OneOf, Seed, Settings
+from components.storage.addresses import address
 
-LOCO = "loco"
 ALL_SHOTS = 0
 
-Uri = Annotated[str, Field(min_length=1), Expected("a folder or s3://BUCKET/PREFIX")]
+Uri = Annotated[
+    str,
+    Field(min_length=1),
+    AfterValidator(lambda text: address(text, "dataset.uri")),
+    Expected("a folder or s3://BUCKET/PREFIX"),
+]
 
 
 class Config(Settings):
@@ -19,7 +25,7 @@ class Config(Settings):
 
     uri: Uri
     """Class folder: a local path or `s3://BUCKET/PREFIX`."""
-    layout: Annotated[str, OneOf(("mvtec", "btad", "loco", "folder"))] = "mvtec"
+    layout: Annotated[str, OneOf(LAYOUTS)] = "mvtec"
     """`mvtec`, `btad`, `loco`, or `folder` (`good/`, one folder per defect, `masks/DEFECT/`)."""
     shots: Annotated[int, Field(ge=ALL_SHOTS), Expected("a positive number, or all")] = 1
     """Number of good training images drawn; 0 takes all but the calibration images."""
@@ -29,9 +35,13 @@ class Config(Settings):
     image_size: Annotated[int, Field(ge=64, le=1024, multiple_of=32), Expected("{} pixels")] = 256
     """Side in pixels to which every image is resized."""
     test_fraction: Fraction = 0.2
-    """Share of good images held out for the test split in the layout `folder`, which has no split of its own."""
+    """Share of good images held out for the test split where the data set has no good test images of its own, as in the
+    layout `folder`. An image's content decides, so that neither the seed nor further images move it."""
     seed: Seed = 0
-    """Draws the shots, and the split of the layout `folder`."""
+    """Draws the shots."""
+    mask_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of a mask's range above which its pixels mark a defect, for soft edges and JPEG; 0 for every pixel that is
+    not black. Labels, which are few plain colours or small values, all mark."""
 
 
 class FolderConfig(Settings):

@@ -1,31 +1,19 @@
 """Writes the reference image set, which is the drawn shots and the whole test split, and the set of a plain folder."""
 
 import dataclasses
-import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import ImageSet, file_sha256, new_image_set, require_directory
-from components.dataset.config import ALL_SHOTS, LOCO, Config, FolderConfig
-from components.dataset.layouts import SourceImage, find_images
-from components.dataset.regions import read_defect_types, read_regions
-from components.decode import IMAGE_SUFFIXES, decode_image, decode_mask
+from components.artifacts import ImageSet, Region, file_sha256, new_image_set
+from components.dataset.config import ALL_SHOTS, Config, FolderConfig
+from components.dataset.masks import read_mask, resize_mask
+from components.dataset.regions import DefectType, read_defect_types, read_regions
+from components.decode import decode_image
 from components.errors import InputError
-from components.storage import s3
-
-
-def dataset_digest(uri: str) -> str:
-    """Digest of a data set's names and contents, the same in any listing order.
-
-    A local folder is read; of an object store only names and entity tags are listed. `InputError` where it is missing.
-    """
-    if s3.is_s3(uri):
-        return s3.digest(uri)
-    root = Path(uri)
-    require_directory(root, "dataset")
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    lines = [f"{path.relative_to(root).as_posix()}\t{file_sha256(path)}" for path in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+from components.listing.files import readable
+from components.listing.layouts import DEFECTS_CONFIG, PLAIN, SourceImage
+from components.listing.opened import DataSet, opened
 
 
 def ingest_dataset(reference: str | Path, config: Config, expected_digest: str = "") -> dict[str, Any]:
@@ -37,29 +25,30 @@ def ingest_dataset(reference: str | Path, config: Config, expected_digest: str =
         InputError: the data set is not in the layout, or one of its files is damaged.
         RuntimeError: the data set has changed since the expected digest was taken.
     """
-    with s3.local_folder(config.uri, "dataset", expected_digest) as root, new_image_set(reference) as (writer, _):
-        sources = find_images(root, config)
-        defect_types = read_defect_types(root) if config.layout == LOCO else {}
-        for source in draw_shots(sources, config):
-            image, original_size = decode_image(source.path, config.image_size, f"image {source.path}")
-            masks, to_size = source.masks, (original_size, config.image_size)
+    with (
+        new_image_set(reference) as (writer, _),
+        opened(config.uri, config.layout, "dataset", expected_digest) as dataset,
+    ):
+        defect_types = _defect_types(dataset)
+        for source in draw_shots(dataset.sources(config.test_fraction), config):
+            path = dataset.path(source.name)
+            image, original_size = decode_image(path, config.image_size, f"image {dataset.shown(source.name)}")
             writer.add(
                 image,
                 id=source.id,
                 split=source.split,
                 label="bad" if source.defect else "good",
-                defect=source.defect,
-                source=source.path.relative_to(root).as_posix(),
-                sha256=file_sha256(source.path),
-                mask=decode_mask(masks, *to_size) if masks else None,
-                regions=read_regions(masks, defect_types, *to_size) if defect_types else (),
+                defect=readable(source.defect),
+                source=readable(source.name),
+                sha256=file_sha256(path),
+                **_marks(dataset, source, defect_types, original_size, config),
             )
-        _require_unchanged(config.uri, expected_digest)
+        writer.leave_out(dataclasses.asdict(found) for found in dataset.listing.left_out)
     images = ImageSet(reference)
     kinds = (("train", "good"), ("calibration", "good"), ("test", "good"), ("test", "bad"))
     counts = {f"{split}_{label}": len(images.ids(split, label)) for split, label in kinds}
     masked = sum(images.mask(id) is not None for id in images.ids("test", "bad"))
-    return {**counts, "masks": masked, "reference_digest": images.digest}
+    return {**counts, "masks": masked, "left_out": len(images.left_out), "reference_digest": images.digest}
 
 
 def import_images(destination: str | Path, config: FolderConfig, expected_digest: str = "") -> dict[str, Any]:
@@ -71,24 +60,49 @@ def import_images(destination: str | Path, config: FolderConfig, expected_digest
         InputError: the folder is missing, holds no image, or one is damaged.
         RuntimeError: the folder has changed since the expected digest was taken.
     """
-    with s3.local_folder(config.uri, "images", expected_digest) as root, new_image_set(destination) as (writer, _):
-        paths = sorted(path for path in root.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise InputError(f"{config.uri}: no images, expected {' '.join(sorted(IMAGE_SUFFIXES))}")
-        for index, path in enumerate(paths):
-            image, _size = decode_image(path, config.image_size, f"image {path}")
-            writer.add(image, id=f"image-{index:03d}", source=path.name, sha256=file_sha256(path))
-        _require_unchanged(config.uri, expected_digest)
-    return {"images": len(paths), "imported_digest": ImageSet(destination).digest}
+    with (
+        new_image_set(destination) as (writer, _),
+        opened(config.uri, PLAIN, "images", expected_digest) as folder,
+    ):
+        for index, source in enumerate(folder.listing.sources):
+            path = folder.path(source.name)
+            image, _size = decode_image(path, config.image_size, f"image {folder.shown(source.name)}")
+            writer.add(image, id=f"image-{index:03d}", source=readable(source.name), sha256=file_sha256(path))
+        writer.leave_out(dataclasses.asdict(found) for found in folder.listing.left_out)
+    images = ImageSet(destination)
+    return {"images": len(images.manifest), "left_out": len(images.left_out), "imported_digest": images.digest}
 
 
-def _require_unchanged(uri: str, expected_digest: str) -> None:
-    """Check the digest of a local folder that was read; what comes from an object store is checked when fetched."""
-    if expected_digest and not s3.is_s3(uri) and dataset_digest(uri) != expected_digest:
-        raise RuntimeError(f"{uri}: the data set changed after the run began; run again")
+def _defect_types(dataset: DataSet) -> dict[int, DefectType]:
+    """Defect types of MVTec LOCO AD; none of a data set without their file."""
+    if DEFECTS_CONFIG not in dataset.listing.others:
+        return {}
+    return read_defect_types(dataset.path(DEFECTS_CONFIG), dataset.shown(DEFECTS_CONFIG))
 
 
-def draw_shots(sources: list[SourceImage], config: Config) -> list[SourceImage]:
+def _marks(
+    dataset: DataSet,
+    source: SourceImage,
+    defect_types: Mapping[int, DefectType],
+    original_size: tuple[int, int],
+    config: Config,
+) -> dict[str, Any]:
+    """Mask and regions of an image, as `ImageSetWriter.add` takes them; a good image has none."""
+    files = [(dataset.path(name), dataset.shown(name)) for name in source.masks]
+    if not files:
+        return {}
+    if not source.defect:
+        if read_mask(files, original_size, config.mask_threshold, empty=True).any():
+            raise InputError(f"mask {files[0][1]}: marks pixels of a good image, expected none")
+        return {}
+    if not defect_types:
+        return {"mask": resize_mask(read_mask(files, original_size, config.mask_threshold), config.image_size)}
+    regions: list[Region] = read_regions(files, defect_types, original_size, config.image_size)
+    union = read_mask(files, original_size, threshold=0, largest=1)
+    return {"mask": resize_mask(union, config.image_size), "regions": regions}
+
+
+def draw_shots(sources: Sequence[SourceImage], config: Config) -> list[SourceImage]:
     """All images but the good training images that were not drawn.
 
     Drawn are the first `shots` of a permutation, by the seed, of the training images in sorted order. The calibration

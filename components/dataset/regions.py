@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import Region
-from components.decode import mask_values, resize_mask
+from components.dataset.masks import mask_values, resize_mask
 from components.errors import InputError, check
+from components.listing.layouts import DEFECTS_CONFIG
 
-DEFECTS_CONFIG = "defects_config.json"
 _KEYS = ("defect_name", "pixel_value", "saturation_threshold", "relative_saturation")
 
 
@@ -36,23 +36,20 @@ class DefectType:
         return min(max(pixels, 1) / area, 1.0)
 
 
-def read_defect_types(root: Path) -> dict[int, DefectType]:
-    """Defect types of a class folder by their grey value; none where it has no `defects_config.json`.
+def read_defect_types(file: Path, path: str) -> dict[int, DefectType]:
+    """Defect types of a class folder's `defects_config.json` by their grey value; messages call the file `path`.
 
-    Raises `InputError` where that is no list of defects in the published form, or two of them have the same value.
+    Raises `InputError` where it is no list of defects in the published form, or two of them have the same value.
     """
-    path = root / DEFECTS_CONFIG
-    if not path.is_file():
-        return {}
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from error
-    check(isinstance(entries, list), str(path), type(entries).__name__, "a list of defects")
+    check(isinstance(entries, list), path, type(entries).__name__, "a list of defects")
     found: dict[int, DefectType] = {}
     for entry in entries:
         right = isinstance(entry, dict) and set(_KEYS) <= set(entry)
-        check(right, str(path), entry, f"the keys {', '.join(_KEYS)}")
+        check(right, path, entry, f"the keys {', '.join(_KEYS)}")
         name, value, threshold, relative = (entry[key] for key in _KEYS)
         check(isinstance(name, str), f"{path}: defect_name", name, "a text")
         check(type(value) is int and 0 < value <= 255, f"{path}: pixel_value", value, "1 to 255")
@@ -66,21 +63,26 @@ def read_defect_types(root: Path) -> dict[int, DefectType]:
 
 
 def read_regions(
-    paths: Sequence[Path], defect_types: Mapping[int, DefectType], image_size: tuple[int, int], size: int
+    files: Sequence[tuple[Path, str]],
+    defect_types: Mapping[int, DefectType],
+    image_size: tuple[int, int],
+    size: int,
 ) -> list[Region]:
     """Regions of one image of a width and height (`image_size`), one for each mask file, resized to [size, size].
+
+    A file is given with its name for messages.
 
     Raises `InputError` where a file is no grey image with one value, that of a defect type, or has another size.
     """
     import numpy as np
 
     regions = []
-    for path in paths:
-        values = mask_values(path, image_size)
-        check(values.ndim == 2, f"mask {path}", f"{values.ndim} dimensions", "a grey image")
+    for path, name in files:
+        values = mask_values(path, image_size, name)
+        check(values.ndim == 2, f"mask {name}", f"{values.ndim} dimensions", "a grey image")
         found = [int(value) for value in np.unique(values) if value > 0]
-        check(len(found) == 1, f"mask {path}", found, "one grey value beside 0")
-        check(found[0] in defect_types, f"mask {path}", found[0], f"a pixel_value of {DEFECTS_CONFIG}")
+        check(len(found) == 1, f"mask {name}", found, "one grey value beside 0")
+        check(found[0] in defect_types, f"mask {name}", found[0], f"a pixel_value of {DEFECTS_CONFIG}")
         defect, mask = defect_types[found[0]], values > 0
         saturation = defect.saturation(int(mask.sum()))
         regions.append(Region(name=defect.name, mask=resize_mask(mask, size), saturation=saturation))

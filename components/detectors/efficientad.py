@@ -5,6 +5,7 @@ weights, networks are the paper's PDN-S. Without, a *variant*: frozen backbone f
 autoencoder are small networks on the same grid. Losses and scores are the paper's in both.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -16,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as change
 
-from components.decode import IMAGE_SUFFIXES
 from components.detectors.batches import drawn, optimise
 from components.detectors.encoder import Encoder, stacked
 from components.errors import check
-from components.storage.s3 import local_folder
+from components.listing.layouts import PLAIN, Listing
+from components.listing.opened import opened
 from components.weights.fetch import fetch, load_into, load_tensors
 
 if TYPE_CHECKING:
@@ -236,11 +237,9 @@ def penalty_images(source: str, size: int) -> Iterator[Tensor]:
     if source:
         cut: v2.Transform = v2.CenterCrop(size)
         originals = []
-        with local_folder(source, "detection.imagenet_dir") as folder:
-            paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-            check(bool(paths), "detection.imagenet_dir", source, "a folder with .jpg or .png images at any depth")
-            for path in paths[:: -(-len(paths) // _MOST_FILES)]:
-                with Image.open(path) as image:
+        with opened(source, PLAIN, "detection.imagenet_dir", wanted=_evenly_spaced) as folder:
+            for found in folder.listing.sources:
+                with Image.open(folder.path(found.name)) as image:
                     originals.append(image.convert("RGB").resize(side, Image.Resampling.BILINEAR))
     else:
         cut = v2.RandomCrop(size)
@@ -249,6 +248,12 @@ def penalty_images(source: str, size: int) -> Iterator[Tensor]:
     while True:
         for index in torch.randperm(len(originals)).tolist():
             yield change.pil_to_tensor(transform(originals[index])).unsqueeze(0) / 255
+
+
+def _evenly_spaced(listing: Listing) -> Listing:
+    """A listing of at most `_MOST_FILES` images."""
+    sources = listing.sources
+    return dataclasses.replace(listing, sources=sources[:: -(-len(sources) // _MOST_FILES)])
 
 
 def _changed(image: Tensor) -> Tensor:

@@ -10,14 +10,18 @@ from components.artifacts import CONFIG, DRIFT, ImageSet, file_sha256, new_direc
 from components.change.good_images import GoodImages, drawn, good_images, scores_of
 from components.change.rule import Hint, Scores, retrain_hint
 from components.change.shift import looks_of
-from components.decode import IMAGE_SUFFIXES, decode_image
+from components.decode import decode_image
 from components.detectors.detector import Detector
 from components.drift.config import Config
 from components.errors import InputError, check
+from components.listing.files import readable
+from components.listing.layouts import PLAIN
+from components.listing.opened import opened
 from components.pages.html import COLOURS, empty_figure, figure_html, page_template
 from components.registry import history
 from components.registry.promotion import CHAMPION
-from components.storage.s3 import fetch_prefix, is_s3, local_folder
+from components.storage.addresses import address, is_s3
+from components.storage.s3 import fetch_prefix
 
 DATA_SET = "the data set"
 TRAINING = "the run that trained the detector"
@@ -80,6 +84,7 @@ def fetch_detector(line: str, detector: str, directory: Path) -> Path:
     """
     if detector == CHAMPION:
         return history.fetch_detector(line, CHAMPION, directory)
+    detector = address(detector, "detector")
     path = Path(detector)
     if is_s3(detector):
         path = directory / "detector"
@@ -89,17 +94,15 @@ def fetch_detector(line: str, detector: str, directory: Path) -> Path:
 
 
 def write_images(uri: str, target: Path, size: int) -> None:
-    """Write the images of a folder or prefix, without its subfolders, as an image set of good images.
+    """Write the images below a folder or prefix as an image set of good images.
 
     None at all, or a damaged one, raises `InputError`.
     """
-    with local_folder(uri, "images") as folder, new_image_set(target) as (writer, _):
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        if not files:
-            raise InputError(f"images: none in {uri}, expected {' '.join(sorted(IMAGE_SUFFIXES))}")
-        for index, path in enumerate(files):
-            pixels, _ = decode_image(path, size, f"image {path.name}")
-            writer.add(pixels, id=f"new-{index:05d}", source=path.name, sha256=file_sha256(path))
+    with new_image_set(target) as (writer, _), opened(uri, PLAIN, "images") as folder:
+        for index, source in enumerate(folder.listing.sources):
+            path = folder.path(source.name)
+            pixels, _ = decode_image(path, size, f"image {folder.shown(source.name)}")
+            writer.add(pixels, id=f"new-{index:05d}", source=readable(source.name), sha256=file_sha256(path))
 
 
 def measure(

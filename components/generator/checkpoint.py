@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from components.artifacts import replacing
 from components.errors import InputError
 from components.storage import s3
+from components.storage.addresses import is_s3
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -96,7 +97,7 @@ class Checkpoint:
             path = Path(temporary) / _FILE
             save_file(tensors, path, {"format": FORMAT, "progress": json.dumps(progress)})
             for file in (*files, path):
-                if s3.is_s3(self._uri):
+                if is_s3(self._uri):
                     s3.publish_file(file, f"{self._uri}/{file.name}")
                     continue
                 Path(self._uri).mkdir(parents=True, exist_ok=True)
@@ -107,7 +108,7 @@ class Checkpoint:
         """Load the state; returns the progress, or None where there is none of this format. `InputError`: damaged."""
         from safetensors import SafetensorError, safe_open
 
-        if s3.is_s3(self._uri):
+        if is_s3(self._uri):
             found = s3.object_exists(f"{self._uri}/{_FILE}")
         else:
             found = bool(self._uri) and (Path(self._uri) / _FILE).is_file()
@@ -129,14 +130,14 @@ class Checkpoint:
 
     def fetch(self, name: str, directory: Path) -> None:
         """Copy a file of the checkpoint into a folder; `InputError` or `OSError` where it is missing."""
-        if s3.is_s3(self._uri):
+        if is_s3(self._uri):
             s3.fetch_object(f"{self._uri}/{name}", directory / name)
         else:
             shutil.copyfile(Path(self._uri) / name, directory / name)
 
     def remove(self) -> None:
         """Delete the checkpoint of a finished loop."""
-        if s3.is_s3(self._uri):
+        if is_s3(self._uri):
             s3.remove_prefix(self._uri)
         elif self._uri:
             shutil.rmtree(self._uri, ignore_errors=True)

@@ -6,11 +6,12 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from components.decode import GOOD_FOLDERS
 from components.errors import check, check_keys
 from components.generator.config import CodebookSize, LossConfig
+from components.listing.layouts import LAYOUTS
 from components.settings import Expected, Fraction, Integer, OneOf, Seed, Share, Texts, Weight
-from components.storage.s3 import is_s3, split_uri
+from components.storage.addresses import is_s3
+from components.storage.s3 import split_uri
 
 DATASET_KEYS = ("uri", "layout", "test_fraction", "seed")
 """What a line's data set is named by; all values are texts."""
@@ -83,7 +84,7 @@ class Config(LossConfig):
             check_keys(f"{key}.", dataset, DATASET_KEYS)
             check(len(dataset) == len(DATASET_KEYS), key, dataset, f"all of {', '.join(DATASET_KEYS)}")
             layout, fraction, seed = (dataset[name] for name in DATASET_KEYS[1:])
-            check(layout in GOOD_FOLDERS, f"{key}.layout", layout, f"one of {', '.join(GOOD_FOLDERS)}")
+            check(layout in LAYOUTS, f"{key}.layout", layout, f"one of {', '.join(LAYOUTS)}")
             check(bool(_FRACTION.fullmatch(fraction)), f"{key}.test_fraction", fraction, "between 0 and 1")
             check(seed.isdecimal(), f"{key}.seed", seed, "a whole number, 0 or more")
         return datasets

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError
 
-from components.artifacts import file_sha256, new_directory, require_directory
+from components.artifacts import file_sha256, new_directory
 from components.errors import InputError, check
+from components.storage.addresses import S3, is_s3
 from components.storage.checksums import SHA256_HEADER, CorruptError
 from components.storage.connection import connect, settings
 from components.storage.network import CONNECTIONS, UnreachableError, failure, way
@@ -40,21 +41,16 @@ _REFUSALS = {
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def is_s3(uri: str) -> bool:
-    """Whether a URI names an object store."""
-    return uri.startswith("s3://")
-
-
 def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of `s3://BUCKET/KEY`; the key may be empty."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, _, key = uri[len(S3) :].partition("/")
     check(is_s3(uri) and bool(bucket), "uri", uri, "s3://BUCKET/KEY")
     return bucket, key.strip("/")
 
 
 def bucket_of(uri: str) -> str:
     """Bucket of `s3://BUCKET`."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, _, key = uri[len(S3) :].partition("/")
     check(is_s3(uri) and bool(bucket) and not key, "bucket", uri, "s3://BUCKET")
     return bucket
 
@@ -98,10 +94,11 @@ def digest(uri: str) -> str:
     Another content has another digest. The same content has another one too when it is uploaded again in parts of
     another size, because the entity tag of such an object depends on its parts: that trains again, and is not wrong.
     """
-    return _digest(list_objects(uri))
+    return digest_of(list_objects(uri))
 
 
-def _digest(objects: Iterable[RemoteObject]) -> str:
+def digest_of(objects: Iterable[RemoteObject]) -> str:
+    """Digest of some objects below a prefix, in the order of their names; see `digest`."""
     lines = [f"{item.name}\t{item.etag}\t{item.size}" for item in objects]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -158,6 +155,12 @@ def fetch_prefix(uri: str, directory: Path) -> str:
     The directory appears when all objects are there, as they were when they were listed.
     """
     objects = list_objects(uri)
+    fetch_objects(objects, directory)
+    return digest_of(objects)
+
+
+def fetch_objects(objects: Sequence[RemoteObject], directory: Path) -> None:
+    """Fetch listed objects as `fetch_prefix` does."""
     _check_paths([item.name for item in objects])
     with new_directory(directory) as partial, ThreadPoolExecutor(CONNECTIONS) as threads:
 
@@ -168,24 +171,6 @@ def fetch_prefix(uri: str, directory: Path) -> str:
                 item.fetch(target)
 
         list(threads.map(fetch_one, objects))  # after a failure none that waits is begun
-    return _digest(objects)
-
-
-@contextmanager
-def local_folder(uri: str, what: str, expected_digest: str = "") -> Iterator[Path]:
-    """A folder itself, or a copy of what lies below `s3://BUCKET/PREFIX` for the block's time.
-
-    Messages call the folder `what`. With an expected digest, objects of another one raise `RuntimeError`.
-    """
-    if not is_s3(uri):
-        require_directory(Path(uri), what)
-        return (yield Path(uri))
-    with tempfile.TemporaryDirectory() as directory:
-        folder = Path(directory) / "fetched"
-        found = fetch_prefix(uri, folder)
-        if expected_digest and found != expected_digest:
-            raise RuntimeError(f"{uri}: the data set changed after the run began; run again")
-        yield folder
 
 
 def publish_directory(directory: Path, uri: str) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from components.artifacts import file_sha256, replacing
 from components.errors import InputError, check
 from components.storage import hub, s3
+from components.storage.addresses import is_s3
 from components.weights import mirror
 from components.weights.manifest import DIGEST, VARIABLE, WeightsEntry, read_manifest
 
@@ -112,7 +113,7 @@ def fetch(reference: str, *, from_origin: bool = False) -> Path:
 
 def local_path(entry: WeightsEntry) -> Path | None:
     """Where a file of this machine is; None for one that is fetched, or that is in a package which is not installed."""
-    if _is_hub(entry.uri) or s3.is_s3(entry.uri):
+    if _is_hub(entry.uri) or is_s3(entry.uri):
         return None
     if not entry.uri.startswith(_PACKAGE):
         return Path(entry.uri)

@@ -13,6 +13,7 @@ import yaml
 from components.artifacts import replacing
 from components.errors import InputError, check, check_keys
 from components.storage import hub, s3
+from components.storage.addresses import is_s3
 
 VARIABLE = "VIGIL_WEIGHTS_MANIFEST"
 """Environment variable with the path or `s3://BUCKET/KEY` of the user's manifest."""
@@ -57,7 +58,7 @@ def load_manifest(uri: str) -> dict[str, WeightsEntry]:
         InputError: there is no such file, or an entry is wrong.
         OSError: the object store cannot be reached.
     """
-    if not s3.is_s3(uri):
+    if not is_s3(uri):
         check(Path(uri).is_file(), "weights manifest", uri, "a file, or s3://BUCKET/KEY")
         return parse_manifest(Path(uri).read_bytes(), uri)
     with tempfile.TemporaryDirectory() as directory:
@@ -98,7 +99,7 @@ def add_entry(uri: str, entry: WeightsEntry) -> None:
     for fields in content.values():
         del fields["name"]
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    if not s3.is_s3(uri):
+    if not is_s3(uri):
         with replacing(Path(uri)) as partial:
             partial.write_text(text, encoding="utf-8")
         return
@@ -110,7 +111,7 @@ def add_entry(uri: str, entry: WeightsEntry) -> None:
 
 def exists(uri: str) -> bool:
     """Whether there is a manifest, which is read as by `load_manifest`."""
-    return s3.object_exists(uri) if s3.is_s3(uri) else Path(uri).is_file()
+    return s3.object_exists(uri) if is_s3(uri) else Path(uri).is_file()
 
 
 def _entry(name: str, fields: Any) -> WeightsEntry:

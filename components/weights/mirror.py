@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from components.artifacts import read_json, write_json
 from components.errors import InputError, check
 from components.storage import s3
+from components.storage.addresses import is_s3
 from components.weights.manifest import DIGEST, WeightsEntry
 
 VARIABLE = "VIGIL_WEIGHTS_MIRROR"
@@ -32,7 +33,7 @@ class Verified(NamedTuple):
 def mirror_uri() -> str | None:
     """The mirror of the environment; None without one, `InputError` unless it is a prefix of an object store."""
     uri = os.environ.get(VARIABLE, "").rstrip("/")
-    check(not uri or s3.is_s3(uri), VARIABLE, uri, "s3://BUCKET/PREFIX")
+    check(not uri or is_s3(uri), VARIABLE, uri, "s3://BUCKET/PREFIX")
     return uri or None
 
 

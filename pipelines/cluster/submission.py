@@ -11,7 +11,7 @@ from typing import Any
 
 from components import __version__
 from components.errors import check
-from components.storage.s3 import is_s3
+from components.storage.addresses import is_s3
 from components.weights.fetch import resolve
 from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.dags.package import write_package

@@ -119,7 +119,7 @@ def mirror(uri: MirrorUri, profile: Profile = "all", line: LineOption = None) ->
 def _checked(uri: str, name: str) -> str:
     """A mirror's address without a slash at its end."""
     from components.errors import check
-    from components.storage.s3 import is_s3
+    from components.storage.addresses import is_s3
 
     check(is_s3(uri), name, uri, "s3://BUCKET/PREFIX")
     return uri.rstrip("/")

@@ -9,7 +9,7 @@ from kfp.dsl import HTML, Dataset
 from components.drift.config import Config
 from components.errors import check
 from components.registry.promotion import CHAMPION
-from components.storage.s3 import is_s3
+from components.storage.addresses import is_s3
 from pipelines.dags.package import check_package, compile_package
 from pipelines.dags.tasks import Tasks
 from pipelines.lines.cluster import Cluster

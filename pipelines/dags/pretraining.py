@@ -11,7 +11,7 @@ from kfp.dsl import Model
 from components.errors import check
 from components.pretraining.config import Config
 from components.pretraining.publication import check_base_name
-from components.storage.s3 import is_s3
+from components.storage.addresses import is_s3
 from pipelines.dags.package import check_package, compile_package
 from pipelines.dags.tasks import Tasks, with_parameters
 from pipelines.lines.cluster import Cluster

@@ -32,7 +32,7 @@ def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
         """Train and compare the detectors of a production line with and without generated images."""
         stage = Tasks(line=values["line"], parameters=values, cluster=cluster, label=label)
         settings, dataset_uri = values["settings"], values["dataset_uri"]
-        digest = stage("fingerprint", uri=dataset_uri, settings=settings)
+        digest = stage("fingerprint", uri=dataset_uri, settings=settings, layout=values["dataset_layout"])
         reference = stage("dataset", dataset_digest=digest)
         prompts = stage("prompts", reference=reference)
         augmented = stage("augmentation", reference=reference)

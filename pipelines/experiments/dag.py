@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Dataset
 
+from components.listing.layouts import PLAIN
 from pipelines.dags.package import check_package, compile_package
 from pipelines.dags.tasks import Tasks
 from pipelines.experiments.nodes import Cell, Node, in_order
@@ -35,7 +36,7 @@ def experiment_pipeline(
     def experiment() -> Outputs:
         """Run the tasks of an experiment and draw its page."""
         stage = Tasks(line=line, cluster=cluster, label=line)
-        outputs, digests = dict[str, Any](), dict[str, Any]()
+        outputs, digests = dict[str, Any](), dict[tuple[str, ...], Any]()
         for node in in_order(cells):
             if node.stage == "detection":
                 continue  # trained in the loop of the evaluation that measures it
@@ -43,10 +44,11 @@ def experiment_pipeline(
             if node.detectors:
                 inputs["detectors"] = _train(stage, node.detectors, outputs)
             if node.stage in ("dataset", "image_folder"):
-                uri = node.config.uri
-                if uri not in digests:
-                    digests[uri] = stage("fingerprint", uri=uri, settings=json.dumps({"line": line}))
-                inputs["dataset_digest"] = digests[uri]
+                read = {"uri": node.config.uri, "layout": getattr(node.config, "layout", PLAIN)}
+                key = tuple(read.values())
+                if key not in digests:
+                    digests[key] = stage("fingerprint", **read, settings=json.dumps({"line": line}))
+                inputs["dataset_digest"] = digests[key]
             outputs[node.key] = stage(node.stage, **inputs, **node.config.model_dump(mode="json"))
         results = _tabulate(stage, cells, outputs)
         page = stage("draw_page", experiment=name, settings=json.dumps(settings), results=results)

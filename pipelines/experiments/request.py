@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from components.errors import InputError, check, unknown_key
-from components.storage.s3 import is_s3
+from components.storage.addresses import absolute, address
 from pipelines.experiments.study import Study
 from pipelines.lines.line import Line, parse_line
 from pipelines.lines.stages import STAGES, Stage, with_new_keys
@@ -70,7 +70,7 @@ class Request:
 
         The tasks of a cluster take the digests of the data themselves; addresses stand for them then.
         """
-        from components.dataset.ingest import dataset_digest
+        from components.listing.opened import dataset_digest
 
         line, paths = self.line, [path.strip("/") for path in _split(",".join(self.classes))]
         folders = {path: path.rpartition("/")[2] for path in paths}
@@ -87,8 +87,8 @@ class Request:
             shots=[0 if text == "all" else _number("--shots", text) for text in _split(self.shots)],
             seeds=[_number("--seeds", text, least=0) for text in _split(self.seeds)],
             copies=[_number("--copies", text) for text in _split(self.copies)],
-            extra={name: root if is_s3(root) else str(Path(root).resolve()) for name, root in extra},
-            digest=str if for_cluster else cache(dataset_digest),
+            extra={name: absolute(address(root, "--extra"), Path.cwd()) for name, root in extra},
+            digest=(lambda uri, _layout: uri) if for_cluster else cache(dataset_digest),
         )
 
     def summary(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from components.dataset.config import FolderConfig
 from components.detectors.config import TRAINING_SETS
 from components.detectors.table import DETECTORS
+from components.listing.layouts import PLAIN
 from components.quality.config import Config as QualityConfig
 from components.vqgan_clip.config import Config as VqganClipConfig
 from pipelines.experiments.nodes import Cell, Node
@@ -39,8 +40,8 @@ class Study:
     """Numbers of generated images that Table 3 compares."""
     extra: Mapping[str, str]
     """Folders with further images of each class, such as of the web, by the name of the method."""
-    digest: Callable[[str], str]
-    """Digest of the data at an address."""
+    digest: Callable[[str, str], str]
+    """Digest of the data at an address, in a layout."""
 
     def groups(self) -> Iterator["Group"]:
         """Every combination of class, shots and seed."""
@@ -73,7 +74,7 @@ class Group:
         """The given images, and the test split."""
         uri = _below(self.study.root, self.class_name)
         config = self.config("dataset", uri=uri, shots=self.shots)
-        return Node(stage="dataset", config=config, data=self.study.digest(uri))
+        return Node(stage="dataset", config=config, data=self.study.digest(uri, config.layout))
 
     @cached_property
     def prompts(self) -> Node:
@@ -104,7 +105,7 @@ class Group:
         """Further images of the class out of a folder."""
         uri = _below(self.study.extra[name], self.class_name)
         config = FolderConfig(uri=uri, image_size=self.study.line.configs["dataset"].image_size)
-        return Node(stage="image_folder", config=config, data=self.study.digest(uri))
+        return Node(stage="image_folder", config=config, data=self.study.digest(uri, PLAIN))
 
     def baselines(self) -> Cell:
         """Measured detectors that were trained without generated images."""
@@ -132,7 +133,7 @@ class Group:
         config = self.config("detection", detector=detector, training_set=training_set)
         inputs = {"reference": self.reference, "augmented": self.augmented, "selected": selected}
         outside = config.imagenet_dir if "imagenet_dir" in DETECTORS[detector].reads else ""
-        data = self.study.digest(outside) if outside else ""
+        data = self.study.digest(outside, PLAIN) if outside else ""
         return Node(stage="detection", config=config, inputs=inputs, data=data)
 
     def _measured(self, training_sets: Sequence[str], selected: Node, method: str) -> Cell:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components import __version__
 from components.augmentation.config import Config as AugmentationConfig
-from components.dataset.config import ALL_SHOTS, LOCO
+from components.dataset.config import ALL_SHOTS
 from components.dataset.config import Config as DatasetConfig
 from components.detectors.config import TRAINING_SETS
 from components.detectors.config import Config as DetectionConfig
@@ -18,13 +18,14 @@ from components.detectors.table import DETECTORS
 from components.errors import InputError, check, unknown_key
 from components.evaluation.config import Config as EvaluationConfig
 from components.generator.config import UNTRAINED
+from components.listing.layouts import LOCO
 from components.metrics.records import KIND_METRICS
 from components.networks.embedding import CONSE, OPEN_CLIP_PREFIX
 from components.prompts.config import Config as PromptsConfig
 from components.registration.config import Config as RegistrationConfig
 from components.selection.config import Config as SelectionConfig
 from components.settings import SHARED, Expected, Seed, Settings
-from components.storage.s3 import is_s3
+from components.storage.addresses import absolute, address
 from components.vqgan.config import Config as VqganConfig
 from components.weights.fetch import manifest, pinned
 from pipelines.lines.cluster import Cluster, cluster_values, parse_cluster
@@ -258,8 +259,8 @@ def parse_line(content: Mapping[str, Any], folder: Path, cluster_defaults: Mappi
             values[name] = _section(name, values, errors)
     if isinstance(dataset := values.get("dataset"), dict):
         uri, shots = dataset.get("uri"), dataset.get("shots", 1)
-        if isinstance(uri, str) and uri and not is_s3(uri):
-            dataset["uri"] = str((folder / uri).resolve())
+        if isinstance(uri, str) and uri:
+            dataset["uri"] = _address(uri, folder, errors)
         if shots != "all" and (type(shots) is not int or shots < 1):
             errors.append(f"dataset.shots: got {shots!r}, expected a positive number, or all")
             shots = 1
@@ -311,6 +312,15 @@ def _known(prefix: str, given: Any, known: Collection[str], errors: list[str]) -
 def _profile(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The profile that a line names; one without settings where there is no such profile."""
     return PROFILES.get(str(values.get("profile", "embedded")), {})
+
+
+def _address(uri: str, folder: Path, errors: list[str]) -> str:
+    """An address of a data set, a path starting at a folder."""
+    try:
+        return absolute(address(uri, "dataset.uri"), folder)
+    except InputError as error:
+        errors += error.args
+        return str(folder)
 
 
 def _shared(values: Mapping[str, Any]) -> dict[str, Any]:

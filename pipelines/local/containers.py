@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from components.errors import InputError, check
 from components.generator.checkpoint import CHECKPOINTS
 from components.stage.images import USER_ID, image
-from components.storage.s3 import is_s3
+from components.storage.addresses import is_s3
 from components.tracking.events import RUN_ID
 from components.weights.fetch import resolve
 from pipelines.lines.line import Line

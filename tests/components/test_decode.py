@@ -1,4 +1,4 @@
-"""Images of any common kind become 8-bit RGB, and masks keep the defects they mark."""
+"""Images of any common kind become 8-bit RGB."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from components import decode
-from components.decode import decode_image, decode_mask
+from components.decode import decode_image
 from components.errors import InputError
-from tests.components.trees import SIDE, UInt8Image, marked, noise, save
+from tests.components.trees import SIDE, UInt8Image, noise, save
 
 
 def _decoded(path: Path) -> UInt8Image:
@@ -143,75 +143,3 @@ def test_text_is_no_image(tmp_path: Path) -> None:
 def test_missing_file_is_no_bad_input(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         _decoded(tmp_path / "absent.png")
-
-
-def test_mask_in_the_right_size_is_kept(tmp_path: Path) -> None:
-    mask = decode_mask([save(tmp_path / "mask.png", marked())], (SIDE, SIDE), SIDE)
-
-    assert mask.dtype == bool
-    np.testing.assert_array_equal(mask, marked() > 0)
-
-
-@pytest.mark.parametrize(("dtype", "value"), [(np.uint8, 1), (np.uint8, 255), (np.uint16, 1), (np.uint16, 65535)])
-def test_any_value_above_zero_marks(tmp_path: Path, dtype: type[np.unsignedinteger], value: int) -> None:
-    stored = np.where(marked() > 0, value, 0).astype(dtype)
-
-    np.testing.assert_array_equal(decode_mask([save(tmp_path / "mask.png", stored)], (SIDE, SIDE), SIDE), marked() > 0)
-
-
-def test_two_colour_mask_is_read(tmp_path: Path) -> None:
-    Image.fromarray(marked() > 0).save(tmp_path / "mask.png")
-
-    np.testing.assert_array_equal(decode_mask([tmp_path / "mask.png"], (SIDE, SIDE), SIDE), marked() > 0)
-
-
-def test_several_masks_are_united(tmp_path: Path) -> None:
-    first, second = marked(row=0, rows=8), marked(row=32, rows=8)
-    paths = [save(tmp_path / "0.png", first), save(tmp_path / "1.png", second)]
-
-    np.testing.assert_array_equal(decode_mask(paths, (SIDE, SIDE), SIDE), (first | second) > 0)
-
-
-def test_one_of_several_masks_may_be_empty(tmp_path: Path) -> None:
-    paths = [save(tmp_path / "0.png", marked(rows=0)), save(tmp_path / "1.png", marked())]
-
-    np.testing.assert_array_equal(decode_mask(paths, (SIDE, SIDE), SIDE), marked() > 0)
-
-
-def test_pixel_is_marked_when_half_of_what_it_covers_was(tmp_path: Path) -> None:
-    stored = np.zeros((2 * SIDE, 2 * SIDE), dtype=np.uint8)
-    stored[:20] = 255
-    stored[20, :] = 255
-    stored[40, ::2] = 255
-
-    mask = decode_mask([save(tmp_path / "mask.png", stored)], (2 * SIDE, 2 * SIDE), SIDE)
-
-    assert np.flatnonzero(mask.all(axis=1)).tolist() == list(range(11))
-    assert not mask[11:].any()
-
-
-@pytest.mark.parametrize("side", [SIDE, 100, 512, 700])
-def test_defect_of_one_pixel_survives_resizing(tmp_path: Path, side: int) -> None:
-    stored = np.zeros((side, side), dtype=np.uint8)
-    stored[side // 2, side // 4] = 255
-
-    mask = decode_mask([save(tmp_path / "mask.png", stored)], (side, side), SIDE)
-
-    rows, columns = np.nonzero(mask)
-    assert 1 <= len(rows) <= 4
-    assert abs(rows.mean() - SIDE / 2) <= 1
-    assert abs(columns.mean() - SIDE / 4) <= 1
-
-
-def test_empty_mask_is_named(tmp_path: Path) -> None:
-    path = save(tmp_path / "mask.png", marked(rows=0))
-
-    with pytest.raises(InputError, match=r"mask .*mask.png: empty, expected at least one marked pixel"):
-        decode_mask([path], (SIDE, SIDE), SIDE)
-
-
-def test_mask_of_another_size_is_named_with_both_sizes(tmp_path: Path) -> None:
-    path = save(tmp_path / "mask.png", marked(height=32, width=48))
-
-    with pytest.raises(InputError, match=r"mask .*mask.png: size is 48x32, expected 64x64 as its image"):
-        decode_mask([path], (SIDE, SIDE), SIDE)

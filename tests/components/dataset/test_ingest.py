@@ -10,8 +10,10 @@ import pytest
 from components import decode
 from components.artifacts import ImageSet, file_sha256
 from components.dataset.config import ALL_SHOTS, Config, FolderConfig
-from components.dataset.ingest import dataset_digest, import_images, ingest_dataset
+from components.dataset.ingest import import_images, ingest_dataset
 from components.errors import InputError
+from components.listing.layouts import PLAIN
+from components.listing.opened import dataset_digest
 from tests.components.trees import SIDE, marked, noise, save, write_btad, write_folder, write_loco, write_mvtec
 
 
@@ -25,7 +27,7 @@ def _config(root: Path, layout: str = "mvtec", shots: int = 1, seed: int = 0) ->
         ("mvtec", write_mvtec, {"train_good": 4, "test_good": 2, "test_bad": 2, "masks": 2}),
         ("btad", write_btad, {"train_good": 3, "test_good": 2, "test_bad": 2, "masks": 2}),
         ("loco", write_loco, {"train_good": 3, "test_good": 2, "test_bad": 1, "masks": 1}),
-        ("folder", write_folder, {"train_good": 8, "test_good": 2, "test_bad": 3, "masks": 2}),
+        ("folder", write_folder, {"train_good": 9, "test_good": 1, "test_bad": 3, "masks": 2}),
     ],
 )
 def test_every_layout_is_ingested(
@@ -35,7 +37,8 @@ def test_every_layout_is_ingested(
 
     result = ingest_dataset(tmp_path / "reference", _config(root, layout, ALL_SHOTS))
 
-    assert result == {**counts, "calibration_good": 0, "reference_digest": ImageSet(tmp_path / "reference").digest}
+    digest = ImageSet(tmp_path / "reference").digest
+    assert result == {**counts, "calibration_good": 0, "left_out": 0, "reference_digest": digest}
 
 
 def test_reference_holds_pixels_masks_and_origin(tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_local_data_that_changed_since_its_digest_is_not_ingested(tmp_path: Path
     digest = dataset_digest(str(root))
     ingest_dataset(tmp_path / "before", _config(root), digest)
 
-    (root / "more.txt").write_text("1", encoding="utf-8")
+    save(root / "train" / "good" / "more.png", noise(9))
 
     with pytest.raises(RuntimeError, match=r"part: the data set changed after the run began; run again"):
         ingest_dataset(tmp_path / "after", _config(root), digest)
@@ -112,7 +115,7 @@ def test_local_data_that_changed_since_its_digest_is_not_ingested(tmp_path: Path
 
 def test_folder_that_changed_since_its_digest_is_not_imported(tmp_path: Path) -> None:
     folder = write_mvtec(tmp_path / "part", train=3) / "train" / "good"
-    config, digest = FolderConfig(uri=str(folder), image_size=64), dataset_digest(str(folder))
+    config, digest = FolderConfig(uri=str(folder), image_size=64), dataset_digest(str(folder), PLAIN)
     assert import_images(tmp_path / "before", config, digest)["images"] == 3
 
     next(folder.iterdir()).unlink()

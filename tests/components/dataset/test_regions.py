@@ -108,7 +108,7 @@ def test_damaged_thresholds_are_named(tmp_path: Path, content: str, message: str
     (tmp_path / "defects_config.json").write_text(content, encoding="utf-8")
 
     with pytest.raises(InputError, match=message):
-        read_defect_types(tmp_path)
+        read_defect_types(tmp_path / "defects_config.json", "part/defects_config.json")
 
 
 @pytest.mark.parametrize(

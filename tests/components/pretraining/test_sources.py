@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from components.dataset.layouts import find_images
 from PIL import Image
 
 from components.dataset.config import Config
-from components.dataset.layouts import find_images
 from components.errors import InputError
 from components.pretraining.config import Config as PretrainingConfig
 from components.pretraining.sources import images_digest, read_sources

@@ -13,8 +13,9 @@ import pytest
 
 from components.artifacts import ImageSet, file_sha256
 from components.dataset.config import Config
-from components.dataset.ingest import dataset_digest, ingest_dataset
+from components.dataset.ingest import ingest_dataset
 from components.errors import InputError
+from components.listing.opened import dataset_digest
 from components.storage import s3
 from components.storage.connection import connect
 from components.weights.fetch import fetch

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data
 from skimage.morphology import dilation, disk
 
-from components.dataset.ingest import dataset_digest
+from components.listing.opened import dataset_digest
 from pipelines.lines.demo import DEFECTS, TEST_BAD, TEST_GOOD, TILE, TRAIN_ROWS, TRAIN_TILES, write_demo_line
 from pipelines.lines.line import load_line
 

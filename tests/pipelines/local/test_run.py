@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from components.artifacts import ImageSet, read_json
-from components.dataset.ingest import dataset_digest
+from components.listing.opened import dataset_digest
 from components.metrics.records import KIND_METRICS, SPRO_METRICS
 from pipelines.local.workdir import Workdir
 from tests import disks
