@@ -77,10 +77,9 @@ def marked_pixels(path: Path, image_size: tuple[int, int], threshold: float, nam
     with opened_image(path, f"mask {name}") as opened:
         values, lossy = _values(ImageOps.exif_transpose(opened)), opened.format in ("JPEG", "MPO")
     _check_size(values, image_size, name)
-    if _is_labels(values, lossy):
-        return (values > 0).any(axis=2) if values.ndim == 3 else values > 0
     shade = values.max(axis=2) if values.ndim == 3 else values
-    marked: BoolMask = shade > threshold * (255 if lossy else shade.max(initial=0))
+    limit = 0.0 if _is_labels(values, lossy) else threshold * (255 if lossy else float(shade.max(initial=0)))
+    marked: BoolMask = shade > limit
     return marked
 
 
@@ -130,8 +129,9 @@ def _painted(pixels: "Values") -> "Values":
     shade, alpha = pixels[..., :3].max(axis=2), pixels[..., 3]
     dark = shade[alpha > 127] <= _LABELS
     if dark.any() and not dark.all():
-        return (shade.astype(np.uint16) * alpha // 255).astype(np.uint8)
-    return alpha
+        alpha = shade.astype(np.uint16) * alpha // 255
+    found: Values = alpha.astype(np.uint8)
+    return found
 
 
 def _of_palette(colours: "Values") -> "Values":
@@ -141,11 +141,12 @@ def _of_palette(colours: "Values") -> "Values":
     found, indices, counts = np.unique(colours.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
     ground = counts.argmax()
     if len(found) > 2 and (found == found[:, :1]).all():
-        values = colours[..., 0]
+        values: Values = colours[..., 0]
         return 255 - values if found[ground, 0] > 127 else values
     if len(found) == 1:
         return colours
-    return (indices.reshape(colours.shape[:2]) != ground).astype(np.uint8)
+    marked: Values = (indices.reshape(colours.shape[:2]) != ground).astype(np.uint8)
+    return marked
 
 
 def _is_labels(values: "Values", lossy: bool) -> bool:

@@ -37,7 +37,7 @@ def walk(root: Path) -> tuple[list[str], list[LeftOut]]:
     """
     require_directory(root, "dataset")
     names, left_out = list[str](), list[LeftOut]()
-    pending = [("", (_identity(root.stat()),))]
+    pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(root.stat()),))]
     while pending:
         prefix, above = pending.pop()
         try:

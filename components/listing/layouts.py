@@ -201,8 +201,8 @@ class _Arrangement:
     def add_tests(self, folders: dict[str, _Branch], good: str, masks: dict[str, _Branch]) -> None:
         """Add the test images of some folders, with the masks of the folders of their names."""
         first = self.pick(folders, good)
-        for branch in sorted([*folders.values(), *([first] if first else [])], key=lambda found: found.name):
-            name = good if branch is first else branch.name
+        named = folders | ({good: first} if first else {})
+        for name, branch in sorted(named.items()):
             marks = self.masks_of(name, folders, masks)
             before = len(self.sources)
             self.add_images(branch, "test", "" if branch is first else name, marks)

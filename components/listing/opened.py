@@ -128,7 +128,7 @@ def _local(uri: str, layout: str, what: str) -> Listing:
     return arrange(names, layout, uri, left_out, what)
 
 
-def _listed(uri: str, layout: str, what: str) -> tuple[list[s3.RemoteObject], Listing]:
+def _listed(uri: str, layout: str, what: str) -> tuple[s3.Objects, Listing]:
     """The objects that are read of a data set, and its listing."""
     objects = s3.list_objects(uri)
     listing = arrange(without_clutter(item.name for item in objects), layout, uri, what=what)

@@ -27,6 +27,9 @@ from components.storage.transfer import ChangedError, RemoteObject, find, publis
 if TYPE_CHECKING:
     from minio import Minio
 
+Objects = list[RemoteObject]
+"""Objects of a listing."""
+
 _CHANGES = 3
 _REFUSALS = {
     "not found in the object store": ("NoSuchKey", "NoSuchBucket", "NoSuchObject"),
@@ -72,7 +75,7 @@ def create_bucket(bucket: str) -> bool:
         return True
 
 
-def list_objects(uri: str) -> list[RemoteObject]:
+def list_objects(uri: str) -> Objects:
     """Objects below a prefix, sorted by name."""
     bucket, prefix = split_uri(uri)
     start = f"{prefix}/" if prefix else ""

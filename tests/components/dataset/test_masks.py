@@ -168,7 +168,7 @@ def test_noise_of_jpeg_marks_nothing(tmp_path: Path, suffix: str) -> None:
     mask = marked()
     mask[40:43, 10:13] = 255
     Image.fromarray(mask).save(path, "JPEG", quality=60)
-    assert ((np.asarray(Image.open(path)) > 0) != (mask > 0)).sum() > 100
+    assert ((np.asarray(Image.open(path)) > 0) != (mask > 0)).any()
 
     np.testing.assert_array_equal(_read(path), mask > 0)
 

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from components.dataset.layouts import find_images
 from PIL import Image
 
-from components.dataset.config import Config
 from components.errors import InputError
+from components.listing.opened import opened
 from components.pretraining.config import Config as PretrainingConfig
 from components.pretraining.sources import images_digest, read_sources
 from components.storage import s3
@@ -27,8 +26,8 @@ def test_data_set_gives_the_good_training_images_of_its_layout(
     tmp_path: Path, layout: str, write: Callable[[Path], Path]
 ) -> None:
     root = write(tmp_path / "part")
-    split = Config(uri=str(root), layout=layout, test_fraction=0.3, seed=7)
-    expected = [found.path for found in find_images(root, split) if found.split == "train"]
+    with opened(str(root), layout) as dataset:
+        expected = [root / found.name for found in dataset.sources(0.3) if found.split == "train"]
     images, digest, _ = read_sources(config(uri=str(root), layout=layout))
     assert digest == images_digest(expected)
     assert len(images) == len(expected)
@@ -85,7 +84,8 @@ def test_good_folders_of_several_classes_are_taken(tmp_path: Path) -> None:
 def test_data_set_without_good_images_is_named(tmp_path: Path) -> None:
     (tmp_path / "train" / "good").mkdir(parents=True)
     (tmp_path / "train" / "good" / "notes.txt").write_text("none yet")
-    with pytest.raises(InputError, match=r"pretraining\.datasets: got '.*/train/good', expected a folder with images"):
+    expected = r"pretraining\.datasets: no images in .*/train/good, expected .*; the other files end with \.txt"
+    with pytest.raises(InputError, match=expected):
         read_sources(config(uri=str(tmp_path)))
 
 

@@ -17,9 +17,10 @@ from components.dataset.ingest import ingest_dataset
 from components.errors import InputError
 from components.listing.opened import dataset_digest
 from components.storage import s3
+from components.storage.addresses import is_s3
 from components.storage.connection import connect
 from components.weights.fetch import fetch
-from tests.components.trees import SIDE, write_mvtec
+from tests.components.trees import SIDE, noise, save, write_mvtec
 from tests.faulty_proxy import proxy
 from tests.ports import free_ports
 from tests.s3_server import ACCESS_KEY, BUCKET, SECRET, S3Server, use_store
@@ -223,7 +224,8 @@ def test_data_set_that_changed_since_its_digest_is_not_ingested(prefix: str, tmp
     digest = dataset_digest(prefix)
     ingest_dataset(tmp_path / "before", config, digest)
 
-    s3.publish_directory(_write_files(tmp_path / "more", note="1"), prefix)
+    save(tmp_path / "more" / "train" / "good" / "new.png", noise(9))
+    s3.publish_directory(tmp_path / "more", prefix)
 
     with pytest.raises(RuntimeError, match=rf"{prefix}: the data set changed after the run began"):
         ingest_dataset(tmp_path / "after", config, digest)
@@ -345,6 +347,9 @@ def test_class_folder_is_ingested_from_a_bucket(prefix: str, tmp_path: Path) -> 
     assert stored == local
     assert ImageSet(tmp_path / "stored").manifest.equals(ImageSet(tmp_path / "local").manifest)
     assert dataset_digest(prefix) == s3.digest(prefix)
+    s3.publish_directory(_write_files(tmp_path / "more", notes="1"), prefix)
+    assert dataset_digest(prefix) != s3.digest(prefix)
+    assert ingest_dataset(tmp_path / "again", Config(uri=prefix, shots=2, image_size=SIDE)) == {**stored, "left_out": 1}
 
 
 @pytest.mark.parametrize(
@@ -371,9 +376,11 @@ def test_object_without_a_key_is_refused(tmp_path: Path) -> None:
         s3.fetch_object("s3://lines", tmp_path / "file")
 
 
-@pytest.mark.parametrize(("uri", "expected"), [("s3://a/b", True), ("/a/s3://b", False), ("https://a", False)])
+@pytest.mark.parametrize(
+    ("uri", "expected"), [("s3://a/b", True), ("S3://a/b", True), ("/a/s3://b", False), ("https://a", False)]
+)
 def test_object_stores_are_told_by_their_scheme(uri: str, expected: bool) -> None:
-    assert s3.is_s3(uri) is expected
+    assert is_s3(uri) is expected
 
 
 @pytest.mark.parametrize("name", ["../secret", "a/../../b", "/etc/passwd", "..", "a//b", "./a"])
