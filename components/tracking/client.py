@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import without_credentials
+from components.errors import InputError, without_credentials
 from components.tracking.events import TRACKING_URI
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ _REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
 """What MLflow's own store says of a run or experiment that was deleted; a proxy's 404 has another code."""
 _REFUSAL_STATUS = (400, 409, 413, 422)
 _PROXY_STATUS = re.compile(r"failed with error code (\d{3})")
+
+
+class DeletedExperimentError(InputError):
+    """The experiment of a line is deleted; it can be restored."""
 
 
 def keep_mlflow_quiet() -> None:
@@ -57,6 +61,7 @@ def experiment_id(client: "MlflowClient", line: str) -> str:
     """Id of the experiment of a line, created where it is missing; the same for processes that create it at once.
 
     Its artifacts lie beside a sqlite database, whose default is the working directory, or where the server decides.
+    Raises `DeletedExperimentError` where it was deleted, with the command that restores it.
     """
     from mlflow.exceptions import MlflowException
 
@@ -70,6 +75,10 @@ def experiment_id(client: "MlflowClient", line: str) -> str:
             experiment = client.get_experiment_by_name(line)
             if experiment is None:
                 raise
+    if experiment.lifecycle_stage == "deleted":
+        restore = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        command = f"{TRACKING_URI}={without_credentials(os.environ[TRACKING_URI])} {restore}"
+        raise DeletedExperimentError(f"MLflow: the experiment {line} is deleted; `{command}` restores it")
     return str(experiment.experiment_id)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
-from components.tracking.client import is_refusal, is_unavailable, keep_mlflow_quiet, one_line
+from components.tracking.client import DeletedExperimentError, is_refusal, is_unavailable, keep_mlflow_quiet, one_line
 from components.tracking.events import SPOOL, Recorded
 from components.tracking.mlflow_runs import ArtifactStoreError, MlflowRuns
 
@@ -27,15 +27,18 @@ class Writer:
         keep_mlflow_quiet()
         self._runs = MlflowRuns()
         self.run_ids = self._runs.run_ids
+        self.deleted: DeletedExperimentError | None = None
+        """Why events wait, where their experiment is deleted."""
         self._reported: set[str] = set()
         self._lost = 0
 
     def write(self, events: Sequence[Recorded]) -> list[Recorded]:
         """Send events in their order, but files after all others, since an artifact store that is down holds them up.
 
-        Returns those that could not be sent because MLflow, or the artifact store, did not answer. An event that MLflow
-        refuses, or that cannot be written at all, is reported and dropped.
+        Returns those that could not be sent because MLflow, or the artifact store, did not answer, or because their
+        experiment is deleted. An event that MLflow refuses, or that cannot be written at all, is reported and dropped.
         """
+        self.deleted = None
         pieces = [piece for recorded in events for piece in _pieces(recorded)]
         left = self._send([piece for piece in pieces if piece[1].kind != "file"])
         files = [piece for piece in pieces if piece[1].kind == "file"]
@@ -64,6 +67,10 @@ class Writer:
             except ArtifactStoreError as error:
                 self._report("store", f"MLflow's artifact store does not answer, files wait ({one_line(error)})")
                 return [*following, *group]
+            except DeletedExperimentError as error:
+                self.deleted = error
+                self._report("experiment", str(error))
+                return rest
             except Exception as error:  # noqa: BLE001 (whatever happens to MLflow stops no stage)
                 if is_unavailable(error):
                     self._report_outage(error)

@@ -45,7 +45,10 @@ class StageRun:
 
     @property
     def run_id(self) -> str:
-        """Id of the stage's MLflow run; empty without MLflow, a `RuntimeError` where another process publishes."""
+        """Id of the stage's MLflow run; empty without MLflow, a `RuntimeError` where another process publishes.
+
+        `InputError` where the line's experiment is deleted.
+        """
         return self._transport.run_id(self.task)
 
     def log_params(self, values: Mapping[str, Any], *, parent: bool = False) -> None:

@@ -50,8 +50,10 @@ class ThreadTransport(Transport):
         return list(self._waiting)
 
     def run_id(self, task: Task) -> str:
-        """Id of the task's MLflow run, empty where it does not exist."""
+        """Id of the task's MLflow run, empty where it does not exist; an error where its experiment is deleted."""
         self.flush()
+        if self._writer.deleted:
+            raise self._writer.deleted
         return self._writer.run_ids.get(task, "")
 
     def _work(self) -> None:

@@ -1,8 +1,8 @@
 """Where pretrained weights come from: package, hub, object store or local file, checked by sha256.
 
 A reference to weights is a name of the manifest `weights.yaml`, or of the user's that `VIGIL_WEIGHTS_MANIFEST` names,
-or an address with its digest, `ADDRESS#sha256=HEX`, where ADDRESS is a local path, `s3://BUCKET/KEY`, `https://...` or
-`hf://ORG/REPO/FILE@REVISION`.
+or an address with its digest, `ADDRESS#sha256=HEX`, where ADDRESS is a local path, `file:///PATH`, `s3://BUCKET/KEY`,
+`https://...` or `hf://ORG/REPO/FILE@REVISION`.
 """
 
 import fcntl
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MANIFEST_PATH = Path(__file__).with_name("weights.yaml")
 _PACKAGE = "package://"
+_SCHEMES = ("https", "hf", "package")
 _ADVICE = (
     ". A Lightning checkpoint holds other objects too, which are never unpickled here: where you trust it, "
     "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'tensors.pt') leaves the tensors"
@@ -52,12 +53,15 @@ def manifest() -> Mapping[str, WeightsEntry]:
 
 
 def pinned(reference: str) -> str:
-    """A name of the user's manifest as `ADDRESS#sha256=HEX`; any other reference as it is.
+    """A name of the user's manifest as `ADDRESS#sha256=HEX`; an address without `~` and `file://`; a name as it is.
 
     The project's version says what a name of `weights.yaml` means. What one of the user's means may change from run to
     run, and a result that is kept for later runs must not be found under a name alone. Errors are those of `manifest`.
     """
-    if not reference or "#" in reference or reference in packaged() or reference not in manifest():
+    address, separator, digest = reference.partition("#")
+    if separator:
+        return f"{known_address(address, 'weights', _SCHEMES)}#{digest}"
+    if not reference or reference in packaged() or reference not in manifest():
         return reference
     entry = manifest()[reference]
     return f"{entry.uri}#sha256={entry.sha256}"
@@ -72,6 +76,7 @@ def resolve(reference: str) -> WeightsEntry:
     if reference in packaged():
         return packaged()[reference]
     address, separator, digest = reference.partition("#sha256=")
+    address = known_address(address, "weights", _SCHEMES)
     if _is_hub(address):
         hub.check_address(address)
     if not separator and reference in manifest():
@@ -169,7 +174,8 @@ def _is_hub(address: str) -> bool:
 def _check_digest(entry: WeightsEntry, path: Path) -> None:
     digest = file_sha256(path)
     if digest != entry.sha256:
-        raise InputError(f"weights {entry.name}: sha256 of {path} is {digest}, expected {entry.sha256}")
+        where = path if local_path(entry) else entry.uri
+        raise InputError(f"weights {entry.name}: sha256 of {where} is {digest}, expected {entry.sha256}")
 
 
 def _fetch_to(path: Path, entry: WeightsEntry, mirrored: str | None) -> None:

@@ -593,6 +593,24 @@ def test_every_event_that_a_deleted_run_refuses_is_counted(
     assert reported[1:] == ["[vigil] MLflow lacks 4 events, which it refused or which could not be written"]
 
 
+def test_deleted_experiment_is_named_with_the_command_that_restores_it_and_loses_nothing(
+    client: MlflowClient, line: str, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = client.create_experiment(line)
+    client.delete_experiment(number)
+    command = f"`MLFLOW_TRACKING_URI={database} mlflow experiments restore --experiment-id {number}`"
+    with stage_run(line, "registration", direct=True) as run:
+        run.log_params({"images": 4})
+        with pytest.raises(InputError, match=f"MLflow: the experiment {line} is deleted") as caught:
+            _ = run.run_id
+        assert str(caught.value).endswith(f"; {command} restores it")
+        client.restore_experiment(number)
+        assert run.run_id
+    assert only_stage_run(client, line, "registration").data.params == {"images": "4"}
+    (reported,) = [text for text in capsys.readouterr().err.splitlines() if "MLflow" in text]
+    assert reported == f"[vigil] {caught.value}"
+
+
 def test_event_that_cannot_be_written_is_reported_and_does_not_hold_up_the_others(
     client: MlflowClient, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

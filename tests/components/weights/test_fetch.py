@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from components.artifacts import file_sha256
 from components.errors import InputError
 from components.networks.backbones import BACKBONES, load_classifier, load_features
-from components.weights.fetch import fetch, load_into, load_tensors, manifest, resolve
+from components.weights.fetch import fetch, load_into, load_tensors, manifest, pinned, resolve
 
 _DIGEST = "0" * 64
 
@@ -89,6 +89,22 @@ def test_local_file_is_fetched(tmp_path: Path) -> None:
     save_file(_tensors(), path)
 
     assert fetch(f"{path}#sha256={file_sha256(path)}") == path
+
+
+def test_file_is_found_by_any_address_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "my file.safetensors"
+    save_file(_tensors(), path)
+
+    for address in ("~/my file.safetensors", f"file://{tmp_path}/my%20file.safetensors"):
+        assert fetch(f"{address}#sha256={file_sha256(path)}") == path
+        assert pinned(f"{address}#sha256={file_sha256(path)}") == f"{path}#sha256={file_sha256(path)}"
+
+
+@pytest.mark.parametrize("scheme", ["gs", "GS", "http", "azure"])
+def test_scheme_that_is_not_read_is_named(scheme: str) -> None:
+    with pytest.raises(InputError, match=rf"weights: got '{scheme}://a/b', .*; {scheme.lower()}:// is not read"):
+        fetch(f"{scheme}://a/b#sha256={_DIGEST}")
 
 
 def test_file_with_another_digest_is_refused(tmp_path: Path) -> None:
