@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from components.artifacts import replacing
 from components.errors import InputError
 from components.storage import s3
-from components.storage.addresses import is_s3
+from components.storage.addresses import address, is_s3
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -83,7 +83,7 @@ class Checkpoint:
     def __init__(self, identity: Mapping[str, Any]) -> None:
         """Find its place below `VIGIL_CHECKPOINTS` by settings and digests of all that the loop's digits depend on."""
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        root = os.environ.get(CHECKPOINTS, "").rstrip("/")
+        root = address(os.environ.get(CHECKPOINTS, ""), CHECKPOINTS).rstrip("/")
         self._uri = f"{root}/{digest}" if root else ""
 
     def save(self, state: TrainingState, progress: Mapping[str, Any], *files: Path) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from components.artifacts import file_sha256, replacing
 from components.errors import InputError, check
 from components.storage import hub, s3
+from components.storage.addresses import address as known_address
 from components.storage.addresses import is_s3
 from components.weights import mirror
 from components.weights.manifest import DIGEST, VARIABLE, WeightsEntry, read_manifest
