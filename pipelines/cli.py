@@ -48,14 +48,16 @@ Destination = Annotated[
 @app.command()
 def run(line: LineFile, workdir: Folder, runner: RunnerName = "subprocess", publish: Destination = None) -> None:
     """Run a line's pipeline on this machine; finished stages of an earlier run are reused."""
-    from pipelines.lines.line import load_line
+    from pipelines.lines.line import check_object, load_line
     from pipelines.local.results import check_destination, print_summary, publish_results
     from pipelines.local.run import run_line
 
     if publish is not None:
         check_destination(publish)
+    loaded = load_line(line)
+    check_object(loaded)
     with resumable():
-        results, tracking_uri = run_line(load_line(line), workdir, runner)
+        results, tracking_uri = run_line(loaded, workdir, runner)
     print_summary(results, tracking_uri, console)
     if publish is not None:
         publish_results(results, publish)
@@ -86,12 +88,13 @@ def compile_package(
 ) -> None:
     """Compile the training pipeline to a package that a cluster runs; without a line, one that serves all lines."""
     from pipelines.dags.package import write_package, write_packages
-    from pipelines.lines.line import load_line, load_lines
+    from pipelines.lines.line import check_object, load_line_or_lines
 
+    lines = load_line_or_lines(line, cluster_defaults, check_object) if line else []
     if line and line.is_dir():
-        paths = write_packages(output, load_lines(line, cluster_defaults))
+        paths = write_packages(output, lines)
     else:
-        write_package(output, load_line(line, cluster_defaults) if line else None)
+        write_package(output, lines[0] if lines else None)
         paths = [output]
     for path in paths:
         console.print(str(path), soft_wrap=True)

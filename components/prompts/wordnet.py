@@ -1,6 +1,7 @@
 """Words related to an object name, from WordNet (paper section 4.1.1)."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,10 @@ class RelatedWord:
     """Definition of that synset."""
 
 
+class WordNetMissingError(InputError):
+    """WordNet is not installed where NLTK looks for it."""
+
+
 def open_wordnet(release: str = "3.0") -> Any:
     """NLTK's reader of a release of WordNet, one of `RELEASES`.
 
@@ -53,10 +58,16 @@ def open_wordnet(release: str = "3.0") -> Any:
         wordnet.ensure_loaded()
     except LookupError as error:
         expected = f"corpora/{RELEASES[release]}; expected it in NLTK_DATA, see `vigil wordnet --help`"
-        raise InputError(f"WordNet: not found by NLTK as {expected}") from error
+        raise WordNetMissingError(f"WordNet: not found by NLTK as {expected}") from error
     found, place = wordnet.get_version(), f"corpora/{RELEASES[release]}"
     check(found == release, "prompts.wordnet", release, f"{found}, the release that the files in {place} state")
     return wordnet
+
+
+def check_noun(object_name: str, release: str = "3.0") -> None:
+    """Raise `InputError` where WordNet is at hand and has neither an object name nor its head noun."""
+    with suppress(WordNetMissingError):
+        _all_noun_senses(object_name, release)
 
 
 def noun_senses(object_name: str, release: str = "3.0") -> "list[Synset]":

@@ -15,7 +15,7 @@ from components.metrics import records as metrics
 from components.networks.backbones import BACKBONES
 from components.pages.html import figure_html, page_template
 from components.reporting import figures
-from components.reporting.sources import Sources, best_trial, contact_sheets, roc_curves, worst_errors
+from components.reporting.sources import Sources, best_trial, contact_sheets, left_out, roc_curves, worst_errors
 
 _SHOWN_PROMPTS = 12
 
@@ -37,6 +37,7 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
         "threshold": _threshold(sources),
         "retraining": given_against_held_out(sources),
         "errors": errors,
+        "left_out": left_out(sources),
         "scores": figure_html(figures.score_figure(errors["good_scores"], errors["bad_scores"])),
         "roc": figure_html(figures.roc_figure(roc_curves(sources)), first=True),
         "provenance": _provenance(sources),

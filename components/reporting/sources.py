@@ -18,6 +18,7 @@ Curves = dict[str, tuple[list[float], list[float]]]
 """Horizontal and vertical positions of points, by the curve's name."""
 
 _SHOWN = 10
+_SHOWN_LEFT_OUT = 50
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,10 @@ def worst_errors(sources: Sources) -> dict[str, Any]:
         found[label] = [tile(row) for row in own.head(_SHOWN).itertuples()]
         found[f"{label}_scores"] = own["score"].tolist()
     return found
+
+
+def left_out(sources: Sources) -> dict[str, Any]:
+    """Files of the data set that were not read: path and reason of some, and the number of others."""
+    rows = ImageSet(sources.reference).left_out
+    shown = rows.head(_SHOWN_LEFT_OUT)
+    return {"rows": shown.to_dict("records"), "hidden": len(rows) - len(shown)}

@@ -15,7 +15,7 @@ from components.storage.addresses import is_s3
 from components.weights.fetch import resolve
 from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.dags.package import write_package
-from pipelines.lines.line import Line
+from pipelines.lines.line import Line, check_object
 
 _DIGEST_LETTERS = 12
 
@@ -54,7 +54,11 @@ def compile_line(line: Line) -> Package:
 
 
 def check_for_cluster(line: Line, *, mounted: bool) -> None:
-    """Raise `InputError` where a line names a path of this machine for its data, weights or images, unless mounted."""
+    """Raise `InputError` where a line names a path of this machine for its data, weights or images, unless mounted.
+
+    Or where its object is no noun; see `check_object`.
+    """
+    check_object(line)
     if mounted:
         return
     mount = "--mounted for a path that the tasks' pods mount"

@@ -181,6 +181,14 @@ def load_line(path: Path, cluster_defaults: Path | None = None) -> Line:
         raise InputError(f"{path}: {error}") from error
 
 
+def check_object(line: Line) -> None:
+    """Raise `InputError` where WordNet is on this machine and does not know a line's object, of which it needs words."""
+    from components.prompts.wordnet import check_noun
+
+    if not line.prompts.words:
+        check_noun(line.object, line.prompts.wordnet)
+
+
 def load_cluster(cluster_defaults: Path | None) -> Cluster:
     """Task settings where no line gives any; `InputError` where the file is missing or wrong."""
     return parse_cluster({}, _cluster_defaults(cluster_defaults))

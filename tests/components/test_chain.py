@@ -78,7 +78,9 @@ def finished(mvtec_tree: MvtecTree, new_database: NewDatabase, tmp_path_factory:
     new_database(chain.root)
     with pytest.MonkeyPatch.context() as environment:
         track(environment, chain.root)
-        run_all(chain, str(mvtec_tree(train=2, test_good=3, test_bad=3)))
+        dataset = mvtec_tree(train=2, test_good=3, test_bad=3)
+        (dataset / "train" / "good" / "<phone>.heic").write_bytes(b"an ending that is not read")
+        run_all(chain, str(dataset))
     return chain
 
 
@@ -220,6 +222,8 @@ def test_report_is_self_contained_and_shows_what_was_used(chain: Chain) -> None:
         "substitute for LPIPS",
         prompts["prompt"].iloc[0],
         "vqgan_steps",
+        "train/good/&lt;phone&gt;.heic",
+        "images of the ending .heic are not read",
     ):
         assert text in visible
     markup = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)

@@ -7,7 +7,15 @@ import sys
 import pytest
 
 from components.errors import InputError
-from components.prompts.wordnet import RelatedWord, noun_senses, related_words, wordnet_version
+from components.prompts import wordnet
+from components.prompts.wordnet import (
+    RelatedWord,
+    WordNetMissingError,
+    check_noun,
+    noun_senses,
+    related_words,
+    wordnet_version,
+)
 
 _WITHOUT_WORDNET = """
 import nltk.data
@@ -121,6 +129,18 @@ def test_noun_that_names_no_thing_keeps_its_senses() -> None:
 def test_object_without_synset_is_named() -> None:
     with pytest.raises(InputError, match="object: got 'left qwyzzt', expected a noun of WordNet"):
         noun_senses("left qwyzzt")
+
+
+def test_unknown_noun_is_known_where_wordnet_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_noun("metal nut")
+    with pytest.raises(InputError, match="object: got 'qwyzzt', expected a noun of WordNet; or give prompts.words"):
+        check_noun("qwyzzt")
+
+    def missing(_: str) -> None:
+        raise WordNetMissingError("WordNet: not found")
+
+    monkeypatch.setattr(wordnet, "open_wordnet", missing)
+    check_noun("qwyzzt")
 
 
 def test_version_of_wordnet() -> None:
