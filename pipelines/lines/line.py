@@ -182,7 +182,7 @@ def load_line(path: Path, cluster_defaults: Path | None = None) -> Line:
 
 
 def check_object(line: Line) -> None:
-    """Raise `InputError` where WordNet is on this machine and does not know a line's object, of which it needs words."""
+    """Raise `InputError` where this machine has WordNet, and it does not know the object of a line that needs words."""
     from components.prompts.wordnet import check_noun
 
     if not line.prompts.words:

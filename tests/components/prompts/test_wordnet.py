@@ -133,7 +133,7 @@ def test_object_without_synset_is_named() -> None:
 
 def test_unknown_noun_is_known_where_wordnet_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     check_noun("metal nut")
-    with pytest.raises(InputError, match="object: got 'qwyzzt', expected a noun of WordNet; or give prompts.words"):
+    with pytest.raises(InputError, match=r"object: got 'qwyzzt', expected a noun of WordNet; or give prompts\.words"):
         check_noun("qwyzzt")
 
     def missing(_: str) -> None:
