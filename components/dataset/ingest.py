@@ -12,7 +12,7 @@ from components.dataset.regions import DefectType, read_defect_types, read_regio
 from components.decode import decode_image
 from components.errors import InputError
 from components.listing.files import readable
-from components.listing.layouts import DEFECTS_CONFIG, PLAIN, SourceImage
+from components.listing.layouts import DEFECTS_CONFIG, PLAIN, SourceImage, check_good_alone
 from components.listing.opened import DataSet, opened
 
 
@@ -57,13 +57,14 @@ def import_images(destination: str | Path, config: FolderConfig, expected_digest
     Returns the number of images, and the digest of the set. `expected_digest` is that of the folder, or empty.
 
     Raises:
-        InputError: the folder is missing, holds no image, or one is damaged.
+        InputError: the folder is missing, holds no image or those of a test split, or one is damaged.
         RuntimeError: the folder has changed since the expected digest was taken.
     """
     with (
         new_image_set(destination) as (writer, _),
         opened(config.uri, PLAIN, "images", expected_digest) as folder,
     ):
+        check_good_alone(folder.listing, config.uri, "images")
         for index, source in enumerate(folder.listing.sources):
             path = folder.path(source.name)
             image, _size = decode_image(path, config.image_size, f"image {folder.shown(source.name)}")

@@ -15,7 +15,7 @@ from components.detectors.detector import Detector
 from components.drift.config import Config
 from components.errors import InputError, check
 from components.listing.files import readable
-from components.listing.layouts import PLAIN
+from components.listing.layouts import PLAIN, check_good_alone
 from components.listing.opened import opened
 from components.pages.html import COLOURS, empty_figure, figure_html, page_template
 from components.registry import history
@@ -96,9 +96,10 @@ def fetch_detector(line: str, detector: str, directory: Path) -> Path:
 def write_images(uri: str, target: Path, size: int) -> None:
     """Write the images below a folder or prefix as an image set of good images.
 
-    None at all, or a damaged one, raises `InputError`.
+    None at all, a damaged one, or a data set with test images raises `InputError`.
     """
     with new_image_set(target) as (writer, _), opened(uri, PLAIN, "images") as folder:
+        check_good_alone(folder.listing, uri, "images")
         for index, source in enumerate(folder.listing.sources):
             path = folder.path(source.name)
             pixels, _ = decode_image(path, size, f"image {folder.shown(source.name)}")

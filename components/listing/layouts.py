@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from components.errors import InputError
+from components.errors import InputError, check
 from components.listing.files import IMAGE_SUFFIXES, LeftOut, images_of, readable
 
 FOLDER, LOCO, PLAIN = "folder", "loco", "plain"
@@ -32,6 +32,7 @@ _GOOD: Mapping[str, str] = {"mvtec": "good", "btad": "ok", LOCO: "good", FOLDER:
 _MASK_FOLDERS: Mapping[str, str] = {"mvtec": "ground_truth", "btad": "ground_truth", LOCO: "ground_truth"}
 _MASK_NAMES = {"groundtruth", "groundtruths", "gt", "mask", "masks"}
 _MASK_SUFFIXES: Mapping[str, str] = {"mvtec": "_mask"}
+_OF_TESTS = {"test", "ground_truth", "masks"}
 _SIMILAR = 0.85
 _HASH_LETTERS = 8
 
@@ -117,6 +118,19 @@ def hold_out(listing: Listing, fraction: float, sha256: Callable[[str], str]) ->
         dataclasses.replace(source, split="test") if digests.get(source.name) in held else source
         for source in listing.sources
     )
+
+
+def check_good_alone(listing: Listing, uri: str, name: str, advice: str = "") -> None:
+    """Raise `InputError` where a plain folder of good images, at `uri`, is a data set with test images or masks.
+
+    Messages call it `name` and end with the advice.
+    """
+    folders = {parent for found in listing.sources for parent in PurePosixPath(found.name).parents}
+    for folder in sorted(folders):
+        siblings = {other for other in folders if other.parent == folder.parent} - {folder, folder.parent}
+        of_class = folder.name in _OF_TESTS or (folder.name == "good" and siblings)
+        example = f"good images alone, such as CLASS/train/good, but {folder}/ is part of a data set with a test split"
+        check(not of_class, name, uri, f"{example}{advice}")
 
 
 @dataclass(frozen=True, kw_only=True)

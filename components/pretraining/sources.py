@@ -4,21 +4,20 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from components.artifacts import file_sha256
 from components.decode import decode_shrunk
-from components.errors import check
-from components.listing.layouts import PLAIN, Listing
+from components.listing.layouts import PLAIN, Listing, check_good_alone
 from components.listing.opened import opened
 from components.pretraining.config import Config
 
 _File = tuple[Path, str]
 """An image file of this machine, and its name for messages."""
-_OF_TESTS = {"test", "ground_truth", "masks"}
+_ADVICE = "; `vigil pretrain --lines DIR` takes the good training images of lines' data sets"
 
 
 def read_sources(config: Config) -> tuple[list[Tensor], str, list[str]]:
@@ -52,15 +51,7 @@ def _folder_images(source: str, stack: ExitStack) -> list[_File]:
     """All images below a folder of good images; a class folder, with its test images and masks, is refused."""
 
     def good_alone(listing: Listing) -> Listing:
-        folders = {parent for found in listing.sources for parent in PurePosixPath(found.name).parents}
-        for folder in sorted(folders):
-            siblings = {other for other in folders if other.parent == folder.parent} - {folder, folder.parent}
-            of_class = folder.name in _OF_TESTS or (folder.name == "good" and siblings)
-            expected = (
-                f"good images alone, such as CLASS/train/good, but {folder}/ is part of a data set with a test split; "
-                f"`vigil pretrain --lines DIR` takes the good training images of lines' data sets"
-            )
-            check(not of_class, "pretraining.sources", source, expected)
+        check_good_alone(listing, source, "pretraining.sources", _ADVICE)
         return listing
 
     found = stack.enter_context(opened(source, PLAIN, "pretraining.sources", wanted=good_alone))

@@ -125,6 +125,13 @@ def test_folder_that_changed_since_its_digest_is_not_imported(tmp_path: Path) ->
     assert not (tmp_path / "after").exists()
 
 
+def test_data_set_with_a_test_split_is_no_plain_folder(tmp_path: Path) -> None:
+    root = write_mvtec(tmp_path / "part")
+
+    with pytest.raises(InputError, match=r"images: got .*, expected good images alone, .* but ground_truth/ is part"):
+        import_images(tmp_path / "images", FolderConfig(uri=str(root), image_size=64))
+
+
 @pytest.mark.parametrize("shots", [2, ALL_SHOTS])
 def test_calibration_images_are_drawn_after_the_shots(tmp_path: Path, shots: int) -> None:
     root = write_mvtec(tmp_path / "part", train=6)

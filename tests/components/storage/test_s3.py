@@ -320,7 +320,7 @@ def test_weights_with_another_digest_are_refused(prefix: str, tmp_path: Path, mo
     reference = _publish_weights(prefix, tmp_path / "model", b"weights")
     _publish_weights(prefix, tmp_path / "model", b"changed")
 
-    with pytest.raises(InputError, match=rf"is {hashlib.sha256(b'changed').hexdigest()}, expected"):
+    with pytest.raises(InputError, match=rf"sha256 of {prefix}/.* is {hashlib.sha256(b'changed').hexdigest()}"):
         fetch(reference)
 
 
@@ -350,6 +350,26 @@ def test_class_folder_is_ingested_from_a_bucket(prefix: str, tmp_path: Path) -> 
     s3.publish_directory(_write_files(tmp_path / "more", notes="1"), prefix)
     assert dataset_digest(prefix) != s3.digest(prefix)
     assert ingest_dataset(tmp_path / "again", Config(uri=prefix, shots=2, image_size=SIDE)) == {**stored, "left_out": 1}
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("test/bent/001.png", "image {key}: not an image"),
+        ("ground_truth/bent/001_mask.png", "mask {key}: not an image"),
+        ("ground_truth/bent/009_mask.png", "mask {key}: no image 009 in {prefix}/test/bent"),
+    ],
+)
+def test_errors_about_objects_name_their_keys(prefix: str, tmp_path: Path, name: str, message: str) -> None:
+    root = write_mvtec(tmp_path / "part")
+    (root / name).write_text("no image")
+    s3.publish_directory(root, prefix)
+
+    with pytest.raises(InputError) as caught:
+        ingest_dataset(tmp_path / "reference", Config(uri=prefix, shots=2, image_size=SIDE))
+
+    assert str(caught.value).startswith(message.format(key=f"{prefix}/{name}", prefix=prefix))
 
 
 @pytest.mark.parametrize(
