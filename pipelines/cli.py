@@ -106,7 +106,7 @@ def wordnet(
     release: Annotated[str, typer.Option(help="3.0 or 3.1.")] = "3.0",
 ) -> None:
     """Install WordNet where NLTK finds it, without root: by NLTK, or Debian's packages (3.0) or npm's (3.1)."""
-    from components.prompts.wordnet_files import install_wordnet
+    from components.wordnet.install import install_wordnet
 
     console.print(f"WordNet {release} in {to}: {install_wordnet(to, release)}", soft_wrap=True)
 

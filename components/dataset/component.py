@@ -12,6 +12,8 @@ from components.stage.images import image
 def fingerprint(line: str, uri: str, settings: str, layout: str = "mvtec") -> str:
     """Digest of the data set, never cached, so that a changed data set is ingested again; opens the run in MLflow.
 
+    Ends a run whose object WordNet does not know, before any other stage.
+
     Args:
         line: name of the production line.
         uri: class folder, a local path or s3://BUCKET/PREFIX.
@@ -20,8 +22,10 @@ def fingerprint(line: str, uri: str, settings: str, layout: str = "mvtec") -> st
     """
     from components.listing.opened import dataset_digest
     from components.stage.run import stage
+    from components.wordnet.words import check_settings
 
     with stage("fingerprint", line) as run:
+        check_settings(settings)
         digest = dataset_digest(uri, layout)
         run.describe_run(settings, uri, digest)
         run.tracker.sweep_lost_runs()

@@ -7,8 +7,8 @@ from pydantic import Field, field_validator
 
 from components.errors import check
 from components.networks.config import EmbedderConfig
-from components.prompts.wordnet import RELEASES
 from components.settings import Expected, OneOf, Texts
+from components.wordnet.words import RELEASES
 
 
 class Config(EmbedderConfig):

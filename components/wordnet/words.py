@@ -1,5 +1,6 @@
 """Words related to an object name, from WordNet (paper section 4.1.1)."""
 
+import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,6 +69,13 @@ def check_noun(object_name: str, release: str = "3.0") -> None:
     """Raise `InputError` where WordNet is at hand and has neither an object name nor its head noun."""
     with suppress(WordNetMissingError):
         _all_noun_senses(object_name, release)
+
+
+def check_settings(settings: str) -> None:
+    """Check the object of a run as `check_noun` does, by its settings as JSON, unless words are given."""
+    values = json.loads(settings)
+    if "object" in values and not values["prompts_words"]:
+        check_noun(values["object"], values["prompts_wordnet"])
 
 
 def noun_senses(object_name: str, release: str = "3.0") -> "list[Synset]":

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from components.prompts.wordnet_files import install_wordnet
-from tests.components.prompts.database import Noun, write_database
+from components.wordnet.install import install_wordnet
+from tests.components.wordnet.database import Noun, write_database
 
 _ASK = """
 import json, sys
-from components.prompts.wordnet import noun_senses, related_words, wordnet_version
+from components.wordnet.words import noun_senses, related_words, wordnet_version
 name, release = sys.argv[1:]
 senses = noun_senses(name, release)
 words = [(word.relation, word.word, word.synset) for word in related_words(senses[0], name, 2)]

