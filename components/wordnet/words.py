@@ -66,9 +66,9 @@ def open_wordnet(release: str = "3.0") -> Any:
 
 
 def check_noun(object_name: str, release: str = "3.0") -> None:
-    """Raise `InputError` where WordNet is at hand and has neither an object name nor its head noun."""
+    """Raise `InputError` where WordNet is at hand and has no sense of an object name that prompts could be about."""
     with suppress(WordNetMissingError):
-        _all_noun_senses(object_name, release)
+        noun_senses(object_name, release)
 
 
 def check_settings(settings: str) -> None:
