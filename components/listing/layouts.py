@@ -370,12 +370,16 @@ def _unique(sources: Sequence[SourceImage]) -> tuple[SourceImage, ...]:
     same: dict[str, int] = defaultdict(int)
     for source in sources:
         same[source.id] += 1
-    found = []
-    for source in sources:
-        digest = hashlib.sha256(os.fsencode(source.name)).hexdigest()[:_HASH_LETTERS]
-        tail = f"{source.tail}-{digest}" if same[source.id] > 1 else source.tail
-        found.append(dataclasses.replace(source, tail=tail))
-    return tuple(found)
+    return tuple(
+        source
+        if same[source.id] == 1
+        else dataclasses.replace(source, tail=f"{source.tail}-{_name_digest(source.name)}")
+        for source in sources
+    )
+
+
+def _name_digest(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:_HASH_LETTERS]
 
 
 def _key(name: str, branch: _Branch) -> str:
