@@ -9,7 +9,7 @@ from components.stage.images import image
 
 
 @dsl.component(base_image=image("generation"), install_kfp_package=False)
-def fingerprint(line: str, uri: str, settings: str, layout: str = "mvtec") -> str:
+def fingerprint(line: str, uri: str, layout: str, settings: str) -> str:
     """Digest of the data set, never cached, so that a changed data set is ingested again; opens the run in MLflow.
 
     Ends a run whose object WordNet does not know, before any other stage.
@@ -17,8 +17,8 @@ def fingerprint(line: str, uri: str, settings: str, layout: str = "mvtec") -> st
     Args:
         line: name of the production line.
         uri: class folder, a local path or s3://BUCKET/PREFIX.
-        settings: every parameter of the run, as JSON.
         layout: how the data set's files are arranged; plain for a folder of images.
+        settings: every parameter of the run, as JSON.
     """
     from components.listing.opened import dataset_digest
     from components.stage.run import stage

@@ -93,7 +93,7 @@ def chain(finished: Chain, monkeypatch: pytest.MonkeyPatch) -> Chain:
 def run_all(chain: Chain, uri: str) -> None:
     line = parse_line({"name": LINE, "object": "screw", "dataset": {"uri": uri, "image_size": 64}}, chain.root)
     settings = line.arguments()["settings"]
-    digest = chain.call(fingerprint, uri=uri, settings=settings)
+    digest = chain.call(fingerprint, uri=uri, layout="mvtec", settings=settings)
     images = {
         name: chain.output(Dataset, name) for name in ("reference", "prompts", "augmented", "candidates", "selected")
     }

@@ -139,7 +139,7 @@ def test_default_has_the_annotated_type(component: Any) -> None:
 @pytest.mark.parametrize(
     ("component", "expected"),
     [
-        (fingerprint, {"uri", "settings"}),
+        (fingerprint, {"uri", "layout", "settings"}),
         (reporting, {"settings"}),
         (conclusion, {"settings", "dataset_uri", "dataset_digest"}),
     ],

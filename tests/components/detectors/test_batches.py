@@ -52,7 +52,7 @@ def test_folder_of_images_at_any_depth(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("", "got '.*', expected a folder with"), ("missing", ".*missing is not")]
+    ("name", "expected"), [("", "no images in .*"), ("missing", ".*missing is not")]
 )
 def test_folder_without_images_is_named(tmp_path: Path, name: str, expected: str) -> None:
     with pytest.raises(InputError, match=rf"detection\.imagenet_dir: {expected}"):

@@ -163,7 +163,7 @@ def test_missing_champion(vigil: Vigil, line: Path, uri: str, tmp_path: Path) ->
     [
         (["--images", "{tmp}"], "tracking-uri: got ''"),
         (["--images", "{tmp}/missing", "--detector", "none"], "images: {tmp}/missing is not a folder"),
-        (["--images", "{tmp}", "--detector", "none"], "images: none in {tmp}"),
+        (["--images", "{tmp}", "--detector", "none"], "images: no images in {tmp}"),
         (["--images", "{line}", "--detector", "nowhere"], "detector: got 'nowhere'"),
         (["--images", "{tmp}", "--detector", "none", "--alpha", "2"], "drift.alpha: got 2.0"),
         (["--images", "{tmp}", "--detector", "none", "-o", "a.txt"], "output: got 'a.txt'"),
