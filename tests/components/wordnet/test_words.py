@@ -163,4 +163,4 @@ def test_missing_wordnet_is_bad_input() -> None:
     )
 
     assert result.stderr.splitlines()[-1].endswith("expected it in NLTK_DATA, see `vigil wordnet --help`")
-    assert "components.errors.InputError: WordNet: not found by NLTK" in result.stderr
+    assert "WordNetMissingError: WordNet: not found by NLTK" in result.stderr
