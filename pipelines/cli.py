@@ -87,9 +87,11 @@ def compile_package(
     cluster_defaults: ClusterDefaults = None,
 ) -> None:
     """Compile the training pipeline to a package that a cluster runs; without a line, one that serves all lines."""
+    from components.stage.images import check_registry
     from pipelines.dags.package import write_package, write_packages
     from pipelines.lines.line import check_object, load_line_or_lines
 
+    check_registry()
     lines = load_line_or_lines(line, cluster_defaults, check_object) if line else []
     if line and line.is_dir():
         paths = write_packages(output, lines)

@@ -4,6 +4,7 @@ import os
 from typing import Literal
 
 from components import __version__
+from components.errors import check
 
 Family = Literal["cli", "generation", "detection"]
 
@@ -11,9 +12,18 @@ USER_ID = 10001
 """User and group of the images; never root."""
 
 
+REGISTRY = "VIGIL_IMAGE_REGISTRY"
+
+
 def registry() -> str:
-    """Registry and path in front of the images' names, from `VIGIL_IMAGE_REGISTRY`."""
-    return os.environ.get("VIGIL_IMAGE_REGISTRY", "vigil")
+    """Registry and path in front of the images' names; `vigil`, of this machine's own builds, where none is given."""
+    return os.environ.get(REGISTRY, "vigil")
+
+
+def check_registry() -> None:
+    """Raise `InputError` unless the images' registry is given: a cluster would look for `vigil` on a public one."""
+    expected = "registry and path in front of the images, such as registry.example/vision; nodes pull them from there"
+    check(bool(os.environ.get(REGISTRY)), REGISTRY, os.environ.get(REGISTRY, ""), expected)
 
 
 def image(family: Family) -> str:

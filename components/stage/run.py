@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import resource
 import signal
@@ -21,7 +22,7 @@ from components.logs import configure_logging
 from components.settings import Settings
 from components.stage.log_tail import last_lines
 from components.stage.provenance import git_revision, run_url, versions
-from components.task_environment import check_task_environment
+from components.task_environment import apply_task_environment, check_task_environment
 from components.tracking.events import RUN_ID
 from components.tracking.run import StageRun, stage_run
 
@@ -90,10 +91,14 @@ class Stage:
             origin = {"stage": self.name, "run_id": os.environ.get(RUN_ID, ""), "vigil": __version__}
             write_json(Path(artifact) / SUMMARY, {**summary, **origin, "versions": versions()})
         numbers = {name: float(value) for name, value in summary.items() if isinstance(value, (int, float))}
-        for name, value in numbers.items():
+        # Kubeflow's launcher reads the metrics as strict JSON, which has no NaN and no infinity, and fails the task.
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        for name in numbers.keys() - finite.keys():
+            logger.warning("%s: %s is %s, which is no metric of Kubeflow, and left out", self.name, name, numbers[name])
+        for name, value in finite.items():
             metrics.log_metric(name, value)
         # KFP keeps metrics in the metadata only, and its local cache misses on an artifact without a file.
-        write_json(Path(metrics.path), numbers)
+        write_json(Path(metrics.path), finite)
         self.tracker.log_metrics(numbers)
         self.tracker.log_tags({name: value for name, value in values.items() if isinstance(value, str)})
         if artifact is not None:
@@ -108,6 +113,7 @@ def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
         InputError: on a cluster, the task's ConfigMap or the tracking server's Secret is missing.
         KeyboardInterrupt: the process was asked to terminate.
     """
+    apply_task_environment()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     configure_logging()
     logger.info("%s: started", name)

@@ -1,7 +1,7 @@
 """How the object store is reached, by environment; credentials also from a mounted Secret.
 
-`S3_ENDPOINT` (`http(s)://HOST:PORT`, default AWS), `AWS_REGION`, `S3_ADDRESSING` (`auto`, `path`, `virtual`),
-`S3_CA_FILE` (PEM file of a private CA, trusted besides the system's). Credentials are `AWS_ACCESS_KEY_ID`,
+`S3_ENDPOINT` (`http(s)://HOST:PORT`, default AWS), `S3_REGION` or else `AWS_REGION`, `S3_ADDRESSING` (`auto`, `path`,
+`virtual`), `S3_CA_FILE` (PEM file of a private CA, trusted besides the system's). Credentials are `AWS_ACCESS_KEY_ID`,
 `AWS_SECRET_ACCESS_KEY` and, when they are temporary, `AWS_SESSION_TOKEN`: variables, or files of these names, or
 `accesskey` and `secretkey` as Kubeflow's Secret has them, in the directory `S3_CREDENTIALS_DIR`.
 """
@@ -14,14 +14,13 @@ from urllib.parse import urlsplit
 
 from components.errors import InputError, check
 from components.storage.network import pool
-from components.task_environment import S3_SECRET, missing
+from components.task_environment import S3_CREDENTIALS_DIR, S3_REGION, S3_SECRET, missing
 
 if TYPE_CHECKING:
     from minio import Minio
 
 _KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _FILES = {_KEY: (_KEY, "accesskey"), _SECRET: (_SECRET, "secretkey"), _TOKEN: (_TOKEN,)}
-_FOLDER = "S3_CREDENTIALS_DIR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +61,12 @@ def settings() -> Settings:
         if name := os.environ.get(S3_SECRET):
             raise missing("Secret", name, f"{_KEY} and {_SECRET}", "cluster.s3_secret")
         files = f"{_KEY} and {_SECRET}, or accesskey and secretkey"
-        folder = os.environ.get(_FOLDER)
-        check(not folder, _FOLDER, folder, f"a directory with the files {files}, not empty")
+        folder = os.environ.get(S3_CREDENTIALS_DIR)
+        check(not folder, S3_CREDENTIALS_DIR, folder, f"a directory with the files {files}, not empty")
     return Settings(
         host=host,
         secure=scheme == "https",
-        region=os.environ.get("AWS_REGION") or "us-east-1",
+        region=os.environ.get(S3_REGION) or os.environ.get("AWS_REGION") or "us-east-1",
         addressing=addressing,
         ca_file=os.environ.get("S3_CA_FILE"),
         access_key=access_key,
@@ -98,9 +97,9 @@ def connect() -> "Minio":
 
 
 def _credential(name: str) -> str | None:
-    folder = os.environ.get(_FOLDER)
+    folder = os.environ.get(S3_CREDENTIALS_DIR)
     if not folder:
         return os.environ.get(name) or None
-    check(Path(folder).is_dir(), _FOLDER, folder, "a directory with a file for each key")
+    check(Path(folder).is_dir(), S3_CREDENTIALS_DIR, folder, "a directory with a file for each key")
     files = [path for path in (Path(folder) / file for file in _FILES[name]) if path.is_file()]
     return files[0].read_text(encoding="utf-8").strip() or None if files else None

@@ -4,22 +4,24 @@ import importlib.metadata
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.errors import check
+from components.errors import InputError, check
 from components.stage.provenance import KFP_UI
 from pipelines.cluster.transport import ClusterAnswerError, ClusterUnavailableError, Connection, Transport
+from pipelines.lines.line import Line
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 NOT_FOUND = 404
 
-# Changelog of Kubeflow Pipelines, 2.14.0: "enable dsl.Collected for parameters & artifacts" (pull request 11725), by
-# which the training pipeline gathers its detectors, and "support more than one label & annotations setting per
-# component" (12049), of which each task has two. Older servers are untested.
-_OLDEST, _NEXT_MAJOR = (2, 14), (3, 0)
-_SUPPORTED = "2.14 or a later 2.x"
+# The server reads a package by strict JSON against its own messages, and refuses every run of one with a field that it
+# does not know. Fields of a task that the package has are those of 2.15, whose messages the tests hold.
+_OLDEST, _NEXT_MAJOR = (2, 15), (3, 0)
+_SUPPORTED = "2.15 or a later 2.x"
+_SINCE: Mapping[str, tuple[int, int]] = {"run_as_user": (2, 16), "run_timeout_seconds": (2, 17), "ttl_seconds": (2, 17)}
+"""Task settings whose fields came with a later release."""
 _PAGE = 100
 _MAX_PAGES = 10_000
 
@@ -109,16 +111,14 @@ class Kubeflow:
         answer = "V2beta1ListRecurringRunsResponse"
         return list(self._pages(operation, answer, "recurring_runs", **self._scope))
 
-    def create_recurring_run(
-        self, version: Any, arguments: dict[str, Any], *, cron: str, enabled: bool, **named: str
-    ) -> str:
-        """Create a recurring run that never runs twice at a time and does not catch up, and return its id.
+    def create_recurring_run(self, version: Any, arguments: dict[str, Any], *, cron: str, **named: str) -> str:
+        """Create a disabled recurring run that never runs twice at a time and does not catch up, and return its id.
 
         `named` are its `display_name`, `description` and `experiment_id`.
         """
         api = self._api
         recurring_run = api.V2beta1RecurringRun(
-            mode=api.RecurringRunMode.ENABLE if enabled else api.RecurringRunMode.DISABLE,
+            mode=api.RecurringRunMode.DISABLE,
             trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
             max_concurrency="1",
             no_catchup=True,
@@ -158,7 +158,22 @@ class Kubeflow:
         if server >= (_release(client) or _OLDEST):
             return ""
         older = f"{self._transport.host} runs Kubeflow Pipelines {self.version}, older than the client's {client}"
-        return f"{older}: it ignores settings of tasks that are newer than itself"
+        lacking = " and ".join(f"cluster.{name}" for name, since in _SINCE.items() if since > server)
+        return f"{older}: it has no {lacking}" if lacking else older
+
+    def accepted(self, line: Line) -> Line:
+        """The line without defaults that the server is too old for; `InputError` names what the line itself gives."""
+        server = _release(self.version) or _NEXT_MAJOR
+        lacking = {name: since for name, since in _SINCE.items() if since > server and getattr(line.cluster, name)}
+        errors = [
+            f"{line.name}: {line.cluster.key(name)}: got {getattr(line.cluster, name)}, expected 0 or none: Kubeflow "
+            f"Pipelines {self.version} refuses packages with it, servers have it from {major}.{minor} on"
+            for name, (major, minor) in lacking.items()
+            if name in line.cluster.model_fields_set
+        ]
+        if errors:
+            raise InputError(*errors)
+        return line.replace(cluster=line.cluster.replace(**dict.fromkeys(lacking, 0))) if lacking else line
 
     def run_url(self, run_id: str) -> str:
         """Page of a run in the user interface, whose address `VIGIL_KFP_UI` or `KF_PIPELINES_UI_ENDPOINT` may give."""

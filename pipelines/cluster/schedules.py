@@ -2,6 +2,8 @@
 
 The API cannot change a recurring run: its successor is created disabled, the old one deleted, the successor enabled.
 An apply that ends in between leaves at most one enabled recurring run a line, and the next apply goes on from there.
+One without a predecessor is created disabled too: the server makes Kubernetes' ScheduledWorkflow first and its own
+record after it, and where the second fails, the first stays, in no list of the API; disabled, it starts nothing.
 Two applies at once may both create one for a line: each lists them again at its end, and deletes the younger one.
 Recurring runs whose description lacks VIGIL's marker are ignored.
 """
@@ -12,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from components import __version__
 from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.cluster.submission import Package, compile_line, digest_of
 from pipelines.cluster.transport import ClusterError, ClusterUnavailableError
@@ -21,6 +24,7 @@ CREATED, UPDATED, ENABLED, DISABLED, DELETED = "created", "updated", "enabled", 
 UNCHANGED, KEPT = "unchanged", "kept"
 KINDS = (CREATED, UPDATED, ENABLED, DISABLED, DELETED, UNCHANGED, KEPT)
 
+# The server keeps 255 characters of both lines; a line's name may have 63 and is in them once.
 _EXPLANATION = "Managed by `vigil schedule apply`, which undoes changes by hand."
 _MARKER = re.compile(
     r"managed-by=vigil line=(?P<line>\S+) version=(?P<version>\S+) package=(?P<package>[0-9a-f]+) "
@@ -43,7 +47,7 @@ class Desired:
     def description(self) -> str:
         """What a person reads about the recurring run, and the marker."""
         digests = " ".join(f"{name}={digest}" for name, digest in self.digests().items())
-        return f"{_EXPLANATION}\nmanaged-by=vigil line={self.line} version={self.package.version} {digests}"
+        return f"{_EXPLANATION}\nmanaged-by=vigil line={self.line} version={__version__} {digests}"
 
     def digests(self) -> dict[str, str]:
         """Digests of what the recurring run is created with."""
@@ -61,6 +65,7 @@ class Existing:
     id: str
     line: str
     version: str
+    """Of VIGIL, which made it."""
     cron: str
     enabled: bool
     digests: Mapping[str, str]
@@ -97,7 +102,7 @@ class Outcome:
 def desired_schedules(lines: Iterable[Line]) -> Iterator[Desired]:
     """Compile the lines that have a schedule."""
     for line in lines:
-        if cron := line.schedule.cron:
+        if cron := line.schedule.start(line.name):
             package, arguments = compile_line(line), line.arguments()
             enabled = line.schedule.enabled
             yield Desired(line=line.name, cron=cron, enabled=enabled, package=package, arguments=arguments)
@@ -163,12 +168,10 @@ def _carry_out(cluster: Kubeflow, change: Change) -> str:
     if change.keep:
         current, enabled = change.keep.id, change.keep.enabled
     elif desired:
-        enabled = desired.enabled and not change.remove
         current = cluster.create_recurring_run(
             desired.package.upload(cluster),
             dict(desired.arguments),
             cron=desired.cron,
-            enabled=enabled,
             display_name=desired.line,
             description=desired.description(),
             experiment_id=cluster.experiment(desired.line),

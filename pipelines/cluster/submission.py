@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from components import __version__
 from components.errors import check
+from components.stage.images import check_registry
 from components.storage.addresses import is_s3
 from components.weights.fetch import resolve
 from pipelines.cluster.kubeflow import Kubeflow
@@ -41,7 +43,8 @@ class Package:
 
 
 def compile_line(line: Line) -> Package:
-    """Compile a line's package."""
+    """Compile a line's package; `InputError` where nothing says which registry has the images."""
+    check_registry()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "package.yaml"
         write_package(path, line)
@@ -54,20 +57,37 @@ def compile_line(line: Line) -> Package:
 
 
 def check_for_cluster(line: Line, *, mounted: bool) -> None:
-    """Raise `InputError` where a line names a path of this machine for its data, weights or images, unless mounted.
+    """Raise `InputError` where a line cannot run on a cluster.
 
-    Or where its object is no noun; see `check_object`.
+    That is where it names a path of this machine for its data, weights or images, unless it is mounted, or in one of
+    its volumes; and where a text holds what the workflow engine takes for a variable of its own,
+    and where its object is no noun; see `check_object`.
     """
     check_object(line)
+    for name, value in _texts("", line.model_dump(exclude={"cluster"})):
+        check("{{" not in value, name, value, "a text without {{, which the cluster's Argo takes for a variable")
     if mounted:
         return
-    mount = "--mounted for a path that the tasks' pods mount"
+    mount = "a path in one of cluster.volumes, or --mounted for one that the tasks' pods mount"
     uri, images = line.configs["dataset"].uri, line.configs["detection"].imagenet_dir
-    check(is_s3(uri), "dataset.uri", uri, f"s3://BUCKET/PREFIX on a cluster, or {mount}")
-    check(not images, "detection.imagenet_dir", images, f"none on a cluster, or {mount}")
+    inside = line.cluster.mounts
+    check(is_s3(uri) or inside(uri), "dataset.uri", uri, f"s3://BUCKET/PREFIX on a cluster, or {mount}")
+    check(not images or inside(images), "detection.imagenet_dir", images, f"none on a cluster, or {mount}")
     for name, reference in line.named_weights():
-        expected = f"s3://BUCKET/KEY#sha256=HEX on a cluster, or {mount}"
-        check("://" in resolve(reference).uri, name, reference, expected)
+        expected, found = f"s3://BUCKET/KEY#sha256=HEX on a cluster, or {mount}", resolve(reference).uri
+        check("://" in found or inside(found), name, reference, expected)
+
+
+def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """All texts inside a value, each with its key."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(f"{name}.{key}" if name else str(key), item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(name, item)
 
 
 def digest_of(value: object) -> str:

@@ -41,9 +41,8 @@ def apply(
         folder, cluster_defaults, lambda line: check_for_cluster(line, mounted=mounted or not line.schedule.cron)
     )
     cluster = options.connect(host, namespace, token_file, ca_file, timeout)
-    changes = schedules.difference(
-        schedules.desired_schedules(lines), schedules.existing_schedules(cluster), prune=prune
-    )
+    desired = schedules.desired_schedules([cluster.accepted(line) for line in lines])
+    changes = schedules.difference(desired, schedules.existing_schedules(cluster), prune=prune)
     outcome = schedules.Outcome(done=changes) if dry_run else schedules.carry_out(cluster, changes)
     rows = [(change.line, change.kind, change.detail) for change in outcome.done]
     rows += [(line, "failed", str(error)) for line, error in outcome.failed.items()]

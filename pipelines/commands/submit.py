@@ -41,6 +41,7 @@ def submit(
 
     lines = load_line_or_lines(line, cluster_defaults, lambda found: check_for_cluster(found, mounted=mounted))
     cluster = connect(host, namespace, token_file, ca_file, timeout)
+    lines = [cluster.accepted(found) for found in lines]
     experiment_id = None
     if experiment:
         experiment_id = cluster.experiment(experiment) if create_experiment else cluster.find_experiment(experiment)

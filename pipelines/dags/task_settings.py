@@ -1,19 +1,27 @@
-"""What each task carries for Kubernetes: resources, nodes, secrets, retries. Written by kfp-kubernetes."""
+"""What each task carries for Kubernetes: resources, nodes, mounts, retries. Written by kfp-kubernetes."""
 
 from typing import TYPE_CHECKING
 
 from components import task_environment
-from pipelines.lines.cluster import Cluster, Resources
+from pipelines.lines.cluster import CACHE, Cluster, Resources, need
 from pipelines.lines.stages import Stage
 
 if TYPE_CHECKING:
-    from kfp.dsl import PipelineTask
+    from kfp.dsl import PipelineConfig, PipelineTask
 
-CONFIG_MAP_KEYS = (*task_environment.ADDRESSES, *task_environment.NETWORK)
-"""Keys of the ConfigMap that reach a task's environment."""
-S3_FOLDER = "/etc/vigil/s3"
-"""Where the object store's Secret is mounted, when it is."""
 LINE_LABEL, STAGE_LABEL = "vigil/line", "vigil/stage"
+
+
+def pipeline_config(cluster: Cluster | None) -> "PipelineConfig | None":
+    """The deadline of a run and how long its pods are kept; None where the settings give neither."""
+    from kfp import dsl
+
+    if cluster is None or not (cluster.run_timeout_seconds or cluster.ttl_seconds):
+        return None
+    return dsl.PipelineConfig(
+        active_deadline_seconds=cluster.run_timeout_seconds or None,
+        ttl_seconds_after_finished=cluster.ttl_seconds or None,
+    )
 
 
 def apply_settings(task: "PipelineTask", stage: Stage, cluster: Cluster, line: str = "") -> None:
@@ -22,7 +30,7 @@ def apply_settings(task: "PipelineTask", stage: Stage, cluster: Cluster, line: s
 
     from components.tracking.events import RUN_ID
 
-    _limit(task, cluster.resources(stage.resources))
+    _limit(task, stage, cluster.resources(stage.resources))
     if cluster.retries:
         # Argo counts the window of all attempts, their pauses included, from the first attempt's start, waiting for a
         # node too, here a week; it starts none after it and ends one that runs. kfp's own default is an hour.
@@ -37,19 +45,20 @@ def apply_settings(task: "PipelineTask", stage: Stage, cluster: Cluster, line: s
         kubernetes.set_security_context(task, run_as_user=cluster.run_as_user, run_as_non_root=True)
     if not stage.own_run:
         kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
-    _add_environment(task, cluster)
+    _mount(task, cluster)
     own = {STAGE_LABEL: stage.name, **({LINE_LABEL: line.rstrip("._-")} if line else {})}
     for key, value in sorted({**cluster.labels, **own}.items()):
         kubernetes.add_pod_label(task, key, value)
 
 
-def _limit(task: "PipelineTask", resources: Resources) -> None:
+def _limit(task: "PipelineTask", stage: Stage, resources: Resources) -> None:
     from kfp import kubernetes
 
-    if resources.cpu:
-        task.set_cpu_request(resources.cpu).set_cpu_limit(resources.cpu)
-    if resources.memory:
-        task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
+    asked = need(stage.name, resources)
+    if asked.cpu:
+        task.set_cpu_request(asked.cpu).set_cpu_limit(asked.cpu_limit)
+    if asked.memory:
+        task.set_memory_request(asked.memory).set_memory_limit(asked.memory_limit)
     if resources.gpu:
         task.set_accelerator_type(resources.accelerator).set_accelerator_limit(resources.gpu)
     if resources.shared_memory:
@@ -60,29 +69,26 @@ def _limit(task: "PipelineTask", resources: Resources) -> None:
         kubernetes.add_toleration(task, **toleration)
 
 
-def _add_environment(task: "PipelineTask", cluster: Cluster) -> None:
-    """Addresses and keys, each optional, and the names of what holds them, by which a task finds what is missing."""
+def _mount(task: "PipelineTask", cluster: Cluster) -> None:
+    """Addresses and keys, each optional, and the names of what holds them, by which a task finds what is missing.
+
+    The task's environment gets `VIGIL_*` alone: Kubeflow's launcher has it too, and others set names beside it.
+    """
     from kfp import kubernetes
 
-    def same(names: tuple[str, ...]) -> dict[str, str]:
-        return {name: name for name in names}
-
-    if cluster.config_map:
-        kubernetes.use_config_map_as_env(task, cluster.config_map, same(CONFIG_MAP_KEYS), optional=True)
-    if cluster.s3_secret and cluster.s3_secret_mount:
-        kubernetes.use_secret_as_volume(task, cluster.s3_secret, S3_FOLDER, optional=True)
-        task.set_env_variable("S3_CREDENTIALS_DIR", S3_FOLDER)
-    elif cluster.s3_secret:
-        kubernetes.use_secret_as_env(task, cluster.s3_secret, same(task_environment.S3_KEYS), optional=True)
-    if cluster.mlflow_secret:
-        kubernetes.use_secret_as_env(task, cluster.mlflow_secret, same(task_environment.MLFLOW_KEYS), optional=True)
-    if cluster.ca_config_map:
-        kubernetes.use_config_map_as_volume(task, cluster.ca_config_map, task_environment.CA_FOLDER, optional=True)
-    for variable, name in (
-        (task_environment.CONFIG_MAP, cluster.config_map),
-        (task_environment.CA_CONFIG_MAP, cluster.ca_config_map),
-        (task_environment.S3_SECRET, cluster.s3_secret),
-        (task_environment.MLFLOW_SECRET, cluster.mlflow_secret),
+    # The images write below /tmp only, so that a pod may have a root file system that is read-only.
+    kubernetes.empty_dir_mount(task, "vigil-tmp", "/tmp")  # noqa: S108
+    for variable, name, folder, mount in (
+        (task_environment.CONFIG_MAP, cluster.config_map, task_environment.CONFIG_MAP_FOLDER, "config_map"),
+        (task_environment.CA_CONFIG_MAP, cluster.ca_config_map, task_environment.CA_FOLDER, "config_map"),
+        (task_environment.S3_SECRET, cluster.s3_secret, task_environment.S3_FOLDER, "secret"),
+        (task_environment.MLFLOW_SECRET, cluster.mlflow_secret, task_environment.MLFLOW_FOLDER, "secret"),
     ):
         if name:
+            mounted = kubernetes.use_secret_as_volume if mount == "secret" else kubernetes.use_config_map_as_volume
+            mounted(task, name, folder, optional=True)
             task.set_env_variable(variable, name)
+    for volume in cluster.volumes:
+        kubernetes.mount_pvc(task, volume["claim"], volume["path"])
+    if cluster.cache:
+        task.set_env_variable(CACHE, cluster.cache)

@@ -7,6 +7,7 @@ from kfp import dsl
 from kfp.dsl import HTML, Dataset, Model
 
 from components.settings import SHARED
+from pipelines.dags.task_settings import pipeline_config
 from pipelines.dags.tasks import Tasks, parameter, with_parameters
 from pipelines.lines.cluster import Cluster
 from pipelines.lines.line import SECTIONS, Line
@@ -39,7 +40,7 @@ def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
         candidates = stage("vqgan", reference=reference, augmented=augmented)
         selected = stage("selection", prompts=prompts, candidates=candidates)
         sets = {"reference": reference, "augmented": augmented, "selected": selected}
-        with dsl.ParallelFor(values["trials"]) as trial:
+        with dsl.ParallelFor(values["trials"], parallelism=cluster.parallelism if cluster else None) as trial:
             detector = stage("detection", **sets, detector=trial.detector, training_set=trial.training_set)
         # The compiler changes a Collected where it is consumed, so each consumer has its own.
         predictions = stage("evaluation", reference=reference, detectors=dsl.Collected(detector))
@@ -50,7 +51,8 @@ def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
         stage("conclusion", **run, detectors=dsl.Collected(detector), html=html, **artifacts)
         return Outputs(report=html, predictions=predictions, best=best)
 
-    return dsl.pipeline(name=PIPELINE_NAME)(with_parameters(training, training_parameters(), Outputs))
+    pipeline = dsl.pipeline(name=PIPELINE_NAME, pipeline_config=pipeline_config(cluster))
+    return pipeline(with_parameters(training, training_parameters(), Outputs))
 
 
 def training_parameters() -> list[inspect.Parameter]:

@@ -29,7 +29,7 @@ from components.storage.addresses import absolute, address
 from components.vqgan.config import Config as VqganConfig
 from components.weights.fetch import manifest, pinned
 from pipelines.lines.cluster import Cluster, cluster_values, parse_cluster
-from pipelines.lines.cron import check_cron
+from pipelines.lines.cron import check_cron, spread
 from pipelines.lines.stages import STAGES, Stage, with_new_keys
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
@@ -67,6 +67,17 @@ class Schedule(Settings):
     """Six fields, the first for seconds, such as `0 30 2 * * MON-FRI`; empty for no schedule."""
     enabled: bool = True
     """Whether the schedule runs; a disabled one stays on the cluster."""
+    jitter: Annotated[int, Field(ge=0, le=1439)] = 0
+    """Minutes after the cron's time over which lines start, each at its own second, so that they do not all at once."""
+
+    def start(self, line: str) -> str:
+        """The cron by which the cluster starts a line; empty for no schedule."""
+        return spread(self.cron, self.jitter, line) if self.cron and self.jitter else self.cron
+
+    @model_validator(mode="after")
+    def _can_be_spread(self) -> Self:
+        self.start("")
+        return self
 
 
 class Line(Settings):

@@ -8,8 +8,7 @@ import yaml
 
 from components import __version__
 from components.stage.images import USER_ID, image
-from components.task_environment import CA_FOLDER
-from pipelines.dags.task_settings import CONFIG_MAP_KEYS
+from components.task_environment import CA_FOLDER, CONFIG_MAP_KEYS
 from pipelines.lines.cluster import parse_cluster
 from pipelines.lines.line import load_line
 from tests.charts.helm import BASE, Manifest, Manifests, call, merged, render
