@@ -66,7 +66,7 @@ containers: env ## Build the images and run a pipeline in them: the demo, or LIN
 	$(WITH_ENGINE) bash -c '$(BIN)/python -m images.build --replace && time $(BIN)/vigil \
 		$(if $(LINE),run $(LINE),demo) --runner docker --workdir $(CONTAINERS)'
 
-compile: env ## Compile the pipeline package that a cluster runs
+compile: env ## Compile the pipeline package that a cluster runs; VIGIL_IMAGE_REGISTRY=REGISTRY/PATH of the images
 	mkdir -p build
 	$(BIN)/vigil compile -o build/vigil-training.yaml
 

@@ -28,7 +28,9 @@ def line_schema() -> dict[str, Any]:
             properties[stage.former] = _former(stage.name, f"#/properties/{stage.name}")
     cluster["generator"] = _former("vqgan", "#/$defs/Resources")
     schema["required"] = [name for name in schema["required"] if name != "prompts"]
-    used = ("Cluster", "Resources", "Schedule", "Toleration")
+    removed = {"type": "boolean", "deprecated": True, "description": "Not read: the Secret is always mounted."}
+    cluster["s3_secret_mount"] = removed
+    used = ("Cluster", "Resources", "Schedule", "Toleration", "Volume")
     schema["$defs"] = {name: definitions[name] for name in used}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A production line of VIGIL"}
     return {**head, **_tidied(schema)}

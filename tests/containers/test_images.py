@@ -62,7 +62,7 @@ def test_command_line_works_for_any_user(docker: Docker, name: str, user: str) -
 
 
 def test_command_line_compiles_in_its_small_image(docker: Docker) -> None:
-    script = "vigil compile -o /tmp/p.yaml && grep -c vigil-python-detection /tmp/p.yaml"
+    script = "VIGIL_IMAGE_REGISTRY=r.example vigil compile -o /tmp/p.yaml && grep -c vigil-python-detection /tmp/p.yaml"
     assert int(run(docker, "vigil-python-cli", "sh", "-c", script).splitlines()[-1]) > 0
 
 

@@ -40,6 +40,17 @@ def test_wrong_usage(vigil: Vigil, arguments: tuple[str, ...]) -> None:
     assert vigil(*arguments).code == 2
 
 
+@pytest.fixture
+def image_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIL_IMAGE_REGISTRY", "registry.example/vision")
+
+
+def test_compile_asks_for_the_registry_of_the_images(vigil: Vigil, tmp_path: Path) -> None:
+    done = vigil("compile", "-o", tmp_path / "training.yaml")
+    assert_refused(done, "VIGIL_IMAGE_REGISTRY: got '', expected registry and path in front of the images")
+
+
+@pytest.mark.usefixtures("image_registry")
 def test_compile_writes_a_package(vigil: Vigil, tmp_path: Path) -> None:
     path = tmp_path / "training.yaml"
     assert vigil("compile", "-o", path) == Done(code=0, out=f"{path}\n", err="")
@@ -48,12 +59,14 @@ def test_compile_writes_a_package(vigil: Vigil, tmp_path: Path) -> None:
     assert set(platform) == {"platforms"}
 
 
+@pytest.mark.usefixtures("image_registry")
 def test_compile_refuses_another_suffix(vigil: Vigil, tmp_path: Path) -> None:
     path = tmp_path / "training.txt"
     assert_refused(vigil("compile", "-o", path), str(path))
     assert not path.exists()
 
 
+@pytest.mark.usefixtures("image_registry")
 def test_compile_refuses_a_missing_folder(vigil: Vigil, tmp_path: Path) -> None:
     assert_refused(vigil("compile", "-o", tmp_path / "missing" / "training.yaml"), str(tmp_path / "missing"))
 

@@ -6,6 +6,7 @@ from typing import Any
 import kfp_server_api as api
 import pytest
 
+from components import __version__
 from pipelines.cluster import schedules
 from pipelines.cluster.schedules import Change, Desired, Existing, difference, existing_schedules
 from pipelines.cluster.submission import Package
@@ -145,8 +146,18 @@ def recurring_run(description: str | None, **values: Any) -> api.V2beta1Recurrin
 
 def test_description_is_read_back() -> None:
     (own,) = existing_schedules(Listing(recurring_run(wanted().description())))  # type: ignore[arg-type]
-    assert (own.line, own.version, own.digests) == ("bolts", "bolts-1-0123456789ab", wanted().digests())
+    assert (own.line, own.version, own.digests) == ("bolts", __version__, wanted().digests())
     assert (own.cron, own.enabled) == ("0 0 2 * * *", True)
+    assert only([wanted()], [own]).kind == schedules.UNCHANGED
+
+
+def test_description_fits_the_servers_column_for_every_name() -> None:
+    assert len(wanted("n" * 63).description()) + len("99.99.99") - len(__version__) <= 255
+
+
+def test_description_of_the_version_before_is_read() -> None:
+    before = wanted().description().replace(f"version={__version__}", "version=bolts-0.1.0-0123456789ab")
+    (own,) = existing_schedules(Listing(recurring_run(before)))  # type: ignore[arg-type]
     assert only([wanted()], [own]).kind == schedules.UNCHANGED
 
 

@@ -52,6 +52,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "SSL_CERT_FILE",
     ):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VIGIL_IMAGE_REGISTRY", "registry.example/vision")
     monkeypatch.setattr(cluster, "NAMESPACE_FILE", tmp_path / "serviceaccount" / "namespace")
     monkeypatch.setattr(transport, "TOKEN_FILE", tmp_path / "serviceaccount" / "token")
 

@@ -15,6 +15,7 @@ from pipelines.cluster import schedules
 from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.cluster.schedules import Change, Existing, carry_out, desired_schedules, difference, existing_schedules
 from pipelines.cluster.transport import Connection
+from pipelines.lines.cron import spread
 from pipelines.lines.line import load_lines
 from tests.pipelines.cluster_lines import write_line
 from tests.pipelines.kfp_api import PREFIX, KfpApi
@@ -89,7 +90,7 @@ def test_first_apply_creates(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> Non
     assert "2 created; crons are in the time zone of the cluster's scheduled-workflow controller" in done.out
     assert verbs(kfp_api.changes) == [
         "POST pipelines",
-        *2 * ["POST upload_version", "POST experiments", "POST recurringruns"],
+        *2 * ["POST upload_version", "POST experiments", "POST recurringruns", "POST enable"],
     ]
 
 
@@ -102,7 +103,7 @@ def test_recurring_run_is_what_the_line_asks_for(vigil: Vigil, kfp_api: KfpApi, 
     assert run["runtime_config"]["parameters"]["dataset_uri"] == "s3://lines/bolts"
     version = kfp_api.found("versions", "pipeline_version_id", run["pipeline_version_reference"]["pipeline_version_id"])
     assert version["name"].startswith(f"bolts-{__version__}-")
-    assert version["name"] in run["description"]
+    assert f"version={__version__} " in run["description"]
     experiment = kfp_api.found("experiments", "experiment_id", run["experiment_id"])
     assert experiment["display_name"] == "bolts"
 
@@ -160,7 +161,7 @@ def test_new_disabled_line_is_never_enabled(vigil: Vigil, kfp_api: KfpApi, folde
     write_line(folder, "bolts", schedule={"cron": "0 0 2 * * *", "enabled": False})
     assert rows(applied(vigil, kfp_api, folder))["bolts"] == ("created", "0 0 2 * * *, disabled")
     assert kfp_api.recurring("bolts")[0]["mode"] == "DISABLE"
-    assert "POST enable" not in verbs(kfp_api.changes)
+    assert verbs(kfp_api.changes).count("POST enable") == 1
 
 
 def test_recurring_run_disabled_by_hand_is_enabled(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
@@ -291,6 +292,28 @@ def test_update_that_breaks_off_is_completed(
     kfp_api.faults.clear()
     done = applied(vigil, kfp_api, folder)
     assert kinds(done)["nuts"] == "unchanged"
+    assert_settled(vigil, kfp_api, folder)
+
+
+@pytest.mark.parametrize("kind", ["lost", 500])
+def test_creation_that_breaks_off_starts_nothing_and_is_completed(
+    vigil: Vigil, kfp_api: KfpApi, folder: Path, kind: str | int
+) -> None:
+    kfp_api.fail(kind, "POST", "recurringruns$")
+    assert vigil("schedule", "apply", folder).code == 1
+    assert enabled(kfp_api) == {}
+    kfp_api.faults.clear()
+    applied(vigil, kfp_api, folder)
+    assert_settled(vigil, kfp_api, folder)
+
+
+def test_lines_start_at_their_own_second(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
+    for name in ("bolts", "nuts"):
+        write_line(folder, name, schedule={"cron": "0 0 2 * * *", "jitter": 240})
+    applied(vigil, kfp_api, folder)
+    crons = [kfp_api.recurring(name)[0]["trigger"]["cron_schedule"]["cron"] for name in ("bolts", "nuts")]
+    assert crons == [spread("0 0 2 * * *", 240, name) for name in ("bolts", "nuts")]
+    assert len({*crons, "0 0 2 * * *"}) == 3
     assert_settled(vigil, kfp_api, folder)
 
 
@@ -474,7 +497,7 @@ def test_list(vigil: Vigil, kfp_api: KfpApi, folder: Path) -> None:
     assert (done.code, done.err, kfp_api.changes) == (0, "", [])
     heading, bolts, nuts, pins, summary = done.out.splitlines()
     assert heading.split() == ["line", "cron", "enabled", "last", "run", "its", "state", "status", "version"]
-    assert bolts.startswith("bolts  0 0 2 * * *    yes      2026-01-03 02:00:00Z  succeeded  enabled   bolts-")
+    assert bolts.startswith(f"bolts  0 0 2 * * *    yes      2026-01-03 02:00:00Z  succeeded  enabled   {__version__}")
     assert nuts.startswith("nuts   0 0 2 * * *    yes      none")
     assert pins.startswith("pins   0 0 3 ? * MON  no       none")
     assert summary.startswith("3 schedules, in the time zone of the cluster's scheduled-workflow controller")
@@ -495,14 +518,14 @@ def calls_of_first_apply(vigil: Vigil, api: KfpApi, folder: Path, size: int) -> 
 
 def test_calls_per_line_are_constant(vigil: Vigil, kfp_api: KfpApi, tmp_path: Path) -> None:
     few, many = (calls_of_first_apply(vigil, kfp_api, tmp_path, size) for size in (2, 6))
-    # Per line: version, upload, experiment, its creation, recurring run. At all: health, pipeline, its creation, and
-    # the list twice, before and after.
-    assert (few, many) == (2 * 5 + 5, 6 * 5 + 5)
+    # Per line: version, upload, experiment, its creation, recurring run, its enabling. At all: health, pipeline, its
+    # creation, and the list twice, before and after.
+    assert (few, many) == (2 * 6 + 5, 6 * 6 + 5)
 
 
 @pytest.mark.slow
 def test_two_hundred_lines(vigil: Vigil, kfp_api: KfpApi, tmp_path: Path) -> None:
-    assert calls_of_first_apply(vigil, kfp_api, tmp_path, 200) == 200 * 5 + 6  # the second list has two pages
+    assert calls_of_first_apply(vigil, kfp_api, tmp_path, 200) == 200 * 6 + 6  # the second list has two pages
     kfp_api.calls.clear()
     done = applied(vigil, kfp_api, tmp_path / "200")
     assert "200 unchanged" in done.out

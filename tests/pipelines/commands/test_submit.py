@@ -451,11 +451,11 @@ def test_servers_of_the_clients_version_and_later(vigil: Vigil, kfp_api: KfpApi,
 @pytest.mark.parametrize(
     ("health", "warning"),
     [
-        ({}, " names no release (unknown), expected 2.14 or a later 2.x"),
-        ({"multi_user": False, "pipeline_store": "database"}, " names no release (unknown), expected 2.14"),
+        ({}, " names no release (unknown), expected 2.15 or a later 2.x"),
+        ({"multi_user": False, "pipeline_store": "database"}, " names no release (unknown), expected 2.15"),
         ({"commit_sha": "unknown", "tag_name": "unknown", "multi_user": False}, " names no release (unknown)"),
         ({"commit_sha": "0", "tag_name": "master", "multi_user": False}, " names no release (master)"),
-        ({"tag_name": "2.14.0", "multi_user": False}, " runs Kubeflow Pipelines 2.14.0, older than the client's 2.17"),
+        ({"tag_name": "2.15.0", "multi_user": False}, " runs Kubeflow Pipelines 2.15.0, older than the client's 2.17"),
     ],
 )
 @pytest.mark.parametrize("command", [("submit",), ("schedule", "apply")])
@@ -473,10 +473,10 @@ def test_doubtful_servers_are_warned_of(
     ("health", "expected"),
     [
         (None, "no v2beta1 API at http://127.0.0.1"),
-        ({"tag_name": "1.8.22", "multi_user": False}, "runs Kubeflow Pipelines 1.8.22, expected 2.14 or a later 2.x"),
-        ({"tag_name": "2.5.0", "multi_user": False}, "runs Kubeflow Pipelines 2.5.0, expected 2.14 or a later 2.x"),
-        ({"tag_name": "2.13.9"}, "runs Kubeflow Pipelines 2.13.9, expected 2.14 or a later 2.x"),
-        ({"tag_name": "v3.0.0"}, "runs Kubeflow Pipelines v3.0.0, expected 2.14 or a later 2.x"),
+        ({"tag_name": "1.8.22", "multi_user": False}, "runs Kubeflow Pipelines 1.8.22, expected 2.15 or a later 2.x"),
+        ({"tag_name": "2.5.0", "multi_user": False}, "runs Kubeflow Pipelines 2.5.0, expected 2.15 or a later 2.x"),
+        ({"tag_name": "2.14.4"}, "runs Kubeflow Pipelines 2.14.4, expected 2.15 or a later 2.x"),
+        ({"tag_name": "v3.0.0"}, "runs Kubeflow Pipelines v3.0.0, expected 2.15 or a later 2.x"),
     ],
 )
 def test_other_servers(vigil: Vigil, kfp_api: KfpApi, line: Path, health: Item | None, expected: str) -> None:

@@ -90,8 +90,45 @@ def test_only_the_loop_asks_for_the_accelerator(resources: dict[str, Any], platf
     assert loop["nodeSelector"] == {"labels": {"gpu": "a100"}}
     assert loop["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     mount = loop["emptyDirMounts"]
-    assert [(m["mountPath"], m["medium"], m["sizeLimit"]) for m in mount] == [("/dev/shm", "Memory", "2Gi")]
-    assert "emptyDirMounts" not in platform["exec-detection"]
+    assert [(m["mountPath"], m["medium"], m["sizeLimit"]) for m in mount if "medium" in m] == [
+        ("/dev/shm", "Memory", "2Gi")
+    ]
+    assert [m["mountPath"] for m in platform["exec-detection"]["emptyDirMounts"]] == ["/tmp"]
+
+
+def test_tasks_ask_for_what_was_measured_where_the_line_gives_nothing(tmp_path: Path) -> None:
+    spec, _ = compiled(tmp_path, {"detection": {"cpu": "3"}, "vqgan": {"memory": 0, "cpu": 0}})
+    executors = spec["deploymentSpec"]["executors"]
+
+    def asked(name: str) -> list[str]:
+        found = executors[f"exec-{name}"]["container"].get("resources", {})
+        keys = [f"resource{what}{kind}" for what in ("Cpu", "Memory") for kind in ("Request", "Limit")]
+        return [found.get(key, "") for key in keys]
+
+    assert asked("dataset") == ["250m", "2", "512Mi", "2Gi"]
+    assert asked("detection") == ["3", "3", "2Gi", "8Gi"]
+    assert asked("vqgan") == ["", "", "", ""]
+    assert asked("conclusion") == ["1", "4", "2Gi", "8Gi"]
+
+
+def test_run_has_a_deadline_and_trains_few_detectors_at_once(tmp_path: Path) -> None:
+    spec, platform = compiled(tmp_path, {"ttl_seconds": 3600})
+    config = {"activeDeadlineSeconds": 259200, "resourceTtlOnCompletion": 3600}
+    assert platform["platforms"]["kubernetes"]["pipelineConfig"] == config
+    assert spec["root"]["dag"]["tasks"]["for-loop-1"]["iteratorPolicy"] == {"parallelismLimit": 4}
+    spec, platform = compiled(tmp_path, {"run_timeout_seconds": 0, "parallelism": 0})
+    assert "pipelineConfig" not in platform["platforms"]["kubernetes"]
+    assert "iteratorPolicy" not in spec["root"]["dag"]["tasks"]["for-loop-1"]
+
+
+def test_volumes_are_mounted_into_every_task(tmp_path: Path) -> None:
+    volumes = [{"claim": "weights", "path": "/mnt/weights"}, {"claim": "images", "path": "/mnt/images"}]
+    spec, platform = compiled(tmp_path, {"volumes": volumes, "cache": "/mnt/weights/cache"})
+    for settings in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        mounts = [{"claim": mount["constant"], "path": mount["mountPath"]} for mount in settings["pvcMount"]]
+        assert mounts == volumes
+    for executor in spec["deploymentSpec"]["executors"].values():
+        assert {"name": "VIGIL_CACHE", "value": "/mnt/weights/cache"} in executor["container"]["env"]
 
 
 def test_a_stage_takes_from_the_task_what_it_leaves_out(resources: dict[str, Any]) -> None:
@@ -132,7 +169,7 @@ def test_tasks_know_what_they_are_to_get(package: list[dict[str, Any]], platform
             "VIGIL_MLFLOW_SECRET": "mlflow",
         }
     for settings in platform.values():
-        asked_for = [*settings["secretAsEnv"], *settings["configMapAsEnv"], *settings["configMapAsVolume"]]
+        asked_for = [*settings["secretAsVolume"], *settings["configMapAsVolume"]]
         assert [item["optional"] for item in asked_for] == [True] * 4
 
 
@@ -143,36 +180,23 @@ def test_tasks_without_config_map_and_secrets_miss_none(tmp_path: Path) -> None:
     assert not {"secretAsEnv", "configMapAsEnv", "configMapAsVolume", "secretAsVolume"} & set(settings)
 
 
-def test_secret_of_the_object_store_is_mounted_when_asked_for(tmp_path: Path) -> None:
-    spec, platform = compiled(tmp_path, {"s3_secret": "mlpipeline-minio-artifact", "s3_secret_mount": True})
-    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-dataset"]
-    (mount,) = settings["secretAsVolume"]
-    assert (mount["secretName"], mount["mountPath"]) == ("mlpipeline-minio-artifact", "/etc/vigil/s3")
-    assert "secretAsEnv" not in settings
-    env = spec["deploymentSpec"]["executors"]["exec-dataset"]["container"]["env"]
-    assert {"name": "S3_CREDENTIALS_DIR", "value": "/etc/vigil/s3"} in env
-
-
-def test_documented_settings_of_the_network_reach_the_tasks(platform: dict[str, Any]) -> None:
-    (config_map,) = platform["exec-dataset"]["configMapAsEnv"]
-    keys = {item["configMapKey"]: item["envVar"] for item in config_map["keyToEnv"]}
-    assert all(key == name for key, name in keys.items())
-    limits = ("VIGIL_NET_ATTEMPTS", "VIGIL_NET_TIMEOUT", "VIGIL_NET_DEADLINE")
-    assert {*limits, "HF_ENDPOINT", "S3_CA_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} <= set(keys)
-
-
-def test_secrets_reach_the_environment_by_name_only(platform: dict[str, Any]) -> None:
+def test_addresses_and_keys_are_mounted_by_name_only(platform: dict[str, Any]) -> None:
     for settings in platform.values():
-        names = [secret["secretName"] for secret in settings["secretAsEnv"]]
-        assert names == ["vigil-s3", "mlflow"]
-        assert {key["envVar"] for key in settings["secretAsEnv"][0]["keyToEnv"]} == {
-            "AWS_ACCESS_KEY_ID",
-            "AWS_SECRET_ACCESS_KEY",
-            "AWS_SESSION_TOKEN",
+        assert {item["secretName"]: item["mountPath"] for item in settings["secretAsVolume"]} == {
+            "vigil-s3": "/etc/vigil/s3",
+            "mlflow": "/etc/vigil/mlflow",
+        }
+        assert {item["configMapName"]: item["mountPath"] for item in settings["configMapAsVolume"]} == {
+            "vigil-environment": "/etc/vigil/environment",
+            "plant-ca": "/etc/vigil/ca",
         }
         assert settings["imagePullSecret"][0]["secretName"] == "registry"
-        assert settings["configMapAsVolume"][0]["mountPath"] == "/etc/vigil/ca"
         assert settings["securityContext"] == {"runAsUser": "1234", "runAsNonRoot": True}
+
+
+def test_setting_of_the_version_before_is_read_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert parse_cluster({"s3_secret_mount": True}) == Cluster()
+    assert "cluster.s3_secret_mount: no longer a setting; the Secret is always mounted" in caplog.text
 
 
 def test_same_line_gives_the_same_bytes(package_file: Path, tmp_path: Path) -> None:
@@ -236,8 +260,24 @@ def test_sizes_of_kubernetes_are_taken(memory: str) -> None:
         ({"retries": True}, "cluster.retries: got True"),
         ({"timeout_seconds": -1}, "cluster.timeout_seconds: got -1"),
         ({"s3_secret": "Not A Name"}, "cluster.s3_secret: got 'Not A Name'"),
-        ({"s3_secret": "", "s3_secret_mount": True}, "cluster.s3_secret_mount: got True, expected false without"),
-        ({"s3_secret_mount": "yes"}, "cluster.s3_secret_mount: got 'yes' (str), expected bool"),
+        ({"s3_secret": "store.keys"}, "cluster.s3_secret: got 'store.keys', expected a name that can be mounted: at"),
+        ({"config_map": "a" * 64}, "expected a name that can be mounted"),
+        ({"s3_secret": "vigil-environment"}, "cluster.config_map: got 'vigil-environment', expected another name than"),
+        (
+            {"mlflow_secret": "s3-scratch"},
+            "cluster.mlflow_secret: got 's3-scratch', expected another name, as Kubeflow",
+        ),
+        ({"volumes": [{"claim": "vigil-s3", "path": "/data"}]}, "cluster.s3_secret: got 'vigil-s3', expected another"),
+        ({"volumes": [{"claim": "data"}]}, "cluster.volumes.path: got"),
+        ({"volumes": [{"claim": "data", "path": "data"}]}, "cluster.volumes.path: got 'data', expected volumes: claim"),
+        ({"volumes": [{"claim": "data", "path": "/tmp/data"}]}, "got '/tmp/data', expected a folder outside of"),
+        ({"volumes": [{"claim": "data", "path": "/data/../etc"}]}, "got '/data/../etc', expected a folder outside of"),
+        (
+            {"volumes": [{"claim": "a", "path": "/data"}, {"claim": "b", "path": "/data/b"}]},
+            "cluster.volumes.path: got '/data/b', expected a folder outside of the other volumes",
+        ),
+        ({"cache": "/data/cache"}, "cluster.cache: got '/data/cache', expected a folder of cluster.volumes"),
+        ({"run_timeout_seconds": -1}, "cluster.run_timeout_seconds: got -1"),
         ({"image_pull_secrets": [""]}, "cluster.image_pull_secrets: got '', expected names"),
         ({"image_pull_secrets": "registry"}, "cluster.image_pull_secrets: got 'registry' (str), expected list"),
         ({"labels": {"a b": "c"}}, "cluster.labels.a b: got 'a b'"),

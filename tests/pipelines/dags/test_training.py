@@ -49,7 +49,8 @@ def tasks(package: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def run_blocked(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`vigil` in a process that cannot import the heavy libraries."""
     command = [sys.executable, "-c", BLOCKING, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    environment = {**os.environ, "VIGIL_IMAGE_REGISTRY": "vigil"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,12 @@
 """Tests of schedules in the dialect of the cluster's cron."""
 
+from collections import Counter
+
 import pytest
 
 from components.errors import InputError
-from pipelines.lines.cron import check_cron
+from pipelines.lines.cron import check_cron, spread
+from pipelines.lines.line import Schedule
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,49 @@ def test_other_schedules_are_refused(expression: str, expected: str) -> None:
     assert message.startswith(f"schedule.cron: got {expression!r}, expected ")
     assert expected in message
     assert "\n" not in message
+
+
+def seconds(cron: str) -> int:
+    """Second of the day of a daily start."""
+    second, minute, hour = map(int, cron.split()[:3])
+    return hour * 3600 + minute * 60 + second
+
+
+def test_lines_are_spread_evenly_and_always_alike() -> None:
+    names = [f"line-{number:03d}" for number in range(200)]
+    crons = [spread("0 0 2 * * MON-FRI", 240, name) for name in names]
+    assert crons == [spread("0 0 2 * * MON-FRI", 240, name) for name in names]
+    assert {cron.split(maxsplit=3)[3] for cron in crons} == {"* * MON-FRI"}
+    starts = [seconds(check_cron(cron)) - 7200 for cron in crons]
+    assert 0 <= min(starts) <= max(starts) <= 240 * 60
+    quarters = Counter(start // 3601 for start in starts)
+    assert set(quarters) == {0, 1, 2, 3}
+    assert all(30 <= count <= 70 for count in quarters.values())
+
+
+@pytest.mark.parametrize(
+    ("cron", "minutes", "hours"),
+    [("30 30 2,14 * * *", 60, {"2,14", "3,15"}), ("0 0 * * * *", 59, {"*"}), ("0 0 23 * * *", 59, {"23"})],
+)
+def test_spread_carries_into_the_hours(cron: str, minutes: int, hours: set[str]) -> None:
+    crons = [check_cron(spread(cron, minutes, str(number))) for number in range(100)]
+    assert {found.split()[2] for found in crons} == hours
+
+
+@pytest.mark.parametrize(
+    ("cron", "minutes", "expected"),
+    [
+        (
+            "0 */15 2 * * *",
+            5,
+            "schedule.cron: got '0 */15 2 * * *', expected a cron whose seconds and minutes",
+        ),
+        ("0 0 2-4 * * *", 5, "schedule.cron: got '0 0 2-4 * * *', expected a cron whose seconds"),
+        ("0 0 23 * * *", 60, "schedule.jitter: got 60, expected minutes that end before the next day"),
+        ("0 30 * * * *", 30, "schedule.jitter: got 30, expected minutes that end before the next hour"),
+    ],
+)
+def test_schedule_that_cannot_be_spread_is_refused(cron: str, minutes: int, expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Schedule(cron=cron, jitter=minutes)
+    assert str(caught.value).startswith(expected)

@@ -203,7 +203,7 @@ def test_unknown_key_without_a_close_one_lists_the_known() -> None:
         ({"object": ["bolt"]}, "object", "['bolt'] (list)", "str"),
         ({"detectors": "patchcore"}, "detectors", "'patchcore' (str)", "list"),
         ({"training_sets": {"none": 1}}, "training_sets", "{'none': 1} (dict)", "list"),
-        ({"schedule": "0 0 2 * * *"}, "schedule", "'0 0 2 * * *' (str)", "keys such as cron, enabled"),
+        ({"schedule": "0 0 2 * * *"}, "schedule", "'0 0 2 * * *' (str)", "keys such as cron, enabled, jitter"),
         ({"schedule": {"cron": 5}}, "schedule.cron", "5 (int)", "str"),
         ({"schedule": {"cron": "0 0 2 * * *", "enabled": "no"}}, "schedule.enabled", "'no' (str)", "bool"),
         ({"dataset": "images"}, "dataset", "'images' (str)", "keys such as uri, layout, shots"),
