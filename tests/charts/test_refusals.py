@@ -25,6 +25,9 @@ def _line(**values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
+        ({"image": {"registry": ""}}, "image.registry: got nothing, expected the registry and path in front of"),
+        ({"s3": {"existingSecret": "vigil-environment"}}, 's3_secret: got "vigil-environment", expected another name'),
+        ({"clusterDefaults": {"mlflow_secret": "store"}}, 'mlflow_secret: got "store", expected another name than s3_'),
         ({"s3": {"existingSecret": ""}}, "s3: got no keys"),
         ({"s3": {"accessKeyId": "a", "secretAccessKey": "b"}}, "s3: got existingSecret and keys"),
         ({"s3": {"existingSecret": "", "accessKeyId": "a"}}, "s3: got one key"),
@@ -61,7 +64,10 @@ def _path(values: Any, *keys: str) -> str:
         {"ca": {"certificates": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----"}},
         {"ca": {"key": "../ca.crt"}},
         {"image": {"registry": "vigil/"}},
-        {"image": {"registry": ""}},
+        {"s3": {"existingSecret": "store.keys"}},
+        {"s3": {"existingSecret": "s" * 64}},
+        {"ca": {"existingConfigMap": "plant.ca"}},
+        {"clusterDefaults": {"mlflow_secret": "mlflow.login"}},
         {"image": {"tag": "a b"}},
         {"image": {"pullPolicy": "Sometimes"}},
         {"kfp": {"endpoint": "ml-pipeline:8888"}},
@@ -189,7 +195,7 @@ def test_schema_knows_every_key_of_a_line_and_no_other() -> None:
 
 
 def test_schema_knows_every_setting_of_the_tasks_and_no_other() -> None:
-    assert set(_SCHEMA["definitions"]["cluster"]["properties"]) == {*_keys(Cluster), "generator"}
+    assert set(_SCHEMA["definitions"]["cluster"]["properties"]) == {*_keys(Cluster), "generator", "s3_secret_mount"}
     assert set(_SCHEMA["definitions"]["taskResources"]["properties"]) == _keys(Resources)
 
 
@@ -206,8 +212,12 @@ def test_values_that_the_schema_takes_for_the_tasks_are_taken_by_the_pipelines()
     }
     cluster = {
         **dict.fromkeys(("task", "vqgan", "detection"), resources),
-        **dict.fromkeys(("config_map", "s3_secret", "mlflow_secret", "ca_config_map"), "name"),
-        "s3_secret_mount": True,
+        **{name: name.replace("_", "-") for name in ("config_map", "s3_secret", "mlflow_secret", "ca_config_map")},
+        "volumes": [{"claim": "weights", "path": "/mnt/weights"}],
+        "cache": "/mnt/weights/cache",
+        "run_timeout_seconds": 86400,
+        "ttl_seconds": 3600,
+        "parallelism": 2,
         "retries": 10,
         "backoff_seconds": 3600,
         "timeout_seconds": 0,

@@ -1,5 +1,8 @@
 {{/* What the schema cannot say about values that belong together. */}}
 {{- define "vigil.checks" -}}
+{{- if not .Values.image.registry -}}
+{{- fail "image.registry: got nothing, expected the registry and path in front of the images, such as images.factory.example/vision" -}}
+{{- end -}}
 {{- $keys := or .Values.s3.accessKeyId .Values.s3.secretAccessKey -}}
 {{- if and .Values.s3.existingSecret $keys -}}
 {{- fail "s3: got existingSecret and keys, expected either existingSecret, or accessKeyId and secretAccessKey" -}}
@@ -26,6 +29,16 @@
 {{- end -}}
 {{- if and .Values.mlflow.ingress.enabled (not .Values.mlflow.ingress.host) -}}
 {{- fail "mlflow.ingress.host: got nothing, expected the host name of the ingress" -}}
+{{- end -}}
+{{- $defaults := include "vigil.clusterDefaults" . | fromJson -}}
+{{- $mounted := dict -}}
+{{- range $key := list "config_map" "s3_secret" "mlflow_secret" "ca_config_map" -}}
+{{- with get $defaults $key -}}
+{{- if hasKey $mounted . -}}
+{{- fail (printf "clusterDefaults.%s: got %q, expected another name than %s, as a task's pod has a volume of each name" $key . (get $mounted .)) -}}
+{{- end -}}
+{{- $mounted = set $mounted . $key -}}
+{{- end -}}
 {{- end -}}
 {{- range $name, $line := .Values.lines -}}
 {{- if ne (dig "name" $name $line) $name -}}

@@ -73,6 +73,16 @@ def test_finish_logs_numbers_as_metrics(tmp_path: Path, metrics: Metrics) -> Non
     assert (metrics.metadata["psnr"], metrics.metadata["images"]) == (20.5, 3.0)
 
 
+def test_metrics_that_are_no_numbers_do_not_fail_a_finished_task(
+    tmp_path: Path, metrics: Metrics, printed: Printed
+) -> None:
+    with stage("vqgan", "bolts") as run:
+        run.finish(tmp_path, {"psnr": float("nan"), "loss": float("inf"), "images": 3}, metrics)
+    assert set(metrics.metadata) == {"images", "seconds", "peak_memory_mb"}
+    assert json.dumps(metrics.metadata, allow_nan=False)
+    assert "[vigil] vqgan: psnr is nan, which is no metric of Kubeflow, and left out" in printed()
+
+
 def test_finish_without_an_artifact_writes_the_metrics_only(tmp_path: Path, metrics: Metrics) -> None:
     with stage("reporting", "bolts") as run:
         run.finish(None, {"gain": 0.5}, metrics)
