@@ -23,6 +23,11 @@ class Tasks:
     label: str = ""
     """Name of the line on the pods; empty in a package that serves all lines."""
 
+    @property
+    def parallelism(self) -> int | None:
+        """How many iterations of a loop run at once; none for all."""
+        return self.cluster.parallelism if self.cluster else None
+
     def __call__(self, name: str, **inputs: Any) -> Any:
         """Make the task of a stage, and return its artifact that later tasks take; nothing where it has none.
 

@@ -40,7 +40,7 @@ def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
         candidates = stage("vqgan", reference=reference, augmented=augmented)
         selected = stage("selection", prompts=prompts, candidates=candidates)
         sets = {"reference": reference, "augmented": augmented, "selected": selected}
-        with dsl.ParallelFor(values["trials"], parallelism=cluster.parallelism if cluster else None) as trial:
+        with dsl.ParallelFor(values["trials"], parallelism=stage.parallelism) as trial:
             detector = stage("detection", **sets, detector=trial.detector, training_set=trial.training_set)
         # The compiler changes a Collected where it is consumed, so each consumer has its own.
         predictions = stage("evaluation", reference=reference, detectors=dsl.Collected(detector))

@@ -64,7 +64,8 @@ def _inputs(node: Node, outputs: Mapping[str, Any]) -> dict[str, Any]:
 def _train(stage: Tasks, detectors: Sequence[Node], outputs: Mapping[str, Any]) -> Any:
     """Train detectors of the same settings in one loop over their trials."""
     settings = detectors[0].config.model_dump(mode="json", exclude=set(TRIAL))
-    with dsl.ParallelFor([{name: getattr(node.config, name) for name in TRIAL} for node in detectors]) as trial:
+    trials = [{name: getattr(node.config, name) for name in TRIAL} for node in detectors]
+    with dsl.ParallelFor(trials, parallelism=stage.parallelism) as trial:
         given = {name: getattr(trial, name) for name in TRIAL}
         trained = stage("detection", **given, **_inputs(detectors[0], outputs), **settings)
     return dsl.Collected(trained)

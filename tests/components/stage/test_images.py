@@ -5,7 +5,8 @@ from typing import get_args
 import pytest
 
 from components import __version__
-from components.stage.images import Family, image
+from components.errors import InputError
+from components.stage.images import Family, check_registry, image
 
 
 @pytest.mark.parametrize("family", get_args(Family))
@@ -19,3 +20,10 @@ def test_registry_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("VIGIL_IMAGE_REGISTRY", "registry.example:5000/inspection")
 
     assert image("detection") == f"registry.example:5000/inspection/vigil-python-detection:{__version__}"
+
+
+def test_cluster_needs_a_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="VIGIL_IMAGE_REGISTRY: got '', expected registry and path in front of the im"):
+        check_registry()
+    monkeypatch.setenv("VIGIL_IMAGE_REGISTRY", "registry.example")
+    check_registry()

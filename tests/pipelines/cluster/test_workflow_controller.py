@@ -1,8 +1,11 @@
 """Tests of what a configuration of Argo's controller means for retries."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
+import pipelines
 from components.errors import InputError
 from pipelines.cluster.workflow_controller import RETRY_DEFAULTS, retry_policy
 
@@ -25,6 +28,8 @@ def defaults(strategy: str) -> dict[str, str]:
 
 
 def test_documented_defaults_are_right() -> None:
+    page = Path(pipelines.__file__).with_name("docs") / "cluster.md"
+    assert f"```yaml\n{RETRY_DEFAULTS}```" in page.read_text(encoding="utf-8")
     assert retry_policy(yaml.safe_load(RETRY_DEFAULTS)) == ""
     assert retry_policy({"config": RETRY_DEFAULTS.replace(" |", "")}) == ""
 
