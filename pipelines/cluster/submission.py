@@ -59,13 +59,13 @@ def compile_line(line: Line) -> Package:
 def check_for_cluster(line: Line, *, mounted: bool) -> None:
     """Raise `InputError` where a line cannot run on a cluster.
 
-    That is where it names a path of this machine for its data, weights or images, unless it is mounted, or in one of
-    its volumes; and where a text holds what the workflow engine takes for a variable of its own,
-    and where its object is no noun; see `check_object`.
+    That is where it names a path of this machine for its data, weights or images, unless it is mounted or in one of its
+    volumes; where a text holds what the workflow engine takes for a variable of its own; and where its object is no
+    noun, see `check_object`.
     """
-    check_object(line)
     for name, value in _texts("", line.model_dump(exclude={"cluster"})):
         check("{{" not in value, name, value, "a text without {{, which the cluster's Argo takes for a variable")
+    check_object(line)
     if mounted:
         return
     mount = "a path in one of cluster.volumes, or --mounted for one that the tasks' pods mount"
