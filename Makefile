@@ -88,6 +88,7 @@ lock: ## Pin and hash the requirements again (needs uv)
 	$(IMAGE_COMPILE) pyproject.toml --extra generation -o requirements/generation.txt
 	$(IMAGE_COMPILE) pyproject.toml --extra export -o requirements/detection.txt
 	$(IMAGE_COMPILE) requirements/mlflow.in -o requirements/mlflow.txt
+	$(IMAGE_COMPILE) requirements/serving.in -o requirements/serving.txt
 	$(IMAGE_COMPILE) requirements/build.in -o requirements/build.txt
 	$(UV_COMPILE) requirements/s3.in -o requirements/s3.txt
 	$(UV_COMPILE) requirements/chart.in -o requirements/chart.txt

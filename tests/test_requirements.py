@@ -18,6 +18,10 @@ def test_upper_layer_only_adds(lower: str, upper: str) -> None:
     assert pins(lower).items() <= pins(upper).items()
 
 
+def test_served_detectors_are_run_by_what_has_checked_them() -> None:
+    assert pins("serving").items() <= pins("dev").items()
+
+
 def test_project_is_built_by_what_the_environment_has() -> None:
     assert pins("build").items() <= pins("dev").items()
 

@@ -32,8 +32,8 @@ Runner: TypeAlias = "Callable[[Floats], Sequence[Floats]]"
 class ServedDetector:
     """A detector as it is served: the side of its images in pixels, its threshold, and what scores images."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Load an artifact of the registration stage."""
+    def __init__(self, path: str | Path, *, threads: int = 0) -> None:
+        """Load an artifact of the registration stage; 0 leaves an export's threads to its runtime."""
         directory = Path(path)
         content = read_json(directory / CONFIG)
         self.image_size: int = content["image_size"]
@@ -44,7 +44,7 @@ class ServedDetector:
 
             self._detector = Detector(directory)
         else:
-            self._run = export_runner(directory, self.runtime)
+            self._run = export_runner(directory, self.runtime, threads=threads)
 
     def score(self, images: "Sequence[UInt8Image]") -> "tuple[Floats, Floats]":
         """Raw anomaly scores [n] and anomaly maps [n, size, size] of RGB images [size, size, 3]."""
