@@ -15,6 +15,7 @@ from pipelines.commands import buckets, registry, schedule, submit, weights
 from pipelines.commands.compare import compare
 from pipelines.commands.drift import drift
 from pipelines.commands.experiment import experiment
+from pipelines.commands.monitoring import exporter, watch
 from pipelines.commands.options import ClusterDefaults
 from pipelines.commands.pretrain import pretrain
 from pipelines.commands.schema import schema
@@ -119,6 +120,8 @@ app.command()(compare)
 app.command()(drift)
 app.command()(schema)
 app.command()(experiment)
+app.command()(exporter)
+app.command()(watch)
 
 
 @app.callback(invoke_without_command=True)

@@ -24,6 +24,7 @@ def registration(
     max_defect_drop: float = 0.1,
     max_latency_ms: float = 0.0,
     max_model_mb: float = 0.0,
+    allow_unregistered: bool = False,
     export: str = "none",
     parity_tolerance: float = 0.001,
     parity_changes: int = 0,

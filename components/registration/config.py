@@ -14,6 +14,9 @@ class Config(GateLimits):
     min_gain: Share = 0.0
     """Within a run: least gain over the best other set for a detector trained on generated images to be registered.
     It does not concern the champion."""
+    allow_unregistered: bool = False
+    """Whether a run may finish without registering its detector where MLflow refuses the login or the access (401,
+    403). An MLflow that does not answer at all fails no run."""
     export: Annotated[str, OneOf(("none", "onnx", "openvino"))] = "none"
     """`onnx` or `openvino` exports the registered detector for a runtime without torch; `none` does not."""
     parity_tolerance: Share = 0.001

@@ -57,6 +57,7 @@ def register_best(
             run_id=tracker.task.run_id,
             measurement=measurement_of(chosen, record.with_metrics(speed), by_defect, evaluation["digest"]),
             limits=GateLimits.from_arguments(dict(config)),
+            allow_unregistered=config.allow_unregistered,
             **split,
         )
         number, decision = nominate(nomination, reference, chosen, tracker)

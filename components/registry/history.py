@@ -80,6 +80,8 @@ class ModelVersion:
     gate: str
     """Outcome of the gate; empty, as its reasons, where none was recorded."""
     gate_reasons: str
+    metric: str = ""
+    """`NAME=VALUE` by which it was gated; empty where none was recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +238,7 @@ def _versions(client: "MlflowClient", lines: Sequence[str] | None) -> dict[str, 
                 created=_time(entry.creation_timestamp),
                 gate=entry.tags.get("vigil.gate", ""),
                 gate_reasons=entry.tags.get("vigil.gate_reasons", ""),
+                metric=entry.tags.get("vigil.metric", ""),
             )
             found.setdefault(entry.name, []).append(version)
     return {name: sorted(own, key=lambda version: -version.number) for name, own in found.items()}

@@ -22,7 +22,7 @@ from components.registry.history import download_detector
 from components.registry.promotion import LineModel, line_names
 from components.tracking.client import errors_in_one_line, one_line, outage_tolerated
 from components.tracking.events import RUN_ID_TAG
-from components.tracking.run import StageRun
+from components.tracking.run import StageRun, check_admitted
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -49,6 +49,8 @@ class Nomination:
     aupro_limit: float
     """With `latency_images`, settings by which the champion is measured again where the test split has changed."""
     latency_images: int
+    allow_unregistered: bool = False
+    """Whether the run may go on where MLflow refuses the login or the access."""
 
     def write(self, directory: Path) -> None:
         """Keep it with the detector."""
@@ -67,8 +69,11 @@ def nominate(nomination: Nomination, reference: str | Path, detector: Path, run:
 
     What an earlier attempt of the same pipeline run has done is not done again, and what it left is finished. The first
     given image of `reference` is the input example, its test split measures the champion; `run` is direct. Returns the
-    version, empty where MLflow is off or does not answer, and the decision. Raises `RuntimeError` where MLflow refuses.
+    version, empty where MLflow is off or does not answer, and the decision. Raises `RuntimeError` where MLflow refuses,
+    the login or the access too, unless the nomination allows that.
     """
+    if not nomination.allow_unregistered:
+        check_admitted(run)
     if run.run_id:
         with outage_tolerated(run.task.stage, _LATER):
             number, model = _register(nomination, reference, detector, run)
@@ -76,14 +81,18 @@ def nominate(nomination: Nomination, reference: str | Path, detector: Path, run:
     return "", decide(nomination.limits, nomination.line, ("", nomination.measurement), None)
 
 
-def nominate_later(reference: str | Path, detector: Path, run: StageRun) -> None:
+def nominate_later(reference: str | Path, detector: Path, run: StageRun) -> dict[str, str]:
     """Register a detector whose run could not, by the registration stage's artifact, and record what was decided since.
 
-    `run` is direct. Raises `RuntimeError` where MLflow refuses.
+    `run` is direct. Returns the version and the decision under the names of the stage's result; nothing without MLflow.
+    Raises `RuntimeError` as `nominate` does.
     """
     nomination = Nomination.read(detector)
+    if not nomination.allow_unregistered:
+        check_admitted(run)
+    tags: dict[str, str] = {}
     if not run.run_id:
-        return
+        return tags
     with outage_tolerated(run.task.stage, _LATER):
         tags = _decided(nomination)
         if not tags:
@@ -91,6 +100,7 @@ def nominate_later(reference: str | Path, detector: Path, run: StageRun) -> None
             tags = {"model_version": number, "gate": decision.gate, "gate_reasons": decision.reasons}
             run.log_file(decision.to_markdown().encode(), "decision.md")
         run.log_tags(tags)
+    return tags
 
 
 def _decided(nomination: Nomination) -> dict[str, str]:

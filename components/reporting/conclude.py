@@ -8,9 +8,11 @@ from pathlib import Path
 
 from components.artifacts import DECISION_PAGE, PROMPTS, RECORDS, SUMMARY, UNSENT, read_json, read_table
 from components.metrics.records import flat_metrics, gain_metrics, read_records
+from components.notices.webhook import notify
 from components.pages import pictures
 from components.registry.nomination import is_registered, nominate_later, registration_tags
 from components.reporting import figures
+from components.reporting.announce import finished_notice
 from components.reporting.sources import Sources, contact_sheets, precision_recall_curves, roc_curves, worst_errors
 from components.tracking.run import StageRun
 
@@ -18,7 +20,7 @@ from components.tracking.run import StageRun
 def conclude_run(
     sources: Sources, detectors: Sequence[str | Path], html: str | Path, reported_in: str, run: StageRun
 ) -> None:
-    """Give the pipeline run its stages, metrics, report and pictures, and end it.
+    """Give the pipeline run its stages, metrics, report and pictures, end it, and post the notice of it.
 
     `reported_in` is the id of the pipeline run that wrote the report, empty where it is unknown. `run` is the recording
     of the stage, direct where the detector is not registered yet.
@@ -39,9 +41,9 @@ def conclude_run(
         run.log_file(content, name)
     run.log_parent_tags(registration_tags(sources.best))
     run.wait()
-    if not is_registered(sources.best):
-        nominate_later(sources.reference, Path(sources.best), run)
+    decided = {} if is_registered(sources.best) else nominate_later(sources.reference, Path(sources.best), run)
     run.close_parent("FINISHED")
+    notify(finished_notice(sources, run.task.line, run.task.run_id, decided))
 
 
 def _files(sources: Sources) -> Iterator[tuple[str, bytes]]:

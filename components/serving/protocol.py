@@ -1,7 +1,7 @@
 """What the Open Inference Protocol (V2) asks of a detector over HTTP: metadata, requests, answers.
 
-Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md. The input `images` is either BYTES [n],
-base64 text of encoded images of any size, or UINT8 [n, height, width, 3], RGB. The outputs are `score` FP32 [n],
+Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md. The input `images` is either BYTES
+[n], base64 text of encoded images of any size, or UINT8 [n, height, width, 3], RGB. The outputs are `score` FP32 [n],
 `anomalous` BOOL [n] and `anomaly_map` FP32 [n, size, size]; a request that names no outputs gets all of them.
 """
 

@@ -97,13 +97,25 @@ def is_refusal(error: Exception) -> bool:
     """Whether MLflow has understood, and would answer the same again; a refused login is none."""
     from mlflow.exceptions import MlflowException
 
+    refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS
+    return refused or _status(error) in _REFUSAL_STATUS
+
+
+def is_denied(error: Exception) -> bool:
+    """Whether MLflow, or what is in front of it, refuses the login or the access."""
+    return _status(error) in (401, 403)
+
+
+def _status(error: Exception) -> int | None:
+    """HTTP status of the answer that an error comes from; None where there was none."""
+    from mlflow.exceptions import MlflowException
+
     if not isinstance(error, MlflowException):
         answer = getattr(error, "response", None)  # of an HTTPError, by which the upload of a file ends
-        return getattr(answer, "status_code", None) in _REFUSAL_STATUS
+        return getattr(answer, "status_code", None)
     # MLflow takes every status that it does not know for an internal error.
     proxy = _PROXY_STATUS.search(str(error))
-    status = int(proxy[1]) if proxy else error.get_http_status_code()
-    return status in _REFUSAL_STATUS or error.error_code in _REFUSALS
+    return int(proxy[1]) if proxy else int(error.get_http_status_code())
 
 
 def is_unavailable(error: Exception) -> bool:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from components import __version__
 from components.tracking.client import experiment_id, is_refusal, tracking_client
 from components.tracking.events import CACHED_TAG, FINGERPRINT, PARENT_TAG, PIPELINE, RUN_ID_TAG, STAGE_TAG, Event, Task
+from components.tracking.silence import last_beat, last_sign
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-HEARTBEAT = "system/cpu_utilization_percentage"
-"""Metric of MLflow's system metrics monitor, which watches every stage; a running stage without it has crashed."""
 ATTEMPT_TAG = "vigil.attempt"
 FAILED_STAGE_TAG = "vigil.failed_stage"
 FAILURE_TAG = "vigil.failure"
@@ -171,10 +170,10 @@ class MlflowRuns:
                 nested = self._nested(task, parent)
                 if any(found.info.status == "RUNNING" for found in nested):
                     continue
-                signs = [int(found.info.end_time or found.info.start_time) for found in nested]
+                sign = last_sign(self._client, run, nested)
             else:
-                signs = [int(beat.timestamp) for beat in self._client.get_metric_history(run.info.run_id, HEARTBEAT)]
-            if event.time - max([int(run.info.start_time), *signs]) <= _LOST_MILLISECONDS:
+                sign = last_beat(self._client, run)
+            if event.time - sign <= _LOST_MILLISECONDS:
                 continue
             failure = {FAILURE_TAG: "crashed without a message, as when memory runs out"}
             if stage != PIPELINE:

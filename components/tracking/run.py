@@ -139,6 +139,24 @@ class StageRun:
         self._transport.put(self.task, Event(kind=kind, values=values, parent=parent))
 
 
+def check_admitted(run: StageRun) -> None:
+    """Raise `RuntimeError` where MLflow answers, but refuses the login or the access (401, 403).
+
+    A server behind a mesh or a login would stay empty otherwise, and every run would look as if all were well.
+    """
+    from components.tracking.client import is_denied, one_line, tracking_client
+
+    if not run.active:
+        return
+    try:
+        tracking_client().search_experiments(max_results=1)
+    except Exception as error:  # noqa: BLE001 (an outage has its own treatment)
+        if is_denied(error):
+            expected = "expected cluster.mlflow_secret with a login, or no mesh in front of the server"
+            allow = "registration.allow_unregistered: true lets runs go on without it"
+            raise RuntimeError(f"MLflow refuses access: {one_line(error)}; {expected}; {allow}") from None
+
+
 @contextmanager
 def stage_run(line: str, stage: str, *, direct: bool = False) -> Iterator[StageRun]:
     """Yield the recording of a stage; its run ends as FAILED, or as KILLED when interrupted, when the block raises."""

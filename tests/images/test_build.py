@@ -65,7 +65,7 @@ def test_address_is_passed_on() -> None:
 def test_every_final_target_has_a_name_and_a_budget() -> None:
     stages = [line.split()[-1] for line in (ROOT / "images" / "Dockerfile").read_text().splitlines() if " AS " in line]
     budgets = yaml.safe_load(BUDGETS.read_text(encoding="utf-8"))
-    assert {"cli", "mlflow", "generation", "detection"} == set(budgets) <= set(stages)
+    assert {"cli", "mlflow", "serving", "generation", "detection"} == set(budgets) <= set(stages)
 
 
 def test_port_of_a_served_folder_is_none_that_tests_take() -> None:
@@ -171,11 +171,11 @@ def test_revision_marks_changes_beside_the_commit(client: Client, checkout: Path
 
 
 def test_images_are_pushed_under_a_registry_from_a_commit_only(client: Client, checkout: Path) -> None:
-    names = [f"{name}:{__version__}" for name in ("vigil-python-cli", "vigil-mlflow")]
+    names = [f"{name}:{__version__}" for name in ("vigil-python-cli", "vigil-mlflow", "vigil-serving")]
     names += [f"vigil-python-{family}:{__version__}" for family in ("generation", "detection")]
     done = _build(client, "--replace", "--push", "images.example:5000/vision", root=checkout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-4:] == [f"pushed: images.example:5000/vision/{name}" for name in names]
+    assert done.stdout.splitlines()[-5:] == [f"pushed: images.example:5000/vision/{name}" for name in names]
     targets = {name: f"images.example:5000/vision/{name}" for name in names}
     calls = [(f"tag vigil/{name} {target}", f"push {target}") for name, target in targets.items()]
     assert client.called()[-8:] == [call for pair in calls for call in pair]

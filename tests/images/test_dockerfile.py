@@ -31,7 +31,7 @@ def final_stages(instructions: list[str]) -> dict[str, list[str]]:
             stages[line.split()[-1]] = []
         elif stages:
             list(stages.values())[-1].append(line)
-    return {name: stages[name] for name in ("cli", "mlflow", "generation", "detection")}
+    return {name: stages[name] for name in ("cli", "mlflow", "serving", "generation", "detection")}
 
 
 def test_images_run_as_the_numeric_user(final_stages: dict[str, list[str]]) -> None:

@@ -6,6 +6,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -21,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from components.artifacts import PREDICTIONS, ImageSet, encode_png, read_table
+from components.artifacts import PREDICTIONS, SUMMARY, ImageSet, encode_png, read_table, write_json
 from components.dataset.config import Config as IngestionConfig
 from components.dataset.ingest import ingest_dataset
 from components.detection.train import train_detector
@@ -30,9 +31,11 @@ from components.detectors.detector import Detector
 from components.evaluation.config import Config as EvaluationConfig
 from components.evaluation.evaluate import evaluate_detectors
 from components.registration.config import Config
+from components.registration.export import export_detector
 from components.registration.register import register_best
 from components.tracking.run import stage_run
 from pipelines.lines.demo import write_demo_line
+from tests.components.serving.servers import v2_server
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow
@@ -154,6 +157,24 @@ def test_a_hundred_requests_give_the_runs_scores(server: Server) -> None:
         assert found["score"] == pytest.approx([row["score"]], abs=1e-4), row["id"]
         assert found["anomalous"] == [bool(row["score"] > threshold)]
         assert set(found) == {"score", "anomalous"}
+
+
+def test_a_hundred_images_by_kserves_protocol_give_the_runs_scores(server: Server, tmp_path: Path) -> None:
+    """The V2 server, in a process without torch, on the same detector as an export."""
+    detector = Path(shutil.copytree(server.root / "best", tmp_path / "detector"))
+    parity = export_detector(detector, server.root / "reference", Config(export="onnx"))
+    write_json(detector / SUMMARY, parity)
+    table = read_table(server.root / "predictions" / PREDICTIONS).merge(
+        ImageSet(server.root / "reference").manifest, on="id"
+    )
+    with v2_server(detector, tmp_path / "log") as served:
+        for index in range(REQUESTS):
+            row = table.iloc[index % len(table)]
+            image = encoded((server.data / row["source"]).read_bytes())
+            tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "data": [image]}
+            status, found = served.infer({"inputs": [tensor], "outputs": [{"name": "score"}]})
+            assert status == 200
+            assert found["outputs"][0]["data"] == pytest.approx([row["score"]], abs=1e-4), row["id"]
 
 
 def test_arrays_and_maps_are_served(server: Server) -> None:

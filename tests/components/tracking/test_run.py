@@ -17,8 +17,8 @@ from mlflow.entities import Run
 
 from components.errors import InputError
 from components.tracking.events import PIPELINE, STAGE_TAG, Event, Task, current_task, read_events, write_events
-from components.tracking.mlflow_runs import HEARTBEAT
 from components.tracking.run import StageRun, stage_run
+from components.tracking.silence import HEARTBEAT
 from components.tracking.spool import published, record_end
 from tests.components.runs import line_runs, only_stage_run, pipeline_run, stage_runs
 from tests.conftest import NewDatabase

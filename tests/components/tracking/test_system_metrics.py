@@ -9,8 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from components.tracking.events import Event
-from components.tracking.mlflow_runs import HEARTBEAT
 from components.tracking.run import StageRun, stage_run
+from components.tracking.silence import HEARTBEAT
 from components.tracking.spool import published
 from tests.components.runs import only_stage_run
 from tests.conftest import NewDatabase

@@ -1,0 +1,1 @@
+"""Watching over lines: metrics for Prometheus, and notices about runs that nobody has heard of."""
