@@ -13,6 +13,8 @@ from components.errors import InputError
 from components.logs import VERBOSE, configure_logging
 from pipelines.commands import buckets, registry, schedule, submit, weights
 from pipelines.commands.compare import compare
+from pipelines.commands.deploy import deploy
+from pipelines.commands.doctor import doctor
 from pipelines.commands.drift import drift
 from pipelines.commands.experiment import experiment
 from pipelines.commands.monitoring import exporter, watch
@@ -122,6 +124,8 @@ app.command()(schema)
 app.command()(experiment)
 app.command()(exporter)
 app.command()(watch)
+app.command()(deploy)
+app.command()(doctor)
 
 
 @app.callback(invoke_without_command=True)

@@ -47,6 +47,10 @@ class Manifests(tuple[Manifest, ...]):
         for item in self:
             if item["kind"] in ("Deployment", "Job"):
                 yield item["spec"]["template"]["spec"]
+            elif item["kind"] == "CronJob":
+                yield item["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+            elif item["kind"] == "Pod":
+                yield item["spec"]
 
 
 @functools.cache

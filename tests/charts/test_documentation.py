@@ -13,7 +13,7 @@ from tests.charts.helm import CHART
 pytestmark = pytest.mark.chart
 
 _ROW = re.compile(r"^\| `(?P<value>[^`]+)` \| (?P<default>.+?) \| (?P<meaning>.+) \|$", re.MULTILINE)
-_OPEN = ("lines", "network", "clusterDefaults", "podSecurityContext", "containerSecurityContext")
+_OPEN = ("lines", "network", "clusterDefaults", "podSecurityContext", "containerSecurityContext", "serving.models")
 """Values that are described as a whole."""
 
 

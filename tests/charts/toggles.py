@@ -88,5 +88,27 @@ TOGGLES: Mapping[str, Mapping[str, Any]] = {
             "retries": 0,
         },
     },
+    "watching": {
+        "webhook": {"existingSecret": "hook"},
+        "watch": {"enabled": True, "cron": "0 * * * *", "retriedMinutes": 5, "silentMinutes": 30, "overdueDays": 2},
+        "exporter": {
+            "enabled": True,
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "rules": {"enabled": True, "labels": {"release": "prometheus"}, "minMetric": 0.9, "overdueDays": 2},
+        },
+        "clusterDefaults": {"mlflow_secret": "mlflow-login"},
+        "network": {"HTTPS_PROXY": "http://proxy.example:3128"},
+    },
+    "serving": {
+        "serving": {
+            "enabled": True,
+            "models": {
+                "metal-nut": {"version": "3", "storageUri": "s3://mlflow/1/models/m-1/artifacts/detector"},
+                "4.Bolt_": {"version": 12, "storageUri": "s3://mlflow/2/m", "canaryPercent": 10},
+            },
+            "serviceAccountName": "kserve-store",
+        }
+    },
+    "queue": {"kueue": {"queue": "vision"}, "clusterDefaults": {"labels": {"team": "vision"}}},
     "names": {"fullnameOverride": "inspection", "clusterDomain": "factory.local"},
 }

@@ -7,8 +7,15 @@
 {{- with .Values.image.pullSecrets -}}
 {{- $known = set $known "image_pull_secrets" . -}}
 {{- end -}}
+{{- with .Values.webhook.existingSecret -}}
+{{- $known = set $known "webhook_secret" . -}}
+{{- end -}}
 {{- range $key, $value := .Values.clusterDefaults -}}
 {{- $known = set $known $key $value -}}
+{{- end -}}
+{{- with .Values.kueue.queue -}}
+{{- $queue := dict "kueue.x-k8s.io/queue-name" . -}}
+{{- $known = set $known "labels" (merge (dict) (get $known "labels" | default dict) $queue) -}}
 {{- end -}}
 {{- toJson $known -}}
 {{- end -}}

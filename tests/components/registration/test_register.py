@@ -42,6 +42,7 @@ from components.registry.promotion import LineModel, line_names
 from components.tracking.run import stage_run
 from tests.components.image_sets import write_reference
 from tests.components.runs import line_runs
+from tests.components.tracking.test_run import answering
 from tests.components.versions import add_version
 from tests.conftest import NewDatabase
 
@@ -274,6 +275,24 @@ def test_mlflow_that_stops_answering_is_reported_and_the_detector_registered_lat
     (version,) = LineModel(line).versions()
     assert (version.tags["vigil.gate"], version.tags["vigil.run_id"]) == ("first", "run-9")
     assert LineModel(line).aliases() == {"champion": "1", "challenger": "1"}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_access_fails_the_run_unless_it_is_allowed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    body = b'{"error_code": "PERMISSION_DENIED", "message": "RBAC: access denied"}'
+    with answering(status, body if status == 403 else b"You are not authenticated") as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        expected = r"MLflow refuses access: .*registration\.allow_unregistered: true"
+        with pytest.raises(RuntimeError, match=expected):
+            register(run, tmp_path / "refused", Config(), monkeypatch, "run-1", line="gaskets")
+        assert not (tmp_path / "refused").exists()
+        allowed = Config(allow_unregistered=True)
+        kept = register(run, tmp_path / "allowed", allowed, monkeypatch, "run-1", line="gaskets")
+        with stage_run("gaskets", "conclusion", direct=True) as tracker:
+            assert nominate_later(run.reference, kept.best, tracker) == {}
+    assert (kept.result["gate"], kept.result["model_version"]) == ("unregistered", "")
 
 
 def test_outage_in_the_conclusion_is_reported_and_ends_nothing(

@@ -1,0 +1,1 @@
+"""Serving a line's detector on a cluster by KServe."""
