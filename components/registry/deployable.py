@@ -29,7 +29,11 @@ def find_deployable(line: str, alias: str, store: str = "") -> Deployable:
 
     client = tracking_client()
     try:
-        found = client.get_model_version(line, alias) if alias.isdecimal() else client.get_model_version_by_alias(line, alias)
+        found = (
+            client.get_model_version(line, alias)
+            if alias.isdecimal()
+            else client.get_model_version_by_alias(line, alias)
+        )
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise

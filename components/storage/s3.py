@@ -58,6 +58,12 @@ def bucket_of(uri: str) -> str:
     return bucket
 
 
+def bucket_exists(bucket: str) -> bool:
+    """Whether there is a bucket of this name that may be read."""
+    with _store(f"s3://{bucket}") as client:
+        return bool(client.bucket_exists(bucket))
+
+
 def create_bucket(bucket: str) -> bool:
     """Create a bucket unless it is there, and return whether it was created."""
     from minio.error import S3Error

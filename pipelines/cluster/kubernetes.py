@@ -29,7 +29,9 @@ class Kubernetes:
             else:
                 config.load_kube_config(str(kubeconfig) if kubeconfig else None, client_configuration=settings)
         except config.ConfigException as error:
-            raise InputError(f"kubeconfig: {' '.join(str(error).split())}; expected --kubeconfig or KUBECONFIG") from None
+            raise InputError(
+                f"kubeconfig: {' '.join(str(error).split())}; expected --kubeconfig or KUBECONFIG"
+            ) from None
         settings.retries = False
         self._client, self.host = client.ApiClient(settings), settings.host
 

@@ -14,10 +14,14 @@ _URI = "MLFLOW_TRACKING_URI"
 
 def deploy(
     line: Annotated[str, typer.Argument(metavar="LINE", help="Name of the line and of its registered model.")],
-    alias: Annotated[str, typer.Option(help="Alias, such as champion or challenger, or number of the version.")] = "champion",
+    alias: Annotated[
+        str, typer.Option(help="Alias, such as champion or challenger, or number of the version.")
+    ] = "champion",
     namespace: Annotated[str, typer.Option(help="Namespace of the InferenceService.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the InferenceService, and change nothing.")] = False,
-    values: Annotated[bool, typer.Option("--values", help="Print it as values of the chart, and change nothing.")] = False,
+    values: Annotated[
+        bool, typer.Option("--values", help="Print it as values of the chart, and change nothing.")
+    ] = False,
     canary_percent: Annotated[
         int, typer.Option(min=0, max=99, help="Share of the requests for this version, the rest for the one before.")
     ] = 0,

@@ -9,6 +9,8 @@ from pipelines.lines.stages import Stage
 if TYPE_CHECKING:
     from kfp.dsl import PipelineConfig, PipelineTask
 
+WEBHOOK, WEBHOOK_FOLDER = "VIGIL_WEBHOOK_DIR", "/etc/vigil/webhook"
+"""Where the last stage finds the webhook's address."""
 LINE_LABEL, STAGE_LABEL = "vigil/line", "vigil/stage"
 
 
@@ -41,6 +43,10 @@ def apply_settings(task: "PipelineTask", stage: Stage, cluster: Cluster, line: s
         kubernetes.set_timeout(task, cluster.timeout_seconds)
     if cluster.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
+    if cluster.webhook_secret and stage.name == "conclusion":
+        # Without the Secret, the notice is a warning in the task's log.
+        kubernetes.use_secret_as_volume(task, cluster.webhook_secret, WEBHOOK_FOLDER, optional=True)
+        task.set_env_variable(WEBHOOK, WEBHOOK_FOLDER)
     if cluster.run_as_user:
         kubernetes.set_security_context(task, run_as_user=cluster.run_as_user, run_as_non_root=True)
     if not stage.own_run:

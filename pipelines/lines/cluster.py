@@ -182,6 +182,12 @@ class Cluster(Settings):
     """User id of the tasks; 0 leaves the image's own, which is not root."""
     labels: Labels = Field(default_factory=dict)
     """Further labels of every pod."""
+    webhook_secret: Annotated[
+        str,
+        Field(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$"),
+        Expected("a Secret that can be mounted: at most 63 of lower-case letters, digits and '-'"),
+    ] = ""
+    """Secret with the address of a webhook, key `url`, that hears of every finished run; empty for none."""
 
     @model_validator(mode="after")
     def _volumes_can_be_mounted(self) -> Self:

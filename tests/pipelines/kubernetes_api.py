@@ -60,7 +60,9 @@ class KubernetesApi:
                 return 201, body
             items = [item for name, item in self.objects.items() if name.rpartition("/")[0] == path]
             wanted = dict(pair.split("=") for text in query.get("labelSelector", []) for pair in text.split(","))
-            return 200, {"items": [item for item in items if wanted.items() <= item["metadata"].get("labels", {}).items()]}
+            return 200, {
+                "items": [item for item in items if wanted.items() <= item["metadata"].get("labels", {}).items()]
+            }
         if path not in self.objects:
             return 404, status(404, f"{path} not found")
         if method == "PATCH":

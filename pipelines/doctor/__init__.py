@@ -1,0 +1,1 @@
+"""What would keep lines from running on a cluster, found before the first night, each with its mend."""
