@@ -128,10 +128,10 @@ class _Patient:
 
     def task(self) -> Iterator[Finding]:
         """The test task's finding."""
-        from pipelines.doctor.task import test_task
+        from pipelines.doctor.task import run_test_task
 
         try:
-            yield test_task(self.connect(), self.cluster, self.buckets, self.report)
+            yield run_test_task(self.connect(), self.cluster, self.buckets, self.report)
         except (ClusterError, InputError) as error:
             yield Finding(check="task", state=FAILED, found=str(error), mend="--host, --namespace and --token-file")
 

@@ -24,7 +24,9 @@ def examine_task(buckets: Sequence[str]) -> None:
         raise RuntimeError(" | ".join(failed))
 
 
-def test_task(kubeflow: Kubeflow, cluster: Cluster, buckets: Sequence[str], report: Callable[[str], None]) -> Finding:
+def run_test_task(
+    kubeflow: Kubeflow, cluster: Cluster, buckets: Sequence[str], report: Callable[[str], None]
+) -> Finding:
     """Run the test task on the cluster, with the settings of all tasks, and wait for its end."""
     from pipelines.cluster.submission import digest_of
     from pipelines.dags.package import compile_package

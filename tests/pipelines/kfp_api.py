@@ -256,7 +256,7 @@ class KfpApi:
         if name in [item["name"] for item in self.items["versions"] if item["pipeline_id"] == pipeline_id]:
             raise RefusalError(409, f"version {name} already exists")
         package = documents(request.upload())
-        if package[0]["pipelineInfo"]["name"] != "vigil-training":
+        if package[0]["pipelineInfo"]["name"] not in ("vigil-training", "vigil-probe"):
             raise RefusalError(400, "the package is no pipeline")
         made = self.added(
             "versions", "pipeline_version_id", {"display_name": name, "name": name, "pipeline_id": pipeline_id}

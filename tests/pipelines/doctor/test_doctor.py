@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from components.stage.images import image
+from pipelines.cluster import following
 from pipelines.doctor import services
 from pipelines.doctor.task import examine_task
 from tests.components.tracking.test_run import answering
@@ -173,3 +175,26 @@ def test_task_says_what_is_wrong_in_its_pod(
         examine_task([])
         found = services.mlflow({"MLFLOW_TRACKING_URI": address.replace("//", "//user:secret@")})
     assert "secret" not in found.found
+
+
+@pytest.mark.parametrize(("state", "code"), [("SUCCEEDED", 0), ("FAILED", 1)])
+def test_test_task_runs_with_the_settings_of_all_tasks(
+    vigil: Vigil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, code: int
+) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.0)
+    (tmp_path / "defaults.yaml").write_text("{labels: {team: vision}, webhook_secret: hook}", encoding="utf-8")
+    options = ("--only", "server", "--test-task", "--bucket", "s3://lines", "--cluster-defaults")
+    with serve(KfpApi(script=[{"state": "RUNNING"}, {"state": state}])) as api:
+        done = vigil("doctor", "--host", api.url, *options, tmp_path / "defaults.yaml")
+    assert done.code == code, done.err
+    assert f"task: {'failed' if code else 'ok'}: " in done.out
+    (run,) = api.items["runs"]
+    assert run["runtime_config"]["parameters"] == {"buckets": ["s3://lines"]}
+    (version,) = api.items["versions"]
+    assert version["name"].startswith("probe-")
+    (package,) = api.packages.values()
+    (executor,) = package["deploymentSpec"]["executors"].values()
+    assert executor["container"]["image"] == image("cli")
+    variables = {item["name"] for item in executor["container"]["env"]}
+    assert "VIGIL_S3_SECRET" in variables
+    assert "VIGIL_WEBHOOK_DIR" not in variables  # it is for the last stage of a line alone
