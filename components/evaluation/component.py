@@ -1,7 +1,7 @@
 """KFP component of the evaluation stage."""
 
 from kfp import dsl
-from kfp.dsl import Dataset, Input, Metrics, Model, Output
+from kfp.dsl import ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
 from components.evaluation.config import Config
 from components.settings import documented_by
@@ -16,6 +16,7 @@ def evaluation(
     detectors: Input[list[Model]],
     predictions: Output[Dataset],
     metrics: Output[Metrics],
+    classification: Output[ClassificationMetrics],
     aupro_limit: float = 0.3,
     latency_images: int = 20,
     spro_limit: float = 0.0,
@@ -28,7 +29,9 @@ def evaluation(
         detectors: trained detectors.
         predictions: scores, anomaly maps and metrics.
         metrics: image and pixel metrics of every detector.
+        classification: ROC curve and confusion of the best one.
     """
+    from components.evaluation.classification import show_classification
     from components.evaluation.config import Config
     from components.evaluation.evaluate import evaluate_detectors
     from components.metrics.records import flat_metrics
@@ -38,4 +41,5 @@ def evaluation(
         config = run.configure(Config.from_arguments(locals()))
         paths = [detector.path for detector in detectors]
         values = flat_metrics(evaluate_detectors(reference.path, paths, predictions.path, config))
+        show_classification(reference.path, predictions.path, classification)
         run.finish(predictions.path, values, metrics)

@@ -1,7 +1,7 @@
 """KFP component of the reporting stage."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Dataset, Input, Markdown, Metrics, Model, Output
 
 from components.stage.images import image
 
@@ -18,6 +18,7 @@ def reporting(
     predictions: Input[Dataset],
     best: Input[Model],
     html: Output[HTML],
+    summary: Output[Markdown],
     metrics: Output[Metrics],
 ) -> None:
     """Write the self-contained HTML report of the run.
@@ -33,15 +34,19 @@ def reporting(
         predictions: scores, anomaly maps and metrics.
         best: the chosen detector.
         html: report.
+        summary: comparison and decision in short.
         metrics: gain of the generated set.
     """
     from components.reporting.report import write_report
     from components.reporting.sources import Sources
+    from components.reporting.summary import write_summary
     from components.stage.run import stage
 
     with stage("reporting", line) as run:
         artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
-        gains = write_report(Sources(*[artifact.path for artifact in artifacts]), html.path, line, settings)
+        sources = Sources(*[artifact.path for artifact in artifacts])
+        gains = write_report(sources, html.path, line, settings)
+        write_summary(sources, summary.path, line)
         html.metadata["run_id"] = run.tracker.task.run_id
         run.finish(None, gains, metrics)
 

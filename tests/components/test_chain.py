@@ -11,7 +11,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-from kfp.dsl import HTML, Dataset, Metrics, Model
+from kfp.dsl import HTML, ClassificationMetrics, Dataset, Markdown, Metrics, Model
 
 from components.artifacts import (
     DECISION_PAGE,
@@ -33,6 +33,7 @@ from components.detection.component import detection as train
 from components.detectors.detector import Detector
 from components.evaluation.component import evaluation as evaluate
 from components.metrics.records import KIND_METRICS, SPRO_METRICS
+from components.notices.webhook import FOLDER
 from components.prompts.component import prompts as find_prompts
 from components.registration.component import registration as register
 from components.reporting.component import conclusion as conclude
@@ -42,6 +43,7 @@ from components.tracking.events import Event, Task, write_events
 from components.vqgan.component import vqgan as generate
 from pipelines.lines.line import parse_line
 from tests.components.image_sets import write_reference
+from tests.components.notices.hooks import webhook
 from tests.components.runs import line_runs, only_stage_run, pipeline_run, stage_runs
 from tests.conftest import MvtecTree, NewDatabase
 
@@ -56,6 +58,10 @@ class Chain:
         self.root = root
         self.conclusion: dict[str, Any] = {}
         """Arguments of the last component."""
+        self.shown: dict[str, Any] = {}
+        """What Kubeflow's page shows."""
+        self.notices: list[dict[str, Any]] = []
+        """What the webhook was sent."""
 
     def output(self, kind: Callable[..., Any], name: str) -> Any:
         return kind(name=name, uri=str(self.root / name))
@@ -80,7 +86,10 @@ def finished(mvtec_tree: MvtecTree, new_database: NewDatabase, tmp_path_factory:
         track(environment, chain.root)
         dataset = mvtec_tree(train=2, test_good=3, test_bad=3)
         (dataset / "train" / "good" / "<phone>.heic").write_bytes(b"an ending that is not read")
-        run_all(chain, str(dataset))
+        with webhook() as hook:
+            environment.setenv(FOLDER, str(hook.folder(chain.root / "webhook", "plain")))
+            run_all(chain, str(dataset))
+        chain.notices = hook.posted
     return chain
 
 
@@ -149,7 +158,15 @@ def detect_and_report(chain: Chain, images: dict[str, Any], settings: str, diges
         )
         detectors.append(trained)
     predictions, best = chain.output(Dataset, "predictions"), chain.output(Model, "best")
-    chain.call(evaluate, reference=reference, detectors=detectors, predictions=predictions, metrics=chain.metrics("e"))
+    chain.shown["classification"] = chain.output(ClassificationMetrics, "classification")
+    chain.call(
+        evaluate,
+        reference=reference,
+        detectors=detectors,
+        predictions=predictions,
+        metrics=chain.metrics("e"),
+        classification=chain.shown["classification"],
+    )
     chain.call(
         register,
         reference=reference,
@@ -161,10 +178,36 @@ def detect_and_report(chain: Chain, images: dict[str, Any], settings: str, diges
     )
     shown = {**images, "predictions": predictions, "best": best}
     html = chain.output(HTML, "report.html")
-    chain.call(report, settings=settings, **shown, html=html, metrics=chain.metrics("html"))
+    chain.shown["summary"] = chain.output(Markdown, "summary.md")
+    summary = {"summary": chain.shown["summary"]}
+    chain.call(report, settings=settings, **shown, html=html, **summary, metrics=chain.metrics("html"))
     source = {"dataset_uri": json.loads(settings)["dataset_uri"], "dataset_digest": digest}
     chain.conclusion = {"settings": settings, **source, **shown, "detectors": detectors, "html": html}
     chain.call(conclude, **chain.conclusion)
+
+
+def test_kubeflows_page_shows_curve_confusion_and_summary(chain: Chain) -> None:
+    metadata = chain.shown["classification"].metadata
+    points = metadata["confidenceMetrics"]
+    assert points[0]["recall"] == points[0]["falsePositiveRate"] == 0
+    assert points[-1]["recall"] == points[-1]["falsePositiveRate"] == 1
+    rows = [row["row"] for row in metadata["confusionMatrix"]["rows"]]
+    assert [sum(row) for row in rows] == [3, 3]
+    json.dumps(metadata, allow_nan=False)
+    records = read_json(chain.root / "predictions" / RECORDS)
+    trial = read_json(chain.root / "classification")["trial"]
+    assert trial in [f"{record['detector']}/{record['training_set']}" for record in records]
+    summary = (chain.root / "summary.md").read_text(encoding="utf-8")
+    assert summary.startswith("# screws\n")
+    assert summary.count("**patchcore/") == 1
+    assert (chain.root / "best" / DECISION_PAGE).read_text(encoding="utf-8").strip() in summary
+
+
+def test_webhook_hears_of_the_finished_run(chain: Chain) -> None:
+    (notice,) = chain.notices
+    assert (notice["line"], notice["event"], notice["run_id"]) == (LINE, "finished", "r1")
+    assert notice["facts"]["model_version"] == "1"
+    assert "image AUROC" in notice["text"]
 
 
 def test_ingestion_draws_the_shots_and_keeps_the_test_split(chain: Chain) -> None:

@@ -26,7 +26,8 @@ def registered(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFacto
     code = root / "model.py"
     code.write_text(
         "import mlflow\n\nclass Model(mlflow.pyfunc.PythonModel):\n"
-        "    def predict(self, context, model_input, params=None):\n        return model_input\n\nmlflow.models.set_model(Model())\n"
+        "    def predict(self, context, model_input, params=None):\n        return model_input\n\n"
+        "mlflow.models.set_model(Model())\n"
     )
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_TRACKING_URI", uri)
