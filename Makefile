@@ -14,7 +14,7 @@ WORKERS ?= 2
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all test-tiers lint format compile ui golden lock images containers test-containers
+.PHONY: help env demo test test-all test-tiers lint format compile ui components golden lock images containers test-containers
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ compile: env ## Compile the pipeline package that a cluster runs; VIGIL_IMAGE_RE
 
 ui: env ## Open the demo's runs in MLflow
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(DEMO))/mlflow.db
+
+components: env ## Compile each stage's component.yaml, for pipelines of other people
+	$(BIN)/python -m pipelines.dags.reuse
 
 golden: env ## Regenerate the golden pipeline package of the tests
 	$(BIN)/pytest tests/pipelines/dags/test_training.py --regenerate-golden
