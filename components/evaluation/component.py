@@ -39,7 +39,6 @@ def evaluation(
 
     with stage("evaluation", line) as run:
         config = run.configure(Config.from_arguments(locals()))
-        paths = [detector.path for detector in detectors]
-        values = flat_metrics(evaluate_detectors(reference.path, paths, predictions.path, config))
+        records = evaluate_detectors(reference.path, [item.path for item in detectors], predictions.path, config)
         show_classification(reference.path, predictions.path, classification)
-        run.finish(predictions.path, values, metrics)
+        run.finish(predictions.path, flat_metrics(records), metrics)

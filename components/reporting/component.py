@@ -45,10 +45,9 @@ def reporting(
     with stage("reporting", line) as run:
         artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
         sources = Sources(*[artifact.path for artifact in artifacts])
-        gains = write_report(sources, html.path, line, settings)
         write_summary(sources, summary.path, line)
         html.metadata["run_id"] = run.tracker.task.run_id
-        run.finish(None, gains, metrics)
+        run.finish(None, write_report(sources, html.path, line, settings), metrics)
 
 
 @dsl.component(base_image=image("detection"), install_kfp_package=False)

@@ -37,7 +37,7 @@ def test_command_line_knows_the_jobs_commands(toggle: str) -> None:
     containers = [container for pod in render(TOGGLES[toggle]).pod_specs() for container in pod["containers"]]
     commands = [command(container) for container in containers if container["command"][0] == "vigil"]
     assert len(commands) >= 2
-    assert {_parse(arguments[1:]) for arguments in commands} == {"buckets create", "schedule apply"}
+    assert {_parse(arguments[1:]) for arguments in commands} == {"buckets create", "schedule apply", "doctor"}
 
 
 def test_parser_refuses_what_the_command_line_does_not_know() -> None:
