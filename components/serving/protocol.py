@@ -87,7 +87,7 @@ def _wanted(outputs: Any) -> Sequence[str]:
     names = [output.get("name") if isinstance(output, Mapping) else output for output in outputs]
     for name in names:
         check(name in known, "outputs", name, f"objects with one of the names {', '.join(known)}")
-    return names
+    return [str(name) for name in names]
 
 
 def _items(inputs: Any) -> "npt.NDArray[Any]":

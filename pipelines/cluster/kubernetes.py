@@ -38,11 +38,12 @@ class Kubernetes:
     def get(self, path: str) -> Item | None:
         """The object at a path such as `/api/v1/namespaces/x/secrets/y`; None where there is none."""
         try:
-            return self._call("GET", path)
+            found: Item = self._call("GET", path)
         except ClusterAnswerError as error:
             if error.status != 404:
                 raise
             return None
+        return found
 
     def list(self, path: str, **selectors: str) -> list[Item]:
         """The objects of a collection."""

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from components.errors import InputError, check
+from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.cluster.kubernetes import Kubernetes
 from pipelines.cluster.transport import ClusterError
 from pipelines.commands import options
@@ -70,7 +71,7 @@ def doctor(
 class _Patient:
     """What is examined, and how it is reached."""
 
-    connect: Callable[[], "options.Kubeflow"]
+    connect: Callable[[], Kubeflow]
     kubeconfig: Path | None
     kfp_namespace: str
     namespace: str

@@ -1,10 +1,10 @@
 """Findings about the installation of Kubeflow and the objects of the namespace, read from the API of Kubernetes."""
 
 import base64
+import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
 
 import yaml
 
@@ -159,4 +159,4 @@ def _container_names(pod: Item) -> set[str]:
 
 
 def _bypassed(host: str, no_proxy: str) -> bool:
-    return bool(proxy_bypass_environment(host, {"no": no_proxy}))
+    return bool(urllib.request.proxy_bypass_environment(host, {"no": no_proxy}))  # type: ignore[attr-defined]

@@ -88,18 +88,16 @@ def test_alerts_ask_for_what_the_exporter_gives() -> None:
 
 def test_inference_services_are_those_of_the_command_line() -> None:
     manifests = render(TOGGLES["serving"])
-    serving = {"runtime": "vigil-serving", "service_account": "kserve-store"}
     for line, model in TOGGLES["serving"]["serving"]["models"].items():
         found = Deployable(line=line, version=str(model["version"]), uri=model["storageUri"])
-        settings = Serving(**serving, canary_percent=model.get("canaryPercent", 0))
+        settings = Serving(service_account="kserve-store", canary_percent=model.get("canaryPercent", 0))
         expected = shown(inference_service(found, settings))
         item = manifests.of("InferenceService", expected["metadata"]["name"])
         assert item["spec"] == expected["spec"]
         assert item["metadata"]["annotations"] == expected["metadata"]["annotations"]
         assert expected["metadata"]["labels"].items() <= item["metadata"]["labels"].items()
-        values = merged(
-            {"serving": {"enabled": True, "serviceAccountName": "kserve-store"}}, chart_values(found, settings)
-        )
+        enabled = {"serving": {"enabled": True, "serviceAccountName": "kserve-store"}}
+        values = merged(enabled, chart_values(found, settings))
         assert render(values).of("InferenceService")["spec"] == expected["spec"]
 
 

@@ -39,7 +39,7 @@ def test_line_without_defects_has_no_curve(tmp_path: Path, bad: int, auroc: floa
     ids = ImageSet(reference).ids("test")
     identity = {"detector": "patchcore", "training_set": "none", "seed": 0}
     write_table(predictions / PREDICTIONS, [identity | {"id": id, "score": index} for index, id in enumerate(ids)])
-    record = Record(**identity, image_auroc=auroc, threshold=0.5)
+    record = Record(detector="patchcore", training_set="none", seed=0, image_auroc=auroc, threshold=0.5)
     write_json(predictions / RECORDS, [record.to_json()])
     shown = ClassificationMetrics(name="classification", uri=str(tmp_path / "classification"))
     show_classification(reference, predictions, shown)

@@ -22,7 +22,7 @@ NOTICE = Notice(
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.urllib3.Retry, "get_backoff_time", lambda self: 0.0)
+    monkeypatch.setattr(module, "wait_before", lambda attempt: None)
 
 
 def test_slack_gets_one_escaped_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
