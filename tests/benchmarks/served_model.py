@@ -56,9 +56,8 @@ def main() -> None:
             own = figures(lambda image: ask_mlflow(port, image), images, given.requests)
     print(f"one core, {given.size} pixels, {given.requests} requests")
     for name, (median, tail, rate) in (("V2 server", v2), ("MLflow's server", own)):
-        print(
-            f"{name:16} median {median * 1e3:7.1f} ms  p95 {tail * 1e3:7.1f} ms  {rate:6.2f} images/s, {CLIENTS} clients"
-        )
+        times = f"median {median * 1e3:7.1f} ms  p95 {tail * 1e3:7.1f} ms"
+        print(f"{name:16} {times}  {rate:6.2f} images/s, {CLIENTS} clients")
     print(f"MLflow's / V2: latency {own[0] / v2[0]:.2f}, throughput {own[2] / v2[2]:.2f}")
 
 
