@@ -30,7 +30,7 @@ def run_test_task(
     """Run the test task on the cluster, with the settings of all tasks, and wait for its end."""
     from pipelines.cluster.submission import digest_of
     from pipelines.dags.package import compile_package
-    from pipelines.dags.probe import PIPELINE_NAME, probe_pipeline
+    from pipelines.doctor.probe import PIPELINE_NAME, probe_pipeline
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.yaml"
