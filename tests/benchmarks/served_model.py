@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from components.artifacts import ImageSet, encode_png
 from components.dataset.config import Config as IngestionConfig
@@ -102,7 +103,7 @@ def ask_mlflow(port: int, image: bytes) -> float:
     return float(posted(port, "/invocations", body)["predictions"]["score"][0])
 
 
-def posted(port: int, path: str, content: object) -> dict[str, list[dict[str, list[float]]]]:
+def posted(port: int, path: str, content: object) -> dict[str, Any]:
     """JSON of the answer to a request."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
