@@ -224,6 +224,7 @@ def test_values_that_the_schema_takes_for_the_tasks_are_taken_by_the_pipelines()
         "image_pull_secrets": ["pull"],
         "run_as_user": 1000,
         "labels": {"team": "vision"},
+        "webhook_secret": "hook",
     }
     assert set(cluster) == _keys(Cluster)
     assert set(resources) == _keys(Resources)

@@ -178,7 +178,7 @@ def test_images_are_pushed_under_a_registry_from_a_commit_only(client: Client, c
     assert done.stdout.splitlines()[-5:] == [f"pushed: images.example:5000/vision/{name}" for name in names]
     targets = {name: f"images.example:5000/vision/{name}" for name in names}
     calls = [(f"tag vigil/{name} {target}", f"push {target}") for name, target in targets.items()]
-    assert client.called()[-8:] == [call for pair in calls for call in pair]
+    assert client.called()[-10:] == [call for pair in calls for call in pair]
 
     denied = _build(client, "--replace", "--push", "broken.example", root=checkout)
     assert denied.returncode == 1
