@@ -53,10 +53,9 @@ def doctor(
         connect=lambda: options.connect(host, namespace, token_file, ca_file, timeout),
         kubeconfig=kubeconfig,
         kfp_namespace=kfp_namespace,
-        namespace=namespace or (kfp_namespace if set(wanted) - {"mlflow", "buckets", "server"} else ""),
+        namespace=namespace or kfp_namespace,
         cluster=load_cluster(cluster_defaults),
         buckets=tuple(bucket or ()),
-        given=only is not None,
     )
     found = [finding for name in wanted for finding in _print(patient.findings(name))]
     if test_task:
@@ -77,8 +76,6 @@ class _Patient:
     namespace: str
     cluster: Cluster
     buckets: tuple[str, ...]
-    given: bool
-    """Whether the checks were chosen: then the environment alone says where services are."""
     report: Callable[[str], None] = field(default=lambda text: console.print(escape(text), soft_wrap=True))
 
     @cached_property
@@ -88,19 +85,21 @@ class _Patient:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """What tasks will find in their environment, and over it what this process has."""
-        found = {} if self.given else installation.variables_of(self.kubernetes, self.namespace, self.cluster)
-        return {**found, **os.environ}
+        """What this process has in its environment, and over it what tasks get, where that may be read."""
+        try:
+            found = installation.variables_of(self.kubernetes, self.namespace, self.cluster)
+        except (ClusterError, InputError):  # as in the chart's test pod, which has what a task has
+            found = {}
+        return {**os.environ, **found}
 
     def findings(self, name: str) -> Iterator[Finding]:
         """Findings of a check; one of `unknown` where something that it needs is not reached."""
-        kubernetes = installation
         steps: dict[str, Callable[[], Iterable[Finding]]] = {
             "server": lambda: [self.server()],
-            "retries": lambda: [kubernetes.retries(self.kubernetes, self.kfp_namespace)],
+            "retries": lambda: [installation.retries(self.kubernetes, self.kfp_namespace)],
             "proxies": self.proxies,
-            "sidecars": lambda: [kubernetes.sidecars(self.kubernetes, self.namespace)],
-            "objects": lambda: kubernetes.objects(self.kubernetes, self.namespace, self.cluster),
+            "sidecars": lambda: [installation.sidecars(self.kubernetes, self.namespace)],
+            "objects": lambda: installation.objects(self.kubernetes, self.namespace, self.cluster),
             "mlflow": lambda: [services.mlflow(self.variables)],
             "buckets": lambda: services.buckets(self.variables, self.buckets),
         }
@@ -124,7 +123,8 @@ class _Patient:
 
     def proxies(self) -> Iterable[Finding]:
         """Whether proxies leave out what is inside of the cluster."""
-        found = list(installation.proxies(self.kubernetes, self.kfp_namespace, self.variables))
+        variables = installation.variables_of(self.kubernetes, self.namespace, self.cluster)
+        found = list(installation.proxies(self.kubernetes, self.kfp_namespace, variables))
         return found or [Finding(check="proxies", state=OK, found="none stands between tasks and the cluster")]
 
     def task(self) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 import base64
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import yaml
 
 from components import task_environment
 from pipelines.cluster.kubernetes import Item, Kubernetes
+from pipelines.cluster.transport import ClusterError
 from pipelines.doctor.findings import FAILED, OK, UNKNOWN, WARNING, Finding, Variables
 from pipelines.lines.cluster import Cluster
 
@@ -114,14 +116,16 @@ def objects(kubernetes: Kubernetes, namespace: str, cluster: Cluster) -> Iterato
 
 
 def variables_of(kubernetes: Kubernetes, namespace: str, cluster: Cluster) -> dict[str, str]:
-    """What tasks get of the ConfigMap and the Secrets that the settings name, where they may be read."""
+    """What tasks get of the ConfigMap that the settings name, and of its Secrets, where those may be read."""
     found: dict[str, str] = {}
     if cluster.config_map:
         item = kubernetes.get(f"/api/v1/namespaces/{namespace}/configmaps/{cluster.config_map}") or {}
         found |= item.get("data") or {}
     for name in filter(None, (cluster.s3_secret, cluster.mlflow_secret)):
-        item = kubernetes.get(f"/api/v1/namespaces/{namespace}/secrets/{name}") or {}
-        found |= {key: base64.b64decode(text).decode() for key, text in (item.get("data") or {}).items()}
+        secret: Item = {}
+        with suppress(ClusterError):
+            secret = kubernetes.get(f"/api/v1/namespaces/{namespace}/secrets/{name}") or {}
+        found |= {key: base64.b64decode(text).decode() for key, text in (secret.get("data") or {}).items()}
     for key, file in zip(*_S3_FILES, strict=True):
         if file in found:
             found.setdefault(key, found.pop(file))
