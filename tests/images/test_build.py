@@ -167,7 +167,7 @@ def test_revision_marks_changes_beside_the_commit(client: Client, checkout: Path
     shutil.rmtree(checkout / ".git")
     assert _build(client, "--replace", root=checkout).returncode == 0
     revisions = re.findall(r"REVISION=(\S+)", "\n".join(client.called()))
-    assert revisions == 4 * [commit] + 4 * [f"{commit}-dirty"] + 4 * ["unknown"]
+    assert revisions == 5 * [commit] + 5 * [f"{commit}-dirty"] + 5 * ["unknown"]
 
 
 def test_images_are_pushed_under_a_registry_from_a_commit_only(client: Client, checkout: Path) -> None:
