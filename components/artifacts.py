@@ -48,6 +48,8 @@ EVALUATION = "evaluation.json"
 DECISION = "decision.json"
 DECISION_PAGE = "decision.md"
 NOMINATION = "nomination.json"
+VALIDATION = "validation.parquet"
+VALIDATION_MAPS = "validation_maps.safetensors"
 WEIGHTS = "model.safetensors"
 GOOD_IMAGES = "good_images.safetensors"
 DRIFT = "drift.json"
@@ -55,6 +57,7 @@ QUALITY = "quality.json"
 ONNX_MODEL = "model.onnx"
 OPENVINO_MODEL = "model.xml"
 CONFIG = "config.json"
+_CANDIDATE_SOURCES = "sources.json"
 
 PROMPT_KINDS = ("best", "worst", "word", "naive")
 """Prompts that the paper compares (section 5, Table 2 and Fig. 8): the `best` and the `worst` of the ranking, the
@@ -266,24 +269,39 @@ def candidate_file(iteration: int) -> str:
 
 
 def write_candidates(
-    directory: Path, iteration: int, images: "torch.Tensor", rows: Sequence[Mapping[str, Any]]
+    directory: Path,
+    iteration: int,
+    images: "torch.Tensor",
+    rows: Sequence[Mapping[str, Any]],
+    sources: Sequence[str] = (),
 ) -> None:
     """Write the set of iteration l, counted from 0, and the table of all iterations so far, a row each.
 
-    The images are [M, 3, height, width] in [0, 1].
+    The images are [M, 3, height, width] in [0, 1]; `sources` are the ids of the given images that they were sampled
+    around, where they are known.
     """
     path = directory / candidate_file(iteration)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for index, image in enumerate(to_arrays(images)):
             _add_member(tar, f"{index:03d}.image.png", encode_png(image))
+        if sources:
+            _add_member(tar, _CANDIDATE_SOURCES, json.dumps([*sources]).encode())
     write_table(directory / ITERATIONS, rows)
 
 
 def read_candidates(path: str | os.PathLike[str], iteration: int) -> "list[UInt8Image]":
     """The M images of one iteration, each [height, width, 3]."""
     with tarfile.open(Path(path) / candidate_file(iteration), "r:") as tar:
-        files = [tar.extractfile(member) for member in tar.getmembers()]
+        files = [tar.extractfile(member) for member in tar.getmembers() if member.name != _CANDIDATE_SOURCES]
         return [decode_png(file.read(), "RGB") for file in files if file is not None]
+
+
+def candidate_sources(path: str | os.PathLike[str], iteration: int) -> list[str]:
+    """Ids of the given images that the M images of one iteration were sampled around; none where they are unknown."""
+    with tarfile.open(Path(path) / candidate_file(iteration), "r:") as tar:
+        known = _CANDIDATE_SOURCES in tar.getnames()
+        file = tar.extractfile(_CANDIDATE_SOURCES) if known else None
+        return [] if file is None else [str(source) for source in json.loads(file.read())]
 
 
 def candidate_iterations(path: str | os.PathLike[str]) -> list[int]:

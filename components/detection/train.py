@@ -4,36 +4,67 @@ import time
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from components.artifacts import new_directory
 from components.detection.threshold import find_threshold
 from components.detection.training_sets import Sources, load_training_set
-from components.detectors.config import Config
+from components.detection.validation import validate
+from components.detectors.config import Config, Threshold
 from components.detectors.detector import fit, save_detector
 from components.detectors.table import DETECTORS
 
 
 def train_detector(
-    reference: str | Path, augmented: str | Path, selected: str | Path, detector: str | Path, config: Config
+    reference: str | Path,
+    augmented: str | Path,
+    selected: str | Path,
+    detector: str | Path,
+    config: Config,
+    synthetic: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a detector on the image sets of three stages and write its artifact.
 
-    Returned are the number of training images, seconds of training, the threshold with what it rests on, and what
-    replaces parts of the detector's paper.
+    Synthetic defects on the good images are scored where they are given; no detector is trained on them.
+
+    Returned are the number of training images, seconds of training, the size of the memory bank if there is one, the
+    threshold with what it rests on, how the detector was validated, and what replaces parts of the detector's paper.
     """
-    sources = Sources(reference=reference, augmented=augmented, selected=selected)
+    sources = Sources(reference=reference, augmented=augmented, selected=selected, synthetic=synthetic)
     images = load_training_set(sources, config)
     started = time.perf_counter()
     model = fit(images, config)
     seconds = time.perf_counter() - started
-    threshold = find_threshold(model, sources, config)
+    validation, bank = validate(model, sources, config), bank_size(model)
+    threshold = find_threshold(model, validation, sources, config)
+    facts: dict[str, Any] = {"validation": {"method": validation.method, "note": validation.note}}
     with new_directory(detector) as directory:
-        save_detector(model, directory, config, images.shape[-1], threshold)
+        validation.write(directory)
+        save_detector(model, directory, config, images.shape[-1], threshold, facts | ({"bank": bank} if bank else {}))
     substitutes = [f"{part}: {found}" for part, found in DETECTORS[config.detector].substitutes(config).items()]
     return {
         "training_images": len(images),
         "training_seconds": seconds,
+        **{f"bank_{name}": value for name, value in bank.items()},
+        **_shown(threshold),
+        "validation": validation.method,
+        "validation_note": validation.note,
+        **({"substitutes": "; ".join(substitutes)} if substitutes else {}),
+    }
+
+
+def bank_size(model: nn.Module) -> dict[str, int]:
+    """Patches in the memory bank of a trained detector, and those of the training set; empty where it has none."""
+    from components.detectors.memory_bank import BankDetector
+
+    return {"patches": len(model.bank.patches), "seen": model.bank.seen} if isinstance(model, BankDetector) else {}
+
+
+def _shown(threshold: Threshold) -> dict[str, Any]:
+    return {
         "threshold": threshold.value,
         "threshold_source": threshold.source,
         "threshold_images": threshold.images,
-        **({"substitutes": "; ".join(substitutes)} if substitutes else {}),
+        "threshold_lowest_rate": threshold.lowest_rate,
+        "threshold_highest_rate": threshold.highest_rate,
     }

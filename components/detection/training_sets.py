@@ -1,6 +1,6 @@
 """The images that a detector is trained on, by the name of the training set."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,38 +8,99 @@ import torch
 from torch import Tensor
 
 from components.artifacts import ImageSet
-from components.compute import rotate
+from components.compute import device, rotate
 from components.detectors.config import Config
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Image sets that training sets are made of; only their good training images are read for them."""
+    """Image sets that detectors are trained and validated on."""
 
     reference: str | Path
     """The given images, and the calibration images if there are any."""
     augmented: str | Path
     """Augmentations; each row's source is the id of a given image."""
     selected: str | Path
+    """Generated images; each row's source is the id of the given image that it was sampled around, if that is known."""
+    synthetic: str | Path | None = None
+    """Synthetic defects on the good images; each row's source is the id of a good image. Never trained on."""
 
 
-def load_training_set(sources: Sources, config: Config, without: Collection[str] = ()) -> Tensor:
-    """The given images and what the training set adds, [n, 3, height, width] in [0, 1].
+@dataclass(frozen=True)
+class _Row:
+    """An image of a set, turned by some degrees."""
 
-    `without` are ids of images that are left out, and with them the augmentations made from them. Generated images come
-    from a generator that has seen all given images, so none of them can be left out.
+    images: ImageSet
+    id: str
+    degrees: float = 0.0
+
+    def read(self) -> Tensor:
+        """The image [1, 3, height, width], in the memory format of all images of a set."""
+        image = self.images.tensor([self.id])
+        return rotate(image, self.degrees).contiguous(memory_format=torch.channels_last) if self.degrees else image
+
+
+class TrainingImages:
+    """Images of a training set, read and rotated when they are asked for, so that any number of them fits in memory."""
+
+    def __init__(self, rows: Sequence[_Row], size: tuple[int, int]) -> None:
+        self._rows = rows
+        self._size = size
+
+    @property
+    def shape(self) -> torch.Size:
+        """Number of images, 3, height and width."""
+        return torch.Size((len(self._rows), 3, *self._size))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """Images [k, 3, height, width] in [0, 1] of a slice or of indices [k], on the device that computes."""
+        chosen = self._rows[rows] if isinstance(rows, slice) else [self._rows[index] for index in rows.tolist()]
+        if not chosen:
+            return torch.empty(0, *self.shape[1:])
+        return torch.cat([row.read() for row in chosen]).to(device())
+
+
+def load_training_set(
+    sources: Sources, config: Config, without: Collection[str] = (), parts: Collection[str] | None = None
+) -> TrainingImages:
+    """The given images and what each part of the training set adds, the parts in their order.
+
+    `without` are ids of given images that are left out, with all that was made of them: their rotations, repetitions
+    and augmentations, the images generated around them, and any generated image whose given one is not known. `parts`
+    replaces those of the config.
     """
-    given = _good(sources.reference, without)
-    if config.training_set == "rotations":
-        count = round(360 / config.rotation_step)
-        return torch.cat([rotate(given, index * config.rotation_step) for index in range(count)])
-    added = {"augmented": sources.augmented, "generated": sources.selected}.get(config.training_set)
-    return given if added is None else torch.cat([given, _good(added, without)])
+    reference = ImageSet(sources.reference)
+    given = [id for id in reference.ids("train", "good") if id not in without]
+    rows = [_Row(reference, id) for id in given]
+    for part in config.parts if parts is None else parts:
+        rows += _added(part, given, reference, sources, config)
+    height, width = reference.manifest[["height", "width"]].iloc[0]
+    return TrainingImages(rows, (int(height), int(width)))
 
 
-def _good(path: str | Path, without: Collection[str]) -> Tensor:
-    images = ImageSet(path)
-    origins = dict(zip(images.manifest["id"], images.manifest["source"], strict=True))
-    kept = [id for id in images.ids("train", "good") if not {id, origins[id]} & set(without)]
-    height, width = images.manifest[["height", "width"]].iloc[0]
-    return images.tensor(kept) if kept else torch.empty(0, 3, height, width)
+def _added(part: str, given: Sequence[str], reference: ImageSet, sources: Sources, config: Config) -> list[_Row]:
+    """What a part adds to given images, in the order of the image set that it comes from."""
+    if part == "rotations":
+        turns = range(1, round(360 / config.rotation_step))
+        return [_Row(reference, id, turn * config.rotation_step) for turn in turns for id in given]
+    if part == "augmented":
+        return list(_made_of(ImageSet(sources.augmented), given))
+    if part == "generated":
+        return list(_made_of(ImageSet(sources.selected), given, reference.ids("train", "good")))
+    if part == "repeated":
+        count = len(ImageSet(sources.selected).ids("train", "good"))
+        return [_Row(reference, given[index % len(given)]) for index in range(count)]
+    assert part == "none", part
+    return []
+
+
+def _made_of(images: ImageSet, given: Sequence[str], known: Sequence[str] | None = None) -> Iterator[_Row]:
+    """Rows of an image set whose sources are among the given ones, or are not `known` while none is left out."""
+    sources = dict(zip(images.manifest["id"], images.manifest["source"], strict=True))
+    whole = known is not None and len(given) == len(known)
+    for id in images.ids("train", "good"):
+        if sources[id] in given or whole:
+            yield _Row(images, id)

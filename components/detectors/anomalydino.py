@@ -5,16 +5,15 @@ Without the paper's masks of the background. Its rotations of the references are
 
 from typing import TYPE_CHECKING
 
-import torch
 from anomalib.data import InferenceBatch
-from anomalib.models.components import DynamicBufferMixin
-from anomalib.models.image.anomaly_dino.torch_model import AnomalyDINOModel
 from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from components.detectors.batches import encoded
+from components.detectors.batches import Images, singly
 from components.detectors.encoder import DinoEncoder
+from components.detectors.memory_bank import BankDetector
+from components.detectors.scoring import highest
 
 if TYPE_CHECKING:
     from components.detectors.config import Config
@@ -25,35 +24,36 @@ _BLOCKS = (-1,)
 def build(config: "Config", image_size: int, pretrained: bool) -> "AnomalyDino":
     """An empty memory bank on the transformer's last block, normalised, as in the paper."""
     encoder = DinoEncoder(config.vit, config.vit_reference, image_size, _BLOCKS, norm=True, pretrained=pretrained)
-    return AnomalyDino(encoder)
+    return AnomalyDino(encoder, config.image_score)
 
 
-def train(model: "AnomalyDino", images: Tensor, config: "Config") -> None:
-    """Keep the patches of the images."""
-    (embeddings,) = encoded(lambda batch: [model.embed(batch)], images)
-    model.bank = embeddings.flatten(0, 1).contiguous()
+def train(model: "AnomalyDino", images: Images, config: "Config") -> None:
+    """Keep the patches of the images, up to the limit that all training sets share."""
+    rows = (model.embed(image)[0].flatten(0, 1) for image in singly(images))
+    model.bank.fill(rows, share=1.0, limit=config.coreset_limit, seed=config.seed)
 
 
-class AnomalyDino(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
+class AnomalyDino(BankDetector):
     """All patches of the given images in a memory bank."""
 
-    bank: Tensor
-
-    def __init__(self, encoder: DinoEncoder) -> None:
-        super().__init__()
+    def __init__(self, encoder: DinoEncoder, image_score: str) -> None:
+        super().__init__(image_score)
         self.encoder = encoder
-        self.register_buffer("bank", torch.empty(0))
         self.enlarge = AnomalyMapGenerator()
 
     def embed(self, images: Tensor) -> Tensor:
-        """Unit vectors [n, patches, dim] of images [n, 3, side, side] in [0, 1]."""
+        """Unit vectors [n, grid, grid, dim] of images [n, 3, side, side] in [0, 1]."""
         (tokens,) = self.encoder(images)
-        return functional.normalize(tokens[:, self.encoder.prefix :], dim=-1)
+        grid = self.encoder.grid
+        return functional.normalize(tokens[:, self.encoder.prefix :], dim=-1).unflatten(1, (grid, grid))
+
+    def rate(self, distances: Tensor) -> Tensor:
+        """Cosine distances (Eq. 1), half the squared ones of unit vectors."""
+        return distances.square() / 2
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Scores and maps: cosine distance to the nearest kept patch (Eq. 1), and the mean of its highest 1 %."""
-        nearest = torch.stack([(rows @ self.bank.T).amax(dim=1) for rows in self.embed(images)])
-        distances = (1 - nearest).clamp_min(0)
-        grid = self.encoder.grid
-        maps = self.enlarge(distances.view(-1, 1, grid, grid), tuple(images.shape[-2:]))
-        return InferenceBatch(pred_score=AnomalyDINOModel.mean_top1p(distances).flatten(), anomaly_map=maps)
+        """Scores and maps: the cosine distance to the nearest kept patch."""
+        features = self.embed(images)
+        found = self.rate(self.bank.distances(features.flatten(0, 2))).view(features.shape[:3])
+        maps = self.enlarge(found.unsqueeze(1), tuple(images.shape[-2:]))
+        return InferenceBatch(pred_score=highest(found, self.image_score), anomaly_map=maps)

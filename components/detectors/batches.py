@@ -4,6 +4,7 @@ Detectors that are optimised take a number of steps, not of epochs, so that one 
 """
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,20 @@ BATCH = 2
 _KEPT_IMAGES = 64
 
 Encode = Callable[[Tensor], list[Tensor]]
+
+
+class Images(Protocol):
+    """Training images, float32 in [0, 1] on the device that computes: a tensor, or what reads few of many at a time."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Number, 3, height and width."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """Images [k, 3, height, width] of a slice, or of indices [k]."""
 
 
 def drawn(count: int, size: int, steps: int, seed: int) -> Iterator[Tensor]:
@@ -27,20 +42,25 @@ def drawn(count: int, size: int, steps: int, seed: int) -> Iterator[Tensor]:
         yield batch
 
 
-def encoded_batches(encode: Encode, images: Tensor, steps: int, seed: int) -> Iterator[list[Tensor]]:
+def encoded_batches(encode: Encode, images: Images, steps: int, seed: int) -> Iterator[list[Tensor]]:
     """Feature maps of batches of at most two images, drawn as `drawn` does; those of up to 64 images are computed once.
 
-    The images are [n, 3, height, width] in [0, 1], on the device of the frozen encoder.
+    The images are on the device of the frozen encoder.
     """
     kept = encoded(encode, images) if len(images) <= _KEPT_IMAGES else None
     for batch in drawn(len(images), BATCH, steps, seed):
         yield encode(images[batch]) if kept is None else [maps[batch] for maps in kept]
 
 
-def encoded(encode: Encode, images: Tensor) -> list[Tensor]:
+def encoded(encode: Encode, images: Images) -> list[Tensor]:
     """Feature maps of all images, computed one image at a time."""
-    rows = [encode(image.unsqueeze(0)) for image in images]
+    rows = [encode(image) for image in singly(images)]
     return [torch.cat(maps) for maps in zip(*rows, strict=True)]
+
+
+def singly(images: Images) -> Iterator[Tensor]:
+    """Images as batches [1, 3, height, width] of one."""
+    return (images[index : index + 1] for index in range(len(images)))
 
 
 def optimise(optimiser: torch.optim.Optimizer, loss: Tensor, *, clip: float = 0.0) -> None:

@@ -13,8 +13,9 @@ from anomalib.models.image.cflow.utils import cflow_head, get_logp, positional_e
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.detectors.batches import encoded_batches, optimise
+from components.detectors.batches import Images, encoded_batches, optimise, singly
 from components.detectors.encoder import Encoder
+from components.detectors.scoring import highest
 
 if TYPE_CHECKING:
     from components.detectors.config import Config
@@ -28,10 +29,11 @@ _CLAMP = 1.9
 
 def build(config: "Config", image_size: int, pretrained: bool) -> "Cflow":
     """Untrained flows on the feature maps of stride 8, 16 and 32, as in the paper."""
-    return Cflow(Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained))
+    encoder = Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained)
+    return Cflow(encoder, config.image_score)
 
 
-def train(model: "Cflow", images: Tensor, config: "Config") -> None:
+def train(model: "Cflow", images: Images, config: "Config") -> None:
     """Maximise the likelihood of features (Adam, 2e-4, and the log-sigmoid of the paper's code).
 
     A step takes 256 features of each scale at random out of a batch of images.
@@ -53,10 +55,10 @@ class Cflow(nn.Module):
 
     highest: Tensor
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, image_score: str) -> None:
         """Build the flows; their permutations are drawn from torch's global generator."""
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.image_score = encoder, image_score
         self.flows = nn.ModuleList(
             cflow_head(_CONDITION, _COUPLING_BLOCKS, _CLAMP, n_features=channels) for channels in encoder.channels
         )
@@ -69,20 +71,20 @@ class Cflow(nn.Module):
         logp: Tensor = get_logp(channels, latent, log_determinant) / channels
         return logp
 
-    def calibrate(self, images: Tensor) -> None:
+    def calibrate(self, images: Images) -> None:
         """Set the highest log-likelihood of each scale by the training images."""
         with torch.no_grad():
-            found = [[logp.max() for logp in self._scales(image.unsqueeze(0))] for image in images]
-        self.highest = torch.tensor(found, device=images.device).amax(dim=0)
+            found = [[logp.max() for logp in self._scales(image)] for image in singly(images)]
+        self.highest = torch.tensor(found, device=self.highest.device).amax(dim=0)
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Scores and maps: the number of scales less their enlarged, added probabilities (section 4.3); the maximum."""
+        """Scores and maps: the number of scales less their enlarged, added probabilities (section 4.3)."""
         size = images.shape[-2:]
         found = images.new_full((len(images), 1, *size), float(len(self.flows)))
-        for logp, highest in zip(self._scales(images), self.highest, strict=True):
-            probability = torch.exp((logp - highest).clamp_max(0))
+        for logp, most in zip(self._scales(images), self.highest, strict=True):
+            probability = torch.exp((logp - most).clamp_max(0))
             found = found - functional.interpolate(probability, size=size, mode="bilinear")
-        return InferenceBatch(pred_score=found.amax(dim=(1, 2, 3)), anomaly_map=found)
+        return InferenceBatch(pred_score=highest(found, self.image_score), anomaly_map=found)
 
     def _scales(self, images: Tensor) -> list[Tensor]:
         """Log-likelihoods [n, 1, h, w] of the features at each scale."""

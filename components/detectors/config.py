@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from components.detectors.scoring import IMAGE_SCORES
 from components.detectors.table import DETECTORS
 from components.errors import check
 from components.networks.backbones import BACKBONES, RESNETS, VITS
@@ -12,8 +13,21 @@ from components.settings import Expected, OneOf, Seed, Settings
 
 TRAINING_SETS = ("none", "rotations", "augmented", "generated")
 """What is added to the given images: nothing, rotations of them, the augmented set, the selected generated set."""
+PARTS = (*TRAINING_SETS, "repeated")
+"""Parts of a training set: those, and the given images repeated as often as there are generated ones, a control."""
+SEPARATOR = "+"
 
 Steps = Annotated[int, Field(ge=1, le=100_000)]
+
+
+def training_set_parts(name: str) -> tuple[str, ...]:
+    """Parts of a training set such as `rotations+generated`; `InputError` for an unknown, repeated or needless one."""
+    parts = tuple(name.split(SEPARATOR))
+    known = all(part in PARTS for part in parts) and len(set(parts)) == len(parts)
+    needless = "none" in parts and len(parts) > 1
+    expected = f"one of {', '.join(PARTS)}, or several but none, each once, joined by +"
+    check(known and not needless, "detection.training_set", name, expected)
+    return parts
 
 
 class Config(Settings):
@@ -23,8 +37,9 @@ class Config(Settings):
 
     detector: str = "patchcore"
     """A detector of the table: patchcore, padim, cflow, reverse_distillation, efficientad, anomalydino or dinomaly."""
-    training_set: Annotated[str, OneOf(TRAINING_SETS)] = "none"
-    """What is added to the given images: `none`, `rotations`, `augmented` or `generated`."""
+    training_set: str = "none"
+    """What is added to the given images: `none`, `rotations`, `augmented`, `generated`, or several of them joined by
+    `+`, such as `rotations+generated`; `repeated` adds the given images themselves, as often as generated ones."""
     backbone: Annotated[str, OneOf((*BACKBONES, *RESNETS))] = "efficientnet-lite0"
     """ImageNet backbone of all detectors but AnomalyDINO and Dinomaly: `efficientnet-lite0`, `efficientnet-lite2`,
     `resnet18` or `wide-resnet50`."""
@@ -49,12 +64,16 @@ class Config(Settings):
     """Optimiser steps of EfficientAD, each on one image."""
     dinomaly_steps: Steps = 100
     """Optimiser steps of Dinomaly, each on at most 2 images."""
-    coreset_ratio: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Share of the patches that PatchCore keeps."""
+    coreset_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the patches that PatchCore keeps. Below 1, as in the paper, training sets with more images get a larger
+    memory bank, and with it a better figure than their images are worth."""
     coreset_limit: Annotated[int, Field(ge=10)] = 2500
-    """Most patches that PatchCore keeps; bounds its time on many images."""
+    """Most patches that PatchCore and AnomalyDINO keep, the same for all training sets; bounds their time."""
     num_neighbors: Annotated[int, Field(ge=1, le=50)] = 9
     """Neighbours that reweight PatchCore's image score."""
+    image_score: Annotated[str, OneOf(IMAGE_SCORES)] = "max"
+    """Score of an image by its anomaly map: the highest value (`max`, which PatchCore reweights), or the mean of the
+    highest 1 % (`top1`)."""
     rotation_step: Annotated[float, Field(ge=1, le=180), Expected("{} degrees")] = 45.0
     """Degrees between the copies of the training set `rotations`."""
     false_alarm_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.01
@@ -63,6 +82,11 @@ class Config(Settings):
     """Most detectors trained without some of the given images, to score these for the threshold."""
     seed: Seed = 0
     """Seeds the coreset's start, and the training of trained detectors."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the training set, in their order."""
+        return training_set_parts(self.training_set)
 
     @property
     def backbone_reference(self) -> str:
@@ -85,6 +109,12 @@ class Config(Settings):
         check(detector in DETECTORS, cls.key("detector"), detector, f"one of {', '.join(DETECTORS)}")
         return detector
 
+    @field_validator("training_set")
+    @classmethod
+    def _check_training_set(cls, training_set: str) -> str:
+        training_set_parts(training_set)
+        return training_set
+
     @model_validator(mode="after")
     def _check_backbone(self) -> Self:
         fits = not self.backbone_weights or self.backbone in RESNETS
@@ -100,8 +130,9 @@ class Threshold:
     value: float
     source: str
     """Good images whose scores it was set by: `calibration` (held out from training), `leave-one-out` or
-    `cross-validation` (given images, each scored by a detector trained without it), or `augmented-copies`
-    (augmentations of the one given image, which understate how good images differ)."""
+    `cross-validation` (given images, each scored by a detector trained without it and all that was made of it). One
+    given image holds nothing out: `own-patches` compares its patches with those elsewhere in it, `turned-copies` scores
+    its quarter turns."""
     images: int
     rule: str
     """`conformal`, `normal` or `maximum`."""
@@ -111,3 +142,7 @@ class Threshold:
     guaranteed_rate: float | None
     """Rate that holds for any distribution of scores, on average over draws of the calibration images; None for the
     other sources, whose scores are not exchangeable with those of new images."""
+    lowest_rate: float = 0.0
+    highest_rate: float = 1.0
+    """The rate of false alarms lies between these two with a confidence of 90 %, whatever the distribution of scores:
+    exactly for `calibration`, nearly for the given images held out in turn, and 0 to 1 where nothing was held out."""

@@ -1,5 +1,6 @@
 """The trained detector as an artifact: build, save, load and predict."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,8 @@ from components.weights.fetch import load_tensors, resolve
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from components.detectors.batches import Images
+
 _PREDICTION_BATCH = 8
 
 
@@ -26,16 +29,30 @@ def build_detector(config: Config, image_size: int, *, pretrained: bool = True) 
     return model
 
 
-def fit(images: "Tensor", config: Config) -> "nn.Module":
+def fit(images: "Images", config: Config) -> "nn.Module":
     """Detector of the config trained, from its seed, on images [n, 3, size, size] in [0, 1]."""
+    import torch
+
     seed_everything(config.seed)
+    if isinstance(images, torch.Tensor):
+        images = images.to(device())
     model = build_detector(config, images.shape[-1]).to(device()).train()
-    import_module(DETECTORS[config.detector].module).train(model, images.to(device()), config)
+    import_module(DETECTORS[config.detector].module).train(model, images, config)
     return model.eval()
 
 
-def save_detector(model: "nn.Module", directory: Path, config: Config, image_size: int, threshold: Threshold) -> None:
-    """Write the tensors, the config and the threshold of a trained detector into an artifact directory."""
+def save_detector(
+    model: "nn.Module",
+    directory: Path,
+    config: Config,
+    image_size: int,
+    threshold: Threshold,
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Write the tensors, the config and the threshold of a trained detector into an artifact directory.
+
+    `facts` are further entries of its config file: how it was validated, and the size of its memory bank.
+    """
     from safetensors.torch import save_file
 
     save_file({key: value.contiguous().cpu() for key, value in model.state_dict().items()}, directory / WEIGHTS)
@@ -44,7 +61,7 @@ def save_detector(model: "nn.Module", directory: Path, config: Config, image_siz
     backbone = {"name": network.name, "sha256": resolve(network.reference).sha256}
     content = {"config": config.model_dump(), "image_size": image_size, "backbone": backbone}
     content |= {"substitutes": row.substitutes(config), "threshold": asdict(threshold)}
-    write_json(directory / CONFIG, content)
+    write_json(directory / CONFIG, content | (facts or {}))
 
 
 def predict(model: "nn.Module", images: "Tensor") -> "tuple[Tensor, Tensor]":

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import GaussianBlur2d
-from anomalib.models.image.anomaly_dino.torch_model import AnomalyDINOModel
 from anomalib.models.image.dinomaly import components as parts
 from anomalib.models.image.dinomaly.torch_model import DecoderViTBlock, DinomalyModel
 from torch import Tensor, nn
 
-from components.detectors.batches import encoded_batches, optimise
+from components.detectors.batches import Images, encoded_batches, optimise
 from components.detectors.encoder import DinoEncoder
+from components.detectors.scoring import highest
 
 if TYPE_CHECKING:
     from components.detectors.config import Config
@@ -30,10 +30,10 @@ _KERNEL, _SIGMA = 5, 4
 def build(config: "Config", image_size: int, pretrained: bool) -> "Dinomaly":
     """An untrained bottleneck and decoder on the transformer's middle blocks."""
     encoder = DinoEncoder(config.vit, config.vit_reference, image_size, _BLOCKS, norm=False, pretrained=pretrained)
-    return Dinomaly(encoder)
+    return Dinomaly(encoder, config.image_score)
 
 
-def train(model: "Dinomaly", images: Tensor, config: "Config") -> None:
+def train(model: "Dinomaly", images: Images, config: "Config") -> None:
     """Maximise the cosine of encoder and decoder, the hardest points first (StableAdamW, as in the paper's code).
 
     Warm-up and the share of easy points take the part of the steps that they have of the paper's ten thousand.
@@ -52,9 +52,9 @@ def train(model: "Dinomaly", images: Tensor, config: "Config") -> None:
 class Dinomaly(nn.Module):
     """Frozen encoder, noisy bottleneck and decoder; two groups of four layers are compared (section 3 of the paper)."""
 
-    def __init__(self, encoder: DinoEncoder) -> None:
+    def __init__(self, encoder: DinoEncoder, image_score: str) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.image_score = encoder, image_score
         dim, heads = encoder.body.embed_dim, encoder.body.blocks[0].attn.num_heads
         self.bottleneck = parts.DinomalyMLP(dim, 4 * dim, dim, drop=_DROPOUT, bias=False, apply_input_dropout=True)
         self.decoder = nn.ModuleList(
@@ -80,8 +80,8 @@ class Dinomaly(nn.Module):
         return [tokens.transpose(1, 2).reshape(len(tokens), -1, grid, grid) for tokens in fused]
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Scores and maps: one minus the cosine, averaged over the groups and smoothed; the mean of its highest 1 %."""
+        """Scores and maps: one minus the cosine, averaged over the groups and smoothed."""
         size = tuple(images.shape[-2:])
         maps, _ = DinomalyModel.calculate_anomaly_maps(*self.reconstruct(self.encoder(images)), out_size=size)
         maps = self.blur(maps)
-        return InferenceBatch(pred_score=AnomalyDINOModel.mean_top1p(maps.flatten(1)).flatten(), anomaly_map=maps)
+        return InferenceBatch(pred_score=highest(maps, self.image_score), anomaly_map=maps)

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as change
 
-from components.detectors.batches import drawn, optimise
+from components.detectors.batches import Images, drawn, optimise, singly
 from components.detectors.encoder import Encoder, stacked
+from components.detectors.scoring import highest
 from components.errors import check
 from components.listing.layouts import PLAIN, Listing
 from components.listing.opened import opened
@@ -51,7 +52,8 @@ def build(config: "Config", image_size: int, pretrained: bool) -> "EfficientAd":
     if not config.teacher_weights:
         encoder = Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained)
         channels = sum(encoder.channels)
-        return EfficientAd(PatchFeatures(encoder), Student(channels), Autoencoder(channels), channels, border=0)
+        networks = PatchFeatures(encoder), Student(channels), Autoencoder(channels)
+        return EfficientAd(*networks, channels, border=0, image_score=config.image_score)
     expected = f"{_PDN_IMAGE_SIZE} or more for EfficientAD's own networks"
     check(image_size >= _PDN_IMAGE_SIZE, "dataset.image_size", image_size, expected)
     teacher = SmallPatchDescriptionNetwork(_PDN_CHANNELS)
@@ -59,10 +61,11 @@ def build(config: "Config", image_size: int, pretrained: bool) -> "EfficientAd":
         name = config.teacher_weights.partition("#")[0]
         load_into(teacher, load_tensors(fetch(config.teacher_weights)), name)
     student = SmallPatchDescriptionNetwork(2 * _PDN_CHANNELS)
-    return EfficientAd(teacher, student, PaperAutoencoder(_PDN_CHANNELS), _PDN_CHANNELS, _PDN_BORDER)
+    networks = teacher, student, PaperAutoencoder(_PDN_CHANNELS)
+    return EfficientAd(*networks, _PDN_CHANNELS, border=_PDN_BORDER, image_score=config.image_score)
 
 
-def train(model: "EfficientAd", images: Tensor, config: "Config") -> None:
+def train(model: "EfficientAd", images: Images, config: "Config") -> None:
     """Train student and autoencoder (Adam, 1e-5 of weight decay, a tenth of the rate in the last 5 %, as in the paper).
 
     The paper's rate, 1e-4, goes with 70,000 steps; below 10,000 it is 1e-3.
@@ -75,7 +78,7 @@ def train(model: "EfficientAd", images: Tensor, config: "Config") -> None:
     penalty = penalty_images(config.imagenet_dir, images.shape[-1])
     for batch in drawn(len(images), 1, steps, config.seed):
         chosen = images[batch]
-        optimise(optimiser, model.loss(chosen, _changed(chosen), next(penalty).to(images.device)))
+        optimise(optimiser, model.loss(chosen, _changed(chosen), next(penalty).to(chosen.device)))
         schedule.step()
     model.eval()
     few = images[:_CALIBRATION_IMAGES]
@@ -154,7 +157,14 @@ class EfficientAd(nn.Module):
     quantiles: Tensor
 
     def __init__(
-        self, teacher: nn.Module, student: nn.Module, autoencoder: nn.Module, channels: int, border: int
+        self,
+        teacher: nn.Module,
+        student: nn.Module,
+        autoencoder: nn.Module,
+        channels: int,
+        *,
+        border: int,
+        image_score: str,
     ) -> None:
         """Take the networks from images in [0, 1] to features [n, channels, h, w], the student's to 2 channels.
 
@@ -163,14 +173,14 @@ class EfficientAd(nn.Module):
         super().__init__()
         self.teacher = teacher.requires_grad_(False).eval()
         self.student, self.autoencoder = student, autoencoder
-        self.channels, self.border = channels, border
+        self.channels, self.border, self.image_score = channels, border, image_score
         self.register_buffer("teacher_mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("teacher_std", torch.ones(1, channels, 1, 1))
         self.register_buffer("quantiles", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
 
-    def normalise_teacher(self, images: Tensor) -> None:
+    def normalise_teacher(self, images: Images) -> None:
         """Set mean and deviation of the teacher's channels by the training images (section 3.4 of the paper)."""
-        found = torch.cat([self.teacher(image.unsqueeze(0)) for image in images])
+        found = torch.cat([self.teacher(image) for image in singly(images)])
         self.teacher_mean = found.mean(dim=(0, 2, 3), keepdim=True)
         self.teacher_std = found.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
 
@@ -213,12 +223,12 @@ class EfficientAd(nn.Module):
         self.quantiles = torch.stack([_quantiles(found[:, index], _QUANTILES) for index in range(2)])
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Scores and maps: the mean of both maps, each 0 at its 90 % quantile and 0.1 at its 99.5 %; the maximum."""
+        """Scores and maps: the mean of both maps, each 0 at its 90 % quantile and 0.1 at its 99.5 %."""
         low, high = self.quantiles[:, 0].view(1, 2, 1, 1), self.quantiles[:, 1].view(1, 2, 1, 1)
         errors = functional.pad(self.errors(images), [self.border] * 4)
         errors = functional.interpolate(errors, size=images.shape[-2:], mode="bilinear")
         found = (0.1 * (errors - low) / (high - low).clamp_min(1e-12)).mean(dim=1, keepdim=True)
-        return InferenceBatch(pred_score=found.amax(dim=(1, 2, 3)), anomaly_map=found)
+        return InferenceBatch(pred_score=highest(found, self.image_score), anomaly_map=found)
 
 
 def penalty_images(source: str, size: int) -> Iterator[Tensor]:

@@ -14,8 +14,9 @@ from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.detectors.batches import encoded
+from components.detectors.batches import Images, encoded
 from components.detectors.encoder import Encoder, stacked
+from components.detectors.scoring import highest
 
 if TYPE_CHECKING:
     from components.detectors.config import Config
@@ -28,10 +29,11 @@ _REACH = 1
 
 def build(config: "Config", image_size: int, pretrained: bool) -> "Padim":
     """Gaussians without parameters, on the feature maps of stride 4, 8 and 16, as in the paper."""
-    return Padim(Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained))
+    encoder = Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained)
+    return Padim(encoder, config.image_score)
 
 
-def train(model: "Padim", images: Tensor, config: "Config") -> None:
+def train(model: "Padim", images: Images, config: "Config") -> None:
     """Fit the Gaussians."""
     model.mean, model.precision = fit_gaussians(*encoded(lambda batch: [model.embed(batch)], images))
 
@@ -43,10 +45,10 @@ class Padim(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
     mean: Tensor
     precision: Tensor
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, image_score: str) -> None:
         """Draw the features from torch's global generator."""
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.image_score = encoder, image_score
         channels = sum(encoder.channels)
         self.register_buffer("chosen", torch.randperm(channels)[: min(_FEATURES, channels)])
         self.register_buffer("mean", torch.empty(0))
@@ -59,10 +61,10 @@ class Padim(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
         return stacked([functional.avg_pool2d(fine, 2), *coarse])[:, self.chosen]
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Scores and maps: the Mahalanobis distance (Eq. 2), smoothed, and its maximum."""
+        """Scores and maps: the Mahalanobis distance (Eq. 2), smoothed."""
         embedding, size = self.embed(images), tuple(images.shape[-2:])
         found = self.distances(embedding=embedding, mean=self.mean, inv_covariance=self.precision, image_size=size)
-        return InferenceBatch(pred_score=found.amax(dim=(1, 2, 3)), anomaly_map=found)
+        return InferenceBatch(pred_score=highest(found, self.image_score), anomaly_map=found)
 
 
 def fit_gaussians(embeddings: Tensor) -> tuple[Tensor, Tensor]:

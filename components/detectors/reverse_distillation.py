@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
-from components.detectors.batches import encoded_batches, optimise
+from components.detectors.batches import Images, encoded_batches, optimise
 from components.detectors.encoder import Encoder
+from components.detectors.scoring import highest
 from components.networks.backbones import RESNETS
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ _EXPANSION = 2
 def build(config: "Config", image_size: int, pretrained: bool) -> "ReverseDistillation":
     """An untrained student of the feature maps of stride 4, 8 and 16, as in the paper."""
     encoder = Encoder(config.backbone, _LEVELS, reference=config.backbone_reference, pretrained=pretrained)
-    return ReverseDistillation(encoder, config.backbone, image_size)
+    return ReverseDistillation(encoder, config, image_size)
 
 
-def train(model: "ReverseDistillation", images: Tensor, config: "Config") -> None:
+def train(model: "ReverseDistillation", images: Images, config: "Config") -> None:
     """Maximise the cosine of teacher and student at every position (Eq. 2; Adam, 0.005, betas 0.5 and 0.999).
 
     A batch has no image twice: copies would only repeat themselves in the statistics of batch normalisation.
@@ -89,11 +90,11 @@ class Decoder(nn.Module):
 class ReverseDistillation(nn.Module):
     """Teacher, bottleneck and decoder."""
 
-    def __init__(self, encoder: Encoder, backbone: str, image_size: int) -> None:
+    def __init__(self, encoder: Encoder, config: "Config", image_size: int) -> None:
         """Build the student of a teacher; the backbones of `RESNETS` get the paper's."""
         super().__init__()
-        self.encoder = encoder
-        paper = backbone in RESNETS
+        self.encoder, self.image_score = encoder, config.image_score
+        backbone, paper = config.backbone, config.backbone in RESNETS
         self.bottleneck = get_bottleneck_layer(RESNETS[backbone]) if paper else Bottleneck(encoder.channels)
         self.decoder = get_decoder(RESNETS[backbone]) if paper else Decoder(encoder.channels)
         size = (image_size, image_size)
@@ -113,10 +114,10 @@ class ReverseDistillation(nn.Module):
         return torch.stack([1 - functional.cosine_similarity(*pair).mean() for pair in pairs]).sum()
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Scores and maps: one minus the cosine of teacher and student, added over the scales (Eq. 3); the maximum."""
+        """Scores and maps: one minus the cosine of teacher and student, added over the scales (Eq. 3)."""
         maps = self.encoder(images)
         found = self.distances(self.reconstruct(maps), maps)
-        return InferenceBatch(pred_score=found.amax(dim=(1, 2, 3)), anomaly_map=found)
+        return InferenceBatch(pred_score=highest(found, self.image_score), anomaly_map=found)
 
 
 def _halving(inputs: int, outputs: int) -> nn.Sequential:

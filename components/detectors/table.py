@@ -61,7 +61,8 @@ class DetectorRow:
     module: str
     """Import path of a module with `build(config, image_size, pretrained)`, which returns an untrained `nn.Module` from
     images [n, 3, size, size] in [0, 1] to anomalib's `InferenceBatch`, and `train(model, images, config)`, which trains
-    it on images [n, 3, size, size] of its device. All that the trained module needs is in its state dict."""
+    it on the `Images` of `batches`, of which `images[:]` is the whole tensor [n, 3, size, size]. All that the trained
+    module needs is in its state dict."""
     network: Callable[[NetworkSettings], Network]
     """The pretrained network that the detector rests on."""
     reads: tuple[str, ...]
@@ -70,7 +71,8 @@ class DetectorRow:
     """What replaces a part of the detector's paper that is unavailable without a download, by that part."""
 
 
-_BACKBONE, _VIT = ("backbone", "backbone_weights"), ("vit", "vit_weights")
+_BACKBONE = ("backbone", "backbone_weights", "image_score")
+_VIT = ("vit", "vit_weights", "image_score")
 
 DETECTORS: dict[str, DetectorRow] = {
     "patchcore": DetectorRow(
@@ -87,7 +89,7 @@ DETECTORS: dict[str, DetectorRow] = {
         efficientad_substitutes,
     ),
     "padim": DetectorRow("components.detectors.padim", backbone_of, _BACKBONE),
-    "anomalydino": DetectorRow("components.detectors.anomalydino", vit_of, _VIT),
+    "anomalydino": DetectorRow("components.detectors.anomalydino", vit_of, (*_VIT, "coreset_limit")),
     "dinomaly": DetectorRow("components.detectors.dinomaly", vit_of, (*_VIT, "dinomaly_steps")),
 }
 """All detectors by name; a package adds its own by an entry point of the group `vigil.detectors`, whose value is a

@@ -7,6 +7,7 @@ from components.artifacts import (
     TREND,
     ImageSet,
     candidate_iterations,
+    candidate_sources,
     new_image_set,
     prompt_text,
     read_candidates,
@@ -24,6 +25,8 @@ def select_images(
 ) -> dict[str, Any]:
     """Write the best candidate set as an image set, with the trend of the cosine over iterations.
 
+    The source of an image is the id of the given one that it was sampled around.
+
     Returns the iterations nearest to and farthest from the prompt with their cosines, the iteration that the rule took,
     the prompt, and the digest of the set. `InputError`: the rule's iteration does not exist, or a set is too small.
     """
@@ -34,8 +37,10 @@ def select_images(
     worst = min(trend, key=lambda row: row["cosine"])
     taken = chosen_iteration(trend, config)
     with new_image_set(selected) as (writer, directory):
+        sources = candidate_sources(candidates, taken)
         for index, image in enumerate(_first(candidates, taken, config.images)):
-            writer.add(image, id=f"generated-{index:03d}", source=f"iteration-{taken:03d}/{index:03d}")
+            source = sources[index] if sources else f"iteration-{taken:03d}/{index:03d}"
+            writer.add(image, id=f"generated-{index:03d}", source=source)
         write_table(directory / TREND, trend)
     return {
         "best_iteration": best["iteration"],

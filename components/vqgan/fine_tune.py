@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,14 @@ def fine_tune(
     Returns the scalars of the last iteration, and what the loop ran with. `InputError`: the weights do not fit.
     """
     seed_everything(config.seed)
-    groups = load_groups(reference, augmented)
+    given, groups = ImageSet(reference).ids("train", "good"), load_groups(reference, augmented)
     digests = {"reference": ImageSet(reference).digest, "augmented": ImageSet(augmented).digest}
     identity = {"config": config.model_dump(), "weights": weights_digest(config), **digests}
     checkpoint = Checkpoint({"code": code_digest(), **identity})
     loop = FineTuning(groups, config)
     trend = SimilarityTrend([given for given, _ in groups], config) if config.patience else None
     with new_directory(candidates) as directory:
-        history = _run(loop, directory, checkpoint, trend, on_step)
+        history = _run(loop, directory, checkpoint, trend, on_step, given)
         write_table(directory / STEPS, history["steps"])
     with new_directory(generator) as directory:
         save_generator(loop.averaged, directory, config, loop.state.step)
@@ -87,9 +88,14 @@ def load_groups(reference: str | Path, augmented: str | Path) -> Groups:
 
 
 def _run(
-    loop: FineTuning, directory: Path, checkpoint: Checkpoint, trend: SimilarityTrend | None, on_step: OnStep
+    loop: FineTuning,
+    directory: Path,
+    checkpoint: Checkpoint,
+    trend: SimilarityTrend | None,
+    on_step: OnStep,
+    given: Sequence[str],
 ) -> History:
-    """Section 4.2: L iterations of steps on Eq. 7, each followed by a set of M samples."""
+    """Section 4.2: L iterations of steps on Eq. 7, each followed by a set of M samples around the `given` ids."""
     config, plan, history = loop.config, loop.plan, _resume(loop, directory, checkpoint, on_step)
     rows = history["iterations"]
     for iteration in range(len(rows), config.iterations):
@@ -112,7 +118,8 @@ def _run(
         if trend:
             row["similarity"] = trend.similarity(images)
         rows.append(row | {"seconds": time.perf_counter() - started})
-        write_candidates(directory, iteration, images, rows)
+        sources = [given[index] for index in loop.sampled_around()]
+        write_candidates(directory, iteration, images, rows, sources)
         checkpoint.save(loop.state, history, directory / candidate_file(iteration))
     return history
 

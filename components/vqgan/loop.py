@@ -130,6 +130,11 @@ class FineTuning:
         self._require_finite(bool(generated.isfinite().all()), "generated images are")
         return to_image_range(generated)
 
+    def sampled_around(self) -> list[int]:
+        """Numbers of the given images that `sample` would sample around, one for each of its images in their order."""
+        shares = self.plan.shares(self._iteration)
+        return [index for index, share in enumerate(shares) for _ in range(share)]
+
     @torch.no_grad()
     def psnr(self) -> float:
         """PSNR in dB of the first given image's reconstruction."""

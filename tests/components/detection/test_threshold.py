@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.artifacts import CONFIG, new_image_set, read_json
-from components.detection.threshold import estimate, expected_rate, guaranteed_rate
+from components.detection.threshold import estimate, expected_rate, guaranteed_rate, rate_interval
 from components.detection.train import train_detector
 from components.detectors.config import Config
 from components.detectors.detector import Detector
@@ -84,24 +84,6 @@ def test_calibration_images_go_first(tmp_path: Path) -> None:
     assert detector.threshold.guaranteed_rate == pytest.approx(0.1)
 
 
-def test_given_image_is_scored_by_a_detector_without_it(tmp_path: Path) -> None:
-    """The scores are those of a detector trained on the other image alone, as training it by hand gives."""
-    from components.artifacts import ImageSet
-    from components.detection.threshold import held_out_scores
-    from components.detection.training_sets import Sources
-    from components.detectors.detector import fit, predict
-
-    reference = write_reference(tmp_path / "reference")
-    images = ImageSet(reference)
-    first, second = (images.tensor([id]) for id in images.ids("train"))
-    config = Config()
-    sources = Sources(reference=reference, augmented=reference, selected=reference)
-    source, scores = held_out_scores(fit(first, config), sources, config)
-    assert source == "leave-one-out"
-    by_hand = [predict(fit(second, config), first)[0], predict(fit(first, config), second)[0]]
-    assert scores == pytest.approx([float(score) for score in by_hand])
-
-
 def test_more_images_than_folds_are_cross_validated(tmp_path: Path) -> None:
     reference = write_reference(tmp_path / "reference", given=5)
     config = Config(threshold_folds=2)
@@ -109,21 +91,40 @@ def test_more_images_than_folds_are_cross_validated(tmp_path: Path) -> None:
     assert (result["threshold_source"], result["threshold_images"]) == ("cross-validation", 5)
 
 
-@pytest.mark.parametrize("training_set", ["none", "augmented"])
-def test_one_given_image_leaves_its_copies_and_says_so(tmp_path: Path, training_set: str) -> None:
+@pytest.mark.parametrize(
+    ("detector", "training_set", "source", "images"),
+    [("patchcore", "augmented", "own-patches", 1), ("padim", "rotations", "turned-copies", 3)],
+)
+def test_one_given_image_holds_nothing_out_and_says_so(
+    tmp_path: Path, detector: str, training_set: str, source: str, images: int
+) -> None:
     reference = write_reference(tmp_path / "reference", given=1)
     augmented = write_added(tmp_path / "augmented", 4, ["train-good-0"])
-    config = Config(training_set=training_set, threshold_folds=2)
-    train_detector(reference, augmented, augmented, tmp_path / "detector", config)
-    stored = read_json(tmp_path / "detector" / CONFIG)["threshold"]
-    assert (stored["source"], stored["images"], stored["guaranteed_rate"]) == ("augmented-copies", 4, None)
-    assert stored["false_alarm_rate"] == 0.01
-    if training_set == "augmented":
-        from components.artifacts import ImageSet
+    config = Config(detector=detector, training_set=training_set)
+    result = train_detector(reference, augmented, augmented, tmp_path / "detector", config)
+    content = read_json(tmp_path / "detector" / CONFIG)
+    stored = content["threshold"]
+    assert (stored["source"], stored["images"], stored["guaranteed_rate"]) == (source, images, None)
+    assert (stored["lowest_rate"], stored["highest_rate"], stored["expected_rate"]) == (0.0, 1.0, None)
+    assert content["validation"]["method"] == result["validation"] == "none"
+    assert "second one" in content["validation"]["note"]
+    from components.artifacts import ImageSet
 
-        copies = ImageSet(augmented)
-        seen = Detector(tmp_path / "detector").predict(copies.tensor(copies.ids("train")))[0]
-        assert stored["value"] > float(seen.max())
+    copies = ImageSet(augmented)
+    seen = Detector(tmp_path / "detector").predict(copies.tensor(copies.ids("train")))[0]
+    assert stored["value"] > float(seen.max())
+
+
+def test_interval_of_the_rate_is_the_binomial_one() -> None:
+    """Over the maximum of n scores, a rate p is exceeded with probability (1 - p) ** n."""
+    lowest, highest = rate_interval(19, 0.01)
+    assert lowest == 0.0
+    assert (1 - highest) ** 19 == pytest.approx(0.1)
+    lowest, highest = rate_interval(99, 0.1)
+    generator = np.random.default_rng(0)
+    thresholds = [estimate(generator.uniform(size=99).tolist(), 0.1)[0] for _ in range(4000)]
+    rates = 1 - np.array(thresholds)
+    assert float(((lowest <= rates) & (rates <= highest)).mean()) == pytest.approx(0.9, abs=0.015)
 
 
 @pytest.mark.parametrize(("field", "value"), [("false_alarm_rate", 0.0), ("threshold_folds", 1)])

@@ -10,7 +10,15 @@ from tests.components.image_sets import write_added, write_reference
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("none", 2), ("rotations", 16), ("augmented", 2 + 3), ("generated", 2 + 5)]
+    ("name", "count"),
+    [
+        ("none", 2),
+        ("rotations", 16),
+        ("augmented", 2 + 3),
+        ("generated", 2 + 5),
+        ("repeated", 2 + 5),
+        ("rotations+generated", 16 + 5),
+    ],
 )
 def test_each_set_holds_the_given_images_first_and_what_it_adds(tmp_path: Path, name: str, count: int) -> None:
     reference = write_reference(tmp_path / "reference")
@@ -20,7 +28,7 @@ def test_each_set_holds_the_given_images_first_and_what_it_adds(tmp_path: Path, 
     images = load_training_set(sources, Config(training_set=name))
     given = ImageSet(reference)
     assert images.shape == (count, 3, 64, 64)
-    torch.testing.assert_close(images[:2], given.tensor(given.ids("train", "good")))
+    torch.testing.assert_close(images[:2].cpu(), given.tensor(given.ids("train", "good")))
 
 
 def test_rotation_step_sets_the_number_of_copies(tmp_path: Path) -> None:
@@ -28,15 +36,30 @@ def test_rotation_step_sets_the_number_of_copies(tmp_path: Path) -> None:
     config = Config(training_set="rotations", rotation_step=90)
     images = load_training_set(Sources(reference=reference, augmented=reference, selected=reference), config)
     assert len(images) == 4
-    torch.testing.assert_close(images[2], images[0].flip(-1, -2))
+    torch.testing.assert_close(images[2:3], images[:1].flip(-1, -2))
+    assert torch.equal(images[torch.tensor([3, 0])], torch.cat([images[3:4], images[:1]]))
 
 
-@pytest.mark.parametrize(("name", "count"), [("none", 1), ("rotations", 8), ("augmented", 1 + 2), ("generated", 1 + 5)])
-def test_image_left_out_takes_its_augmentations_along(tmp_path: Path, name: str, count: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("none", 1), ("rotations", 8), ("augmented", 1 + 2), ("generated", 1 + 3), ("repeated", 1 + 5)],
+)
+def test_image_left_out_takes_along_all_that_was_made_of_it(tmp_path: Path, name: str, count: int) -> None:
     reference = write_reference(tmp_path / "reference")
     augmented = write_added(tmp_path / "augmented", 4, ["train-good-0", "train-good-1"])
-    selected = write_added(tmp_path / "selected", 5, ["iteration-000"])
+    selected = write_added(tmp_path / "selected", 5, ["train-good-1", "train-good-0"])
     sources = Sources(reference=reference, augmented=augmented, selected=selected)
     images = load_training_set(sources, Config(training_set=name), without=["train-good-0"])
     assert len(images) == count
-    torch.testing.assert_close(images[:1], ImageSet(reference).tensor(["train-good-1"]))
+    torch.testing.assert_close(images[:1].cpu(), ImageSet(reference).tensor(["train-good-1"]))
+
+
+def test_generated_images_of_unknown_source_are_left_out_with_any_image(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference")
+    selected = write_added(tmp_path / "selected", 5, ["iteration-000/000"])
+    sources, config = (
+        Sources(reference=reference, augmented=reference, selected=selected),
+        Config(training_set="generated"),
+    )
+    assert len(load_training_set(sources, config)) == 2 + 5
+    assert len(load_training_set(sources, config, without=["train-good-0"])) == 1

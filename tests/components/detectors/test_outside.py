@@ -50,7 +50,7 @@ def build(config, image_size, pretrained):
 
 
 def train(model, images, config):
-    model.mean = model.encoder(images)[0].mean(dim=(0, 2, 3), keepdim=True)
+    model.mean = model.encoder(images[:])[0].mean(dim=(0, 2, 3), keepdim=True)
 '''
 
 

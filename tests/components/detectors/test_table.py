@@ -1,10 +1,11 @@
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from components.artifacts import CONFIG, WEIGHTS, read_json
+from components.artifacts import CONFIG, VALIDATION, VALIDATION_MAPS, WEIGHTS, read_json
 from components.detection.train import train_detector
 from components.detectors.config import Config
 from components.detectors.detector import Detector, fit
@@ -16,7 +17,14 @@ def test_trained_detector_is_loaded_with_equal_scores_and_finds_the_defect(tmp_p
     reference = write_reference(tmp_path / "reference")
     result = train_detector(reference, reference, reference, tmp_path / "detector", Config())
     assert result["training_images"] == 2
-    assert {path.name for path in (tmp_path / "detector").iterdir()} == {CONFIG, WEIGHTS}
+    assert {path.name for path in (tmp_path / "detector").iterdir()} == {
+        CONFIG,
+        WEIGHTS,
+        VALIDATION,
+        VALIDATION_MAPS,
+    }
+    assert read_json(tmp_path / "detector" / CONFIG)["bank"] == {"patches": 128, "seen": 128}
+    assert (result["bank_patches"], result["bank_seen"]) == (128, 128)
     assert read_json(tmp_path / "detector" / CONFIG)["image_size"] == 64
 
     from components.artifacts import ImageSet
@@ -55,17 +63,42 @@ def test_loaded_detector_equals_the_trained_module(tmp_path: Path) -> None:
     torch.testing.assert_close(Detector(tmp_path / "detector").predict(test)[0], expected)
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(2500, 12), (10, 10)])
-def test_coreset_limit_lowers_the_ratio_only_where_it_must(limit: int, kept: int) -> None:
-    """Two images of 64 pixels have 128 patches, of which a tenth is kept."""
-    model: Any = fit(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), Config(coreset_limit=limit))
-    assert len(model.model.memory_bank) == kept
+@pytest.mark.parametrize(
+    ("limit", "ratio", "kept"), [(2500, 1.0, 128), (100, 1.0, 100), (2500, 0.1, 13), (10, 0.1, 10)]
+)
+def test_all_patches_are_kept_up_to_the_limit(limit: int, ratio: float, kept: int) -> None:
+    """Two images of 64 pixels have 128 patches."""
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    model: Any = fit(images, Config(coreset_limit=limit, coreset_ratio=ratio))
+    assert len(model.bank.patches) == kept
+    assert model.bank.seen == 128
+
+
+def test_copies_of_the_given_image_change_nothing(tmp_path: Path) -> None:
+    """The control: a bank with the given image 17 times finds what a bank with it once does."""
+    reference = write_reference(tmp_path / "reference", given=1)
+    added = write_added(tmp_path / "added", 16, ["train-good-0"])
+    for training_set in ("none", "repeated"):
+        config = Config(training_set=training_set, num_neighbors=1, coreset_limit=600)
+        result = train_detector(reference, added, added, tmp_path / training_set, config)
+        assert result["training_images"] == (17 if training_set == "repeated" else 1)
+
+    from components.artifacts import ImageSet
+
+    images = ImageSet(reference)
+    test = images.tensor(images.ids("test"))
+    once, repeated = (Detector(tmp_path / name).predict(test) for name in ("none", "repeated"))
+    torch.testing.assert_close(repeated, once, rtol=1e-4, atol=1e-3)
 
 
 def test_config_names_field_value_and_expectation() -> None:
     with pytest.raises(InputError, match=r"detection\.detector: got 'fastflow', expected one of patchcore, cflow"):
         Config(detector="fastflow")
-    with pytest.raises(InputError, match=r"detection\.training_set: got 'web', expected one of none, rotations"):
-        Config(training_set="web")
+    for name in ("web", "none+rotations", "rotations+rotations", "rotations+"):
+        message = (
+            f"detection.training_set: got '{name}', expected one of none, rotations, augmented, generated, repeated"
+        )
+        with pytest.raises(InputError, match=re.escape(message)):
+            Config(training_set=name)
     with pytest.raises(InputError, match=r"detection\.coreset_ratio: got 0"):
         Config(coreset_ratio=0)
