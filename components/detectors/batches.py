@@ -42,13 +42,13 @@ def drawn(count: int, size: int, steps: int, seed: int) -> Iterator[Tensor]:
         yield batch
 
 
-def encoded_batches(encode: Encode, images: Images, steps: int, seed: int) -> Iterator[list[Tensor]]:
-    """Feature maps of batches of at most two images, drawn as `drawn` does; those of up to 64 images are computed once.
+def encoded_batches(encode: Encode, images: Images, steps: int, seed: int, size: int = BATCH) -> Iterator[list[Tensor]]:
+    """Feature maps of batches, by default of at most two images, drawn as `drawn` does; of up to 64 images, made once.
 
     The images are on the device of the frozen encoder.
     """
     kept = encoded(encode, images) if len(images) <= _KEPT_IMAGES else None
-    for batch in drawn(len(images), BATCH, steps, seed):
+    for batch in drawn(len(images), size, steps, seed):
         yield encode(images[batch]) if kept is None else [maps[batch] for maps in kept]
 
 

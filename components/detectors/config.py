@@ -20,13 +20,13 @@ SEPARATOR = "+"
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 
 
-def training_set_parts(name: str) -> tuple[str, ...]:
+def training_set_parts(name: str, setting: str = "detection.training_set") -> tuple[str, ...]:
     """Parts of a training set such as `rotations+generated`; `InputError` for an unknown, repeated or needless one."""
     parts = tuple(name.split(SEPARATOR))
     known = all(part in PARTS for part in parts) and len(set(parts)) == len(parts)
     needless = "none" in parts and len(parts) > 1
     expected = f"one of {', '.join(PARTS)}, or several but none, each once, joined by +"
-    check(known and not needless, "detection.training_set", name, expected)
+    check(known and not needless, setting, name, expected)
     return parts
 
 
@@ -59,7 +59,7 @@ class Config(Settings):
     cflow_steps: Steps = 400
     """Optimiser steps of CFlow, each on 256 features of each scale."""
     distillation_steps: Steps = 300
-    """Optimiser steps of Reverse Distillation, each on at most 2 images."""
+    """Optimiser steps of Reverse Distillation, each on one image, so that all training sets have equal batches."""
     efficientad_steps: Steps = 250
     """Optimiser steps of EfficientAD, each on one image."""
     dinomaly_steps: Steps = 100
@@ -71,9 +71,9 @@ class Config(Settings):
     """Most patches that PatchCore and AnomalyDINO keep, the same for all training sets; bounds their time."""
     num_neighbors: Annotated[int, Field(ge=1, le=50)] = 9
     """Neighbours that reweight PatchCore's image score."""
-    image_score: Annotated[str, OneOf(IMAGE_SCORES)] = "max"
-    """Score of an image by its anomaly map: the highest value (`max`, which PatchCore reweights), or the mean of the
-    highest 1 % (`top1`)."""
+    image_score: Annotated[str, OneOf(IMAGE_SCORES)] = "top1"
+    """Score of an image by its anomaly map: the mean of the highest 1 % (`top1`), or the highest value (`max`, in the
+    papers of all but AnomalyDINO and Dinomaly; PatchCore reweights it)."""
     rotation_step: Annotated[float, Field(ge=1, le=180), Expected("{} degrees")] = 45.0
     """Degrees between the copies of the training set `rotations`."""
     false_alarm_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.01

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from components.detectors.coreset import k_center_greedy, squared_distances
 from components.detectors.scoring import highest
 
-_QUERY_ROWS = 256
+_QUERY_ROWS, _BANK_ROWS = 512, 1024
 _WINDOW = 8
 _MOST_WAITING_BYTES = 2**28
 
@@ -44,13 +44,23 @@ class MemoryBank(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
         self.patches = coreset(torch.cat(parts), kept, seed)
 
     def distances(self, rows: Tensor) -> Tensor:
-        """Distances [n] of patches [n, d] to their nearest kept ones, by blocks of one matrix product each."""
-        squares = self.patches.square().sum(dim=1)
+        """Distances [n] of patches [n, d] to their nearest kept ones, by a matrix product for each pair of blocks.
+
+        Both are taken from the mean of the bank: the shorter they are, the less is lost where large squares cancel.
+        """
+        center = self.patches.mean(dim=0)
+        kept = self.patches - center
+        squares = kept.square().sum(dim=1)
         found = []
         for start in range(0, len(rows), _QUERY_ROWS):
-            block = rows[start : start + _QUERY_ROWS]
-            products = torch.addmm(squares, block, self.patches.T, alpha=-2)
-            found.append(products.amin(dim=1) + block.square().sum(dim=1))
+            block = rows[start : start + _QUERY_ROWS] - center
+            nearest = [
+                torch.addmm(
+                    squares[place : place + _BANK_ROWS], block, kept[place : place + _BANK_ROWS].T, alpha=-2
+                ).amin(dim=1)
+                for place in range(0, len(kept), _BANK_ROWS)
+            ]
+            found.append(torch.stack(nearest).amin(dim=0) + block.square().sum(dim=1))
         return torch.cat(found).clamp_min(0).sqrt()
 
     def weights(self, rows: Tensor, neighbors: int) -> Tensor:

@@ -38,11 +38,12 @@ def build(config: "Config", image_size: int, pretrained: bool) -> "ReverseDistil
 def train(model: "ReverseDistillation", images: Images, config: "Config") -> None:
     """Maximise the cosine of teacher and student at every position (Eq. 2; Adam, 0.005, betas 0.5 and 0.999).
 
-    A batch has no image twice: copies would only repeat themselves in the statistics of batch normalisation.
+    A batch is one image for every training set: with two where there are two, a set of one image would get half the
+    images in a step and other statistics of batch normalisation than the others.
     """
     student = nn.ModuleList([model.bottleneck, model.decoder])
     optimiser = torch.optim.Adam(student.parameters(), lr=0.005, betas=(0.5, 0.999))
-    for maps in encoded_batches(model.encoder, images, config.distillation_steps, config.seed):
+    for maps in encoded_batches(model.encoder, images, config.distillation_steps, config.seed, size=1):
         optimise(optimiser, model.loss(maps))
 
 

@@ -12,7 +12,7 @@ from components import __version__
 from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import ALL_SHOTS
 from components.dataset.config import Config as DatasetConfig
-from components.detectors.config import TRAINING_SETS
+from components.detectors.config import PARTS, SEPARATOR, TRAINING_SETS, training_set_parts
 from components.detectors.config import Config as DetectionConfig
 from components.detectors.table import DETECTORS
 from components.errors import InputError, check, unknown_key
@@ -47,16 +47,33 @@ ALL_WEIGHTS = "all"
 
 def _some_of(name: str, known: Collection[str]) -> tuple[Any, ...]:
     """What a list of known values is checked by: at least one of them, each once."""
+    expected = f"some of {', '.join(known)}"
+    return _each_once(name, lambda value: check(value in known, name, value, expected), expected, {"enum": [*known]})
+
+
+def _training_sets() -> tuple[Any, ...]:
+    """What a list of training sets is checked by: each has known parts, and comes once."""
+    some = "|".join(PARTS[1:])
+    pattern = rf"^({PARTS[0]}|({some})(\{SEPARATOR}({some}))*)$"
+    expected = f"some of {', '.join(PARTS)}, or several of these joined by {SEPARATOR}"
+    return _each_once(
+        "training_sets", lambda value: training_set_parts(value, "training_sets"), expected, {"pattern": pattern}
+    )
+
+
+def _each_once(
+    name: str, check_value: Callable[[str], object], expected: str, items: dict[str, Any]
+) -> tuple[Any, ...]:
+    """What a list is checked by: at least one value, each once and as `check_value` and the schema of items have it."""
 
     def check_values(values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
-            check(value in known, name, value, expected.text)
+            check_value(value)
         check(len(set(values)) == len(values), name, list(values), "each at most once")
         return values
 
-    expected = Expected(f"some of {', '.join(known)}")
-    schema: dict[str, Any] = {"items": {"enum": [*known]}, "uniqueItems": True}
-    return Field(strict=False, min_length=1, json_schema_extra=schema), expected, AfterValidator(check_values)
+    schema: dict[str, Any] = {"items": items, "uniqueItems": True}
+    return Field(strict=False, min_length=1, json_schema_extra=schema), Expected(expected), AfterValidator(check_values)
 
 
 class Schedule(Settings):
@@ -99,8 +116,8 @@ class Line(Settings):
     """Reference to CLIP weights; empty for `conse`. By default the profile's."""
     detectors: Annotated[tuple[str, ...], *_some_of("detectors", DETECTORS)] = ("patchcore",)
     """Detectors that are trained."""
-    training_sets: Annotated[tuple[str, ...], *_some_of("training_sets", TRAINING_SETS)] = TRAINING_SETS
-    """Training sets that each detector is trained on."""
+    training_sets: Annotated[tuple[str, ...], *_training_sets()] = TRAINING_SETS
+    """Training sets that each detector is trained on; `rotations+generated` has both parts, `repeated` is a control."""
     dataset: DatasetConfig
     """Which images are given."""
     prompts: PromptsConfig

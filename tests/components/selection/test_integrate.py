@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.artifacts import PROMPTS, TREND, ImageSet, read_table, write_candidates, write_table
+from components.artifacts import PROMPTS, TREND, ImageSet, read_candidates, read_table, write_candidates, write_table
 from components.errors import InputError
 from components.networks.embedding import load_embedder
 from components.selection.config import Config
@@ -60,6 +60,16 @@ def test_best_set_is_written_with_its_trend(tmp_path: Path) -> None:
     selected = ImageSet(tmp_path / "selected")
     assert selected.ids("train", "good") == ["generated-000", "generated-001"]
     assert selected.manifest["source"].tolist() == [f"iteration-{result['best_iteration']:03d}/00{i}" for i in range(2)]
+
+
+def test_source_of_an_image_is_the_given_one_that_it_was_sampled_around(tmp_path: Path) -> None:
+    write_prompts(tmp_path / "prompts", ["a transistor"])
+    candidates, sources = tmp_path / "candidates", ["train-good-1", "train-good-0"]
+    candidates.mkdir()
+    write_candidates(candidates, 0, torch.rand(2, 3, 64, 64), [{"iteration": 0}], sources)
+    select_images(tmp_path / "prompts", candidates, tmp_path / "selected", Config())
+    assert ImageSet(tmp_path / "selected").manifest["source"].tolist() == sources
+    assert len(read_candidates(candidates, 0)) == 2
 
 
 def test_config_refuses_an_unknown_embedder() -> None:

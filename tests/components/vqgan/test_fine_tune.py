@@ -15,6 +15,7 @@ from components.artifacts import (
     ImageSet,
     candidate_iterations,
     file_sha256,
+    candidate_sources,
     read_candidates,
     read_table,
 )
@@ -87,6 +88,8 @@ def test_loop_writes_every_candidate_set_and_reports_every_step(finished: Finish
     assert candidate_iterations(root / "candidates") == [0, 1]
     images = read_candidates(root / "candidates", 1)
     assert [image.shape for image in images] == [(64, 64, 3)] * 3
+    given = ImageSet(root / "reference").ids("train", "good")
+    assert [candidate_sources(root / "candidates", iteration) for iteration in (0, 1)] == [given[:1] * 3] * 2
     assert all(scalars["images_per_second"] > 0 for *_, scalars in reported)
     assert ["codes_used" in scalars for *_, scalars in reported] == [False, False, True, False, False, True]
     assert read_table(root / "candidates" / STEPS)["total"].tolist() == [scalars["total"] for *_, scalars in reported]
