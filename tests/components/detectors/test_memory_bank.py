@@ -33,7 +33,7 @@ def test_blocks_give_the_distance_to_the_nearest_of_all() -> None:
     torch.testing.assert_close(bank.distances(rows), torch.cdist(rows, bank.patches).amin(dim=1), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("share", "limit", "kept"), [(1.0, 500, 500), (0.1, 500, 120), (1.0, 2000, 1200)])
+@pytest.mark.parametrize(("share", "limit", "kept"), [(1.0, 100, 100), (0.05, 100, 60), (1.0, 2000, 1200)])
 def test_stream_of_images_is_reduced_on_the_way(
     share: float, limit: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,16 +46,17 @@ def test_stream_of_images_is_reduced_on_the_way(
     bank = MemoryBank()
     bank.fill(patches.split(100), share=share, limit=limit, seed=0)
     assert (len(bank.patches), bank.seen) == (kept, 1200)
+    assert len(reduced) == (1 if limit == 2000 else 3)
     assert max(reduced) <= 4 * limit + 100
-    assert float(bank.distances(patches).max()) < 0.5
+    assert float(bank.distances(patches).max()) < 0.8
 
 
 def test_patch_is_compared_with_patches_outside_of_its_window() -> None:
     """On a ramp along 16 columns, the nearest patch outside of a reach of 2 is 3 columns away."""
-    ramp = torch.arange(16.0).expand(16, 16).unsqueeze(2)
+    ramp = torch.arange(16.0).double().expand(16, 16).unsqueeze(2)
     apart = torch.arange(16.0).view(16, 1, 1) * 1000 + ramp
-    assert torch.equal(own_distances(ramp), torch.zeros(256))
-    torch.testing.assert_close(own_distances(apart), torch.full((256,), 3.0))
+    assert torch.equal(own_distances(ramp), torch.zeros(256).double())
+    torch.testing.assert_close(own_distances(apart), torch.full((256,), 3.0).double())
 
 
 def test_score_is_the_maximum_or_the_mean_of_the_highest_hundredth() -> None:
