@@ -15,6 +15,7 @@ def detection(
     reference: Input[Dataset],
     augmented: Input[Dataset],
     selected: Input[Dataset],
+    synthetic: Input[Dataset],
     trained: Output[Model],
     metrics: Output[Metrics],
     detector: str = "patchcore",
@@ -45,6 +46,7 @@ def detection(
         reference: image set.
         augmented: image set.
         selected: image set.
+        synthetic: image set of synthetic defects on the good images.
         trained: detector.
         metrics: number of images and seconds.
     """
@@ -54,5 +56,6 @@ def detection(
 
     with stage(f"detection {detector}/{training_set}", line) as run:
         config = run.configure(Config.from_arguments(locals()))
-        result = train_detector(reference.path, augmented.path, selected.path, trained.path, config)
+        added = (augmented.path, selected.path)
+        result = train_detector(reference.path, *added, trained.path, config, synthetic.path)
         run.finish(trained.path, result, metrics)

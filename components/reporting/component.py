@@ -15,6 +15,7 @@ def reporting(
     augmented: Input[Dataset],
     candidates: Input[Dataset],
     selected: Input[Dataset],
+    synthetic: Input[Dataset],
     predictions: Input[Dataset],
     best: Input[Model],
     html: Output[HTML],
@@ -31,6 +32,7 @@ def reporting(
         augmented: image set.
         candidates: one set of images per iteration.
         selected: image set.
+        synthetic: image set of synthetic defects.
         predictions: scores, anomaly maps and metrics.
         best: the chosen detector.
         html: report.
@@ -43,7 +45,7 @@ def reporting(
     from components.stage.run import stage
 
     with stage("reporting", line) as run:
-        artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
+        artifacts = (reference, prompts, augmented, candidates, selected, synthetic, predictions, best)
         sources = Sources(*[artifact.path for artifact in artifacts])
         write_summary(sources, summary.path, line)
         html.metadata["run_id"] = run.tracker.task.run_id
@@ -61,6 +63,7 @@ def conclusion(
     augmented: Input[Dataset],
     candidates: Input[Dataset],
     selected: Input[Dataset],
+    synthetic: Input[Dataset],
     predictions: Input[Dataset],
     best: Input[Model],
     detectors: Input[list[Model]],
@@ -78,6 +81,7 @@ def conclusion(
         augmented: image set.
         candidates: one set of images per iteration.
         selected: image set.
+        synthetic: image set of synthetic defects.
         predictions: scores, anomaly maps and metrics.
         best: the chosen detector.
         detectors: all trained detectors.
@@ -90,7 +94,7 @@ def conclusion(
 
     with stage("conclusion", line, direct=not is_registered(best.path)) as run:
         run.describe_run(settings, dataset_uri, dataset_digest)
-        artifacts = (reference, prompts, augmented, candidates, selected, predictions, best)
+        artifacts = (reference, prompts, augmented, candidates, selected, synthetic, predictions, best)
         paths = [detector.path for detector in detectors]
         reported_in = html.metadata.get("run_id", "")
         conclude_run(Sources(*[artifact.path for artifact in artifacts]), paths, html.path, reported_in, run.tracker)

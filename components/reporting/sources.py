@@ -30,6 +30,7 @@ class Sources:
     augmented: str | Path
     candidates: str | Path
     selected: str | Path
+    synthetic: str | Path
     predictions: str | Path
     best: str | Path
 

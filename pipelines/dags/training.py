@@ -35,11 +35,12 @@ def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
         settings, dataset_uri = values["settings"], values["dataset_uri"]
         digest = stage("fingerprint", uri=dataset_uri, settings=settings, layout=values["dataset_layout"])
         reference = stage("dataset", dataset_digest=digest)
+        synthetic = stage("defect_synthesis", reference=reference)
         prompts = stage("prompts", reference=reference)
         augmented = stage("augmentation", reference=reference)
         candidates = stage("vqgan", reference=reference, augmented=augmented)
         selected = stage("selection", prompts=prompts, candidates=candidates)
-        sets = {"reference": reference, "augmented": augmented, "selected": selected}
+        sets = {"reference": reference, "augmented": augmented, "selected": selected, "synthetic": synthetic}
         with dsl.ParallelFor(values["trials"], parallelism=stage.parallelism) as trial:
             detector = stage("detection", **sets, detector=trial.detector, training_set=trial.training_set)
         # The compiler changes a Collected where it is consumed, so each consumer has its own.

@@ -12,6 +12,7 @@ _SECONDS_PER_UNIT: Mapping[str, float] = {
     "image_folder": 2.0,
     "prompts": 8.0,
     "augmentation": 1.0,
+    "defect_synthesis": 2.0,
     "vqgan": 0.28,
     "selection": 0.15,
     "vqgan_clip": 0.3,

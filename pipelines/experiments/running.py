@@ -96,16 +96,20 @@ def run_node(node: Node, store: Store) -> float:
     artifacts: dict[str, Any] = {name: store.output(parent) for name, parent in node.inputs.items()}
     artifacts["detectors"] = [store.output(parent) for parent in node.detectors]
     function = STAGES[node.stage].function
-    given = [artifacts[name] for name in inspect.signature(function).parameters if name in artifacts]
+    names = inspect.signature(function).parameters
+    given = {name: artifacts[name] for name in names if name in artifacts}
+    left = [name for name in names if name not in artifacts]
+    results: tuple[Any, ...]
     match node.stage:
         case "dataset" | "image_folder":
-            function(output, node.config, node.data)
+            results = (output, node.config, node.data)
         case "vqgan":
-            function(*given, output, output.with_name("generator"), node.config, ignore_progress)
+            results = (output, output.with_name("generator"), node.config, ignore_progress)
         case "vqgan_clip":
-            function(*given, output, node.config, ignore_progress)
+            results = (output, node.config, ignore_progress)
         case _:
-            function(*given, output, node.config)
+            results = (output, node.config)
+    function(**given, **dict(zip(left, results, strict=False)))
     seconds = time.perf_counter() - started
     if node.stage != "quality" or is_final(output):
         store.finish(node, seconds)

@@ -86,6 +86,11 @@ class Group:
         """The augmented images."""
         return self._node("augmentation", self.config("augmentation"))
 
+    @cached_property
+    def synthetic(self) -> Node:
+        """The synthetic defects on the good images."""
+        return self._node("defect_synthesis", self.config("defect_synthesis"))
+
     def candidates(self, **changes: Any) -> Node:
         """The candidate sets of a fine-tuning loop."""
         return self._node("vqgan", self.config("vqgan", **changes), augmented=self.augmented)
@@ -132,6 +137,7 @@ class Group:
         """A detector; training sets without generated images do not read what is given as `selected`."""
         config = self.config("detection", detector=detector, training_set=training_set)
         inputs = {"reference": self.reference, "augmented": self.augmented, "selected": selected}
+        inputs["synthetic"] = self.synthetic
         outside = config.imagenet_dir if "imagenet_dir" in DETECTORS[detector].reads else ""
         data = self.study.digest(outside, PLAIN) if outside else ""
         return Node(stage="detection", config=config, inputs=inputs, data=data)

@@ -12,6 +12,7 @@ from components import __version__
 from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import ALL_SHOTS
 from components.dataset.config import Config as DatasetConfig
+from components.defect_synthesis.config import Config as DefectSynthesisConfig
 from components.detectors.config import PARTS, SEPARATOR, TRAINING_SETS, training_set_parts
 from components.detectors.config import Config as DetectionConfig
 from components.detectors.table import DETECTORS
@@ -120,6 +121,8 @@ class Line(Settings):
     """Training sets that each detector is trained on; `rotations+generated` has both parts, `repeated` is a control."""
     dataset: DatasetConfig
     """Which images are given."""
+    defect_synthesis: DefectSynthesisConfig = DefectSynthesisConfig()
+    """Which synthetic defects the detectors are validated on."""
     prompts: PromptsConfig
     """How prompts are written and ranked."""
     augmentation: AugmentationConfig = AugmentationConfig()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import Config as DatasetConfig
 from components.dataset.config import FolderConfig
+from components.defect_synthesis.config import Config as DefectSynthesisConfig
 from components.detectors.config import Config as DetectionConfig
 from components.drift.config import Config as DriftConfig
 from components.errors import check
@@ -81,6 +82,7 @@ _TABLE = (
     Stage("fingerprint", "generation", folder="dataset", output="Output", cached=False),
     Stage("dataset", "generation", DatasetConfig, "ingest.ingest_dataset", "reference"),
     Stage("image_folder", "generation", FolderConfig, "ingest.import_images", "images", folder="dataset"),
+    Stage("defect_synthesis", "detection", DefectSynthesisConfig, "synthesise.synthesise_defects", "synthetic"),
     Stage("prompts", "generation", PromptsConfig, "generate.generate_prompts", "prompts"),
     Stage("augmentation", "generation", AugmentationConfig, "augment.augment_images", "augmented"),
     Stage(

@@ -29,6 +29,7 @@ from components.artifacts import (
 from components.augmentation.component import augmentation as augment
 from components.dataset.component import dataset as ingest
 from components.dataset.component import fingerprint
+from components.defect_synthesis.component import defect_synthesis as synthesise
 from components.detection.component import detection as train
 from components.detectors.detector import Detector
 from components.evaluation.component import evaluation as evaluate
@@ -103,9 +104,8 @@ def run_all(chain: Chain, uri: str) -> None:
     line = parse_line({"name": LINE, "object": "screw", "dataset": {"uri": uri, "image_size": 64}}, chain.root)
     settings = line.arguments()["settings"]
     digest = chain.call(fingerprint, uri=uri, layout="mvtec", settings=settings)
-    images = {
-        name: chain.output(Dataset, name) for name in ("reference", "prompts", "augmented", "candidates", "selected")
-    }
+    names = ("reference", "synthetic", "prompts", "augmented", "candidates", "selected")
+    images = {name: chain.output(Dataset, name) for name in names}
     chain.call(
         ingest,
         uri=uri,
@@ -116,6 +116,7 @@ def run_all(chain: Chain, uri: str) -> None:
         image_size=64,
     )
     given = {"reference": images["reference"]}
+    chain.call(synthesise, **given, synthetic=images["synthetic"], metrics=chain.metrics("d"), per_image=3)
     chain.call(find_prompts, **given, object="screw", prompts=images["prompts"], metrics=chain.metrics("p"))
     chain.call(augment, **given, augmented=images["augmented"], images=4, metrics=chain.metrics("a"))
     chain.call(
@@ -152,6 +153,7 @@ def detect_and_report(chain: Chain, images: dict[str, Any], settings: str, diges
             reference=reference,
             augmented=images["augmented"],
             selected=images["selected"],
+            synthetic=images["synthetic"],
             trained=trained,
             metrics=chain.metrics(f"d-{trial}"),
             training_set=trial,
@@ -283,9 +285,11 @@ def test_every_stage_has_its_run_below_the_pipeline_run(chain: Chain) -> None:
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in nested)
     stages = {run.data.tags["vigil.stage"]: run.info.status for run in nested}
     detections = {f"detection patchcore/{trial}": "FINISHED" for trial in TRIALS}
-    others = ("fingerprint", "dataset", "prompts", "augmentation", "vqgan", "selection", "evaluation", "registration")
+    others = ("fingerprint", "dataset", "defect_synthesis", "prompts", "augmentation", "vqgan", "selection")
     assert len(stages) == len(nested)
-    assert stages == detections | dict.fromkeys((*others, "reporting", "conclusion"), "FINISHED")
+    assert stages == detections | dict.fromkeys(
+        (*others, "evaluation", "registration", "reporting", "conclusion"), "FINISHED"
+    )
 
 
 def test_pipeline_run_says_what_it_is_about(chain: Chain) -> None:
@@ -409,7 +413,7 @@ def conclude_again(chain: Chain) -> None:
     settings = parse_line({"name": LINE, "object": "screw", "dataset": {"uri": uri}}, chain.root).arguments()[
         "settings"
     ]
-    names = ("reference", "prompts", "augmented", "candidates", "selected", "predictions", "best")
+    names = ("reference", "prompts", "augmented", "candidates", "selected", "synthetic", "predictions", "best")
     artifacts = {name: chain.output(Dataset, name) for name in names}
     detectors = [chain.output(Model, f"detector-{trial}") for trial in TRIALS]
     html = chain.output(HTML, "report.html")

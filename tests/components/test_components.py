@@ -16,6 +16,8 @@ from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.component import dataset, fingerprint, image_folder
 from components.dataset.config import Config as IngestionConfig
 from components.dataset.config import FolderConfig
+from components.defect_synthesis.component import defect_synthesis
+from components.defect_synthesis.config import Config as DefectSynthesisConfig
 from components.detection.component import detection
 from components.detectors.config import Config as DetectionConfig
 from components.drift.component import drift
@@ -48,6 +50,7 @@ MAX_STATEMENTS = 10
 CONFIGS = [
     pytest.param(dataset, IngestionConfig, {"dataset_digest"}, id="dataset"),
     pytest.param(image_folder, FolderConfig, {"dataset_digest"}, id="image_folder"),
+    pytest.param(defect_synthesis, DefectSynthesisConfig, set(), id="defect_synthesis"),
     pytest.param(prompts, PromptsConfig, set(), id="prompts"),
     pytest.param(augmentation, AugmentationConfig, set(), id="augmentation"),
     pytest.param(vqgan, GeneratorConfig, set(), id="vqgan"),
@@ -64,6 +67,7 @@ FAMILIES: dict[Any, Family] = {
     fingerprint: "generation",
     dataset: "generation",
     image_folder: "generation",
+    defect_synthesis: "detection",
     prompts: "generation",
     augmentation: "generation",
     vqgan: "generation",

@@ -20,7 +20,7 @@ def sources(root: Path, brightness: int, given: int = 6, held_out: int = 14) -> 
     (root / "best").mkdir()
     write_json(root / "best" / CONFIG, {"backbone": {"name": "efficientnet-lite0"}})
     nothing = root / "nothing"
-    return Sources(root / "reference", nothing, nothing, nothing, nothing, nothing, root / "best")
+    return Sources(root / "reference", nothing, nothing, nothing, nothing, nothing, nothing, root / "best")
 
 
 @pytest.mark.parametrize(("brightness", "expected"), [(150, "no"), (110, "yes")])

@@ -14,6 +14,7 @@ from components import __version__
 from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import ALL_SHOTS
 from components.dataset.config import Config as IngestionConfig
+from components.defect_synthesis.config import Config as DefectSynthesisConfig
 from components.detectors.config import TRAINING_SETS
 from components.detectors.config import Config as DetectionConfig
 from components.errors import InputError
@@ -114,6 +115,7 @@ cluster: {task: {cpu: 2}, vqgan: {gpu: 1}}
         dataset=IngestionConfig(
             uri="s3://lines/transistor", layout="btad", shots=4, image_size=128, test_fraction=0.5, seed=7
         ),
+        defect_synthesis=DefectSynthesisConfig(seed=7),
         prompts=PromptsConfig(
             object="transistor",
             embedder="open_clip:RN50",

@@ -97,6 +97,6 @@ def test_every_setting_is_described_and_every_section_closed() -> None:
     schema = line_schema()
     assert described(schema) == []
     sections = [value for value in schema["properties"].values() if "properties" in value]
-    assert len(sections) == 8
+    assert len(sections) == 9
     assert all(section["additionalProperties"] is False for section in (schema, *sections, *schema["$defs"].values()))
     assert all(schema["properties"][name]["deprecated"] for name in ("generator", "gate"))

@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+from inspect import Parameter
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,10 @@ def test_library_function_takes_the_components_artifacts_in_front_of_its_output(
     inputs = stage.component.component_spec.inputs
     parameters = [*inspect.signature(stage.function).parameters]
     artifacts = [name for name in parameters if name in inputs and name not in stage.config.model_fields]
-    assert parameters[: len(artifacts)] == artifacts
+    needed = [
+        name for name in artifacts if inspect.signature(stage.function).parameters[name].default is Parameter.empty
+    ]
+    assert parameters[: len(needed)] == needed
     assert "config" in parameters
 
 
