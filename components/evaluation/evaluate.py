@@ -10,9 +10,13 @@ from components.detectors.detector import Detector
 from components.evaluation.config import Config
 from components.metrics.records import Record
 from components.metrics.scoring import TestSplit
+from components.metrics.validation import Validation, proxy_metrics
 
 if TYPE_CHECKING:
     from components.metrics.measures import Labels, Scores
+
+
+_IDENTITY = ("detector", "training_set", "seed")
 
 
 def evaluate_detectors(
@@ -20,29 +24,37 @@ def evaluate_detectors(
 ) -> list[Record]:
     """Write scores, anomaly maps and metrics of every detector on the test split, and what the gate needs of it.
 
-    Returned is one record per detector, in their order; pixel metrics are None where no test image has a mask, and
-    those of logical and structural anomalies where there are none.
+    Returned is one record per detector, in their order, with the proxies that its held-out scores give; pixel metrics
+    are None where no test image has a mask, those of logical and structural anomalies where there are none, and all
+    that needs bad test images where there are none of them.
     """
+    import pandas as pd
     from safetensors.torch import save_file
 
     split = TestSplit(reference, **config.model_dump())
-    records, rows, recall_rows, maps, by_defect = [], [], [], {}, {}
+    records, rows, recall_rows, proxy_rows, maps, by_defect = [], [], [], [], {}, {}
     for path in detectors:
         detector = Detector(path)
         measured = split.measure(detector)
-        record = measured.record
-        identity = {"detector": record.detector, "training_set": record.training_set, "seed": record.seed}
+        record = measured.record.with_metrics(proxy_metrics(path))
+        identity = {name: getattr(record, name) for name in _IDENTITY}
         scores = measured.scores.numpy()
         recalls = defect_recall(scores, split.labels, split.defects, detector.threshold.value)
         rows += [identity | {"id": id, "score": float(score)} for id, score in zip(split.ids, scores, strict=True)]
         recall_rows += [identity | {"defect": name, **asdict(found)} for name, found in recalls.items()]
+        if (validation := Validation.read(path)) is not None:
+            proxy_rows += [identity | row for row in validation.by_family(detector.threshold.value)]
         maps[record.trial] = measured.maps.half()
         by_defect[record.trial] = measured.defect_auroc
         records.append(record)
     evaluation = {"digest": split.digest, **config.model_dump(exclude={"spro_limit"})}
     with artifacts.new_directory(predictions) as directory:
-        artifacts.write_table(directory / artifacts.PREDICTIONS, rows)
-        artifacts.write_table(directory / artifacts.RECALL, recall_rows)
+        for name, columns, content in (
+            (artifacts.PREDICTIONS, ("id", "score"), rows),
+            (artifacts.RECALL, ("defect", "images", "recall"), recall_rows),
+            (artifacts.PROXY, ("family", "images", "auroc", "recall"), proxy_rows),
+        ):
+            artifacts.write_table(directory / name, pd.DataFrame(content, columns=[*_IDENTITY, *columns]))
         save_file(maps, directory / artifacts.ANOMALY_MAPS)
         artifacts.write_json(directory / artifacts.RECORDS, [record.to_json() for record in records])
         artifacts.write_json(directory / artifacts.EVALUATION, {**evaluation, "defect_auroc": by_defect})

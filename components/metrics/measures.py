@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     Labels = npt.NDArray[np.bool_]
 
 
-def image_metrics(scores: "Scores", labels: "Labels") -> dict[str, float]:
-    """Image AUROC, average precision, and the best F1 over all thresholds."""
+def image_metrics(scores: "Scores", labels: "Labels") -> dict[str, float | None]:
+    """Image AUROC, average precision, and the best F1 over all thresholds; None where not both kinds occur."""
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
+    if labels.all() or not labels.any():
+        return dict.fromkeys(("image_auroc", "image_ap", "image_f1_max"))
     precision, recall, _ = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / (precision + recall).clip(min=1e-12)
     return {
@@ -34,20 +36,24 @@ def image_metrics(scores: "Scores", labels: "Labels") -> dict[str, float]:
     }
 
 
-def threshold_metrics(scores: "Scores", labels: "Labels", threshold: float) -> dict[str, float]:
-    """Share of the good images over the threshold, and of the bad ones (one minus the miss rate); both kinds occur."""
+def threshold_metrics(scores: "Scores", labels: "Labels", threshold: float) -> dict[str, float | None]:
+    """Share over the threshold of the good images, and of the bad ones (one minus the miss rate); None without any."""
     called = scores > threshold
-    return {"false_alarm_rate": float(called[~labels].mean()), "recall": float(called[labels].mean())}
+    shares = {"false_alarm_rate": called[~labels], "recall": called[labels]}
+    return {name: float(share.mean()) if len(share) else None for name, share in shares.items()}
 
 
 def defect_auroc(scores: "Scores", labels: "Labels", defects: Sequence[str]) -> dict[str, float]:
-    """Image AUROC of all good images against the bad ones of one defect type, by type in alphabetical order."""
+    """Image AUROC of all good images against the bad ones of one defect type, by type in alphabetical order.
+
+    Empty without good images.
+    """
     import numpy as np
     from sklearn.metrics import roc_auc_score
 
     types = np.array(defects)
     found = {}
-    for defect in sorted(set(types[labels])):
+    for defect in sorted(set(types[labels])) if not labels.all() else ():
         chosen = ~labels | (types == defect)
         found[str(defect)] = float(roc_auc_score(labels[chosen], scores[chosen]))
     return found

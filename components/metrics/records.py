@@ -9,6 +9,8 @@ from components.artifacts import read_json
 from components.errors import InputError
 
 GENERATED = "generated"
+SIMPLE_FIRST = ("rotations", "augmented", "repeated", GENERATED)
+"""Parts of training sets, those that need less first."""
 METRIC_HEADS = {
     "image_auroc": "image AUROC",
     "pixel_auroc": "pixel AUROC",
@@ -39,14 +41,27 @@ EXTRA_HEADS = {
 }
 """What the `KIND_METRICS` and `SPRO_METRICS` are called in a table's head."""
 
+PROXY_METRIC = "proxy_image_auroc"
+"""Image AUROC of held-out good images against synthetic defects: never what `image_auroc` is."""
+PROXY_HEADS = {
+    PROXY_METRIC: "proxy AUROC",
+    "proxy_recall": "proxy recall",
+    "validation_false_alarm_rate": "false alarms, held out",
+}
+"""What is measured without the test split, and its heads in a table."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Metrics of one detector on the test split, 0 to 1 unless noted; None where not measured or not applicable."""
+    """Metrics of one detector, 0 to 1 unless noted; None where not measured or not applicable.
+
+    They are those of the test split but for the proxies, of synthetic defects, and the validation, of held-out images.
+    Without bad test images all that needs them is None.
+    """
 
     detector: str
     training_set: str
-    """Images it was trained on beside the given ones: `none`, `rotations`, `augmented` or `generated`."""
+    """Images it was trained on beside the given ones: `none`, or parts such as `rotations+generated`."""
     seed: int | None
     """Seed of the training; None where an earlier run did not log it."""
     image_auroc: float | None = None
@@ -78,6 +93,17 @@ class Record:
     """Median milliseconds to score one image on one core."""
     images_per_second: float | None = None
     """Throughput in batches on one core."""
+    proxy_image_auroc: float | None = None
+    """Area under the ROC curve of held-out good images against the synthetic defects on them, scored by detectors that
+    have seen neither; a proxy, None with fewer than two such images."""
+    proxy_standard_error: float | None = None
+    """Of the proxy, by leaving out one good image at a time."""
+    proxy_recall: float | None = None
+    """Share of the synthetic defects over the threshold."""
+    validation_false_alarm_rate: float | None = None
+    """Share of the held-out good images over the threshold."""
+    validation_images: float | None = None
+    """Number of the held-out good images."""
 
     @property
     def trial(self) -> str:
@@ -122,16 +148,28 @@ def read_records(path: Path) -> list[Record]:
     return [Record.from_json(content) for content in read_json(path)]
 
 
+def uses_generated(training_set: str) -> bool:
+    """Whether a training set has generated images."""
+    return GENERATED in training_set.split("+")
+
+
+def simplicity(training_set: str) -> tuple[int, int, int]:
+    """Order of training sets: those with generated images last, then by their number of parts, then by the parts."""
+    parts = [part for part in training_set.split("+") if part != "none"]
+    places = [SIMPLE_FIRST.index(part) if part in SIMPLE_FIRST else len(SIMPLE_FIRST) for part in parts]
+    return int(uses_generated(training_set)), len(parts), sum(places)
+
+
 def extra_metrics(records: Sequence[Record]) -> list[str]:
     """Those of the `KIND_METRICS` and `SPRO_METRICS` that any record holds, for the columns of a table."""
     return [name for name in EXTRA_HEADS if any(record.metric(name) is not None for record in records)]
 
 
 def gain(records: Sequence[Record], detector: str, metric: str) -> float | None:
-    """Metric of the generated set minus the best of the other sets, for one detector; None where either is missing."""
+    """Metric of the generated set minus the best without generated images, of one detector; None without either."""
     own = [(record.training_set, record.metric(metric)) for record in records if record.detector == detector]
     generated = [value for name, value in own if name == GENERATED and value is not None]
-    others = [value for name, value in own if name != GENERATED and value is not None]
+    others = [value for name, value in own if not uses_generated(name) and value is not None]
     return generated[0] - max(others) if generated and others else None
 
 
@@ -163,11 +201,12 @@ def best_record(records: Sequence[Record], metric: str, min_gain: float) -> Reco
     """
     measured = [(record, value) for record in records if (value := record.metric(metric)) is not None]
     if not measured:
-        needs = "logical and structural anomalies" if metric in KIND_METRICS else "masks"
+        kinds = {"image_auroc": "bad test images", "image_ap": "bad test images", "image_f1_max": "bad test images"}
+        needs = "logical and structural anomalies" if metric in KIND_METRICS else kinds.get(metric, "masks")
         raise InputError(f"registration.metric: got {metric!r}, which needs {needs}; expected a measured metric")
-    ranked = sorted(measured, key=lambda pair: (-pair[1], pair[0].training_set == GENERATED))
+    ranked = sorted(measured, key=lambda pair: (-pair[1], uses_generated(pair[0].training_set)))
     best, highest = ranked[0]
-    others = [(record, value) for record, value in ranked if record.training_set != GENERATED]
-    if best.training_set == GENERATED and others and highest - others[0][1] < min_gain:
+    others = [(record, value) for record, value in ranked if not uses_generated(record.training_set)]
+    if uses_generated(best.training_set) and others and highest - others[0][1] < min_gain:
         return others[0][0]
     return best

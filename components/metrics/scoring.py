@@ -48,25 +48,33 @@ class Measured:
 
 
 class TestSplit:
-    """The test split of an image set, loaded once for all detectors that are measured on it."""
+    """The test split of an image set, loaded once for all detectors that are measured on it.
+
+    It may hold good images only, or none: what cannot be measured then is None.
+    """
 
     __test__ = False
 
     def __init__(
         self, reference: str | Path, *, aupro_limit: float, latency_images: int, spro_limit: float = 0.0
     ) -> None:
-        """Load the test images of an image set; the settings are those of evaluation's config."""
+        """Load the test images of an image set; the settings are those of evaluation's config.
+
+        Without any, the speed is measured on given images.
+        """
         import numpy as np
 
         self._images = ImageSet(reference)
         self._aupro_limit = aupro_limit
         self._spro_limit = spro_limit
-        self._latency_images = latency_images
         self.ids = self._images.ids("test")
         manifest = self._images.manifest.set_index("id").loc[self.ids]
         self.defects = [str(defect) for defect in manifest["defect"]]
         self.labels = np.array(manifest["label"] == "bad")
-        self._tensor = self._images.tensor(self.ids)
+        given = self._images.ids("train")[:latency_images]
+        timed = self._images.tensor(self.ids or given)
+        self._tensor = timed if self.ids else timed[:0]
+        self._timed = timed[:latency_images]
 
     @cached_property
     def digest(self) -> str:
@@ -90,8 +98,10 @@ class TestSplit:
         A detector that was trained at another size than the images have gets them, and gives its maps, resized.
         """
         config = detector.config
-        scores, maps = detector.predict(_resized(self._tensor, detector.image_size))
-        maps = _resized(maps.unsqueeze(1), self._tensor.shape[-1]).squeeze(1)
+        scores, maps = self._tensor[:, 0, 0, 0], self._tensor[:, 0]
+        if self.ids:
+            scores, maps = detector.predict(_resized(self._tensor, detector.image_size))
+            maps = _resized(maps.unsqueeze(1), self._tensor.shape[-1]).squeeze(1)
         by_defect = measures.defect_auroc(scores.numpy(), self.labels, self.defects)
         threshold = detector.threshold.value
         return Measured(
@@ -113,7 +123,7 @@ class TestSplit:
 
     def speed(self, predict: "Callable[[Tensor], object] | None", image_size: int) -> dict[str, float]:
         """The `measures.speed` on some of the images at a detector's size; empty without what scores them."""
-        return measures.speed(predict, _resized(self._tensor[: self._latency_images], image_size)) if predict else {}
+        return measures.speed(predict, _resized(self._timed, image_size)) if predict else {}
 
     def _map_metrics(self, maps: "Tensor") -> dict[str, float | None]:
         """Pixel metrics of good images and bad ones with a mask, if any; sPRO of the kinds whose regions are known."""

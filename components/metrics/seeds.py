@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from components.metrics.records import GENERATED
+from components.metrics.records import GENERATED, uses_generated
 
 MIN_PAIRS = 3
 """Least paired differences for an interval."""
@@ -58,7 +58,7 @@ def paired_gain(measured: Mapping[str, Mapping[int, float]]) -> Gain | None:
     one; None where no seed has both.
     """
     generated = measured.get(GENERATED, {})
-    shared = {name: sorted(generated.keys() & own.keys()) for name, own in measured.items() if name != GENERATED}
+    shared = {name: sorted(generated.keys() & own.keys()) for name, own in measured.items() if not uses_generated(name)}
     most = max(map(len, shared.values()), default=0)
     if most == 0:
         return None

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from components.metrics.choice import AUTO, CHOOSE_BY
 from components.registry.gate import GateLimits
 from components.settings import OneOf, Share
 
@@ -11,6 +12,11 @@ from components.settings import OneOf, Share
 class Config(GateLimits):
     """Which detector of a run is registered, and, by the limits, whether it becomes the line's champion."""
 
+    choose_by: Annotated[str, OneOf(CHOOSE_BY)] = AUTO
+    """What the detector and training set that are registered are chosen by. `proxy`: synthetic defects on held-out good
+    images, so that the test split measures the choice honestly; `test`: the metric on the test split, which makes its
+    figure optimistic; `auto`: the proxy where two good images or more are held out, else the test split where it
+    measures the metric, else the simplest training set."""
     min_gain: Share = 0.0
     """Within a run: least gain over the best other set for a detector trained on generated images to be registered.
     It does not concern the champion."""

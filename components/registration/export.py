@@ -36,7 +36,7 @@ class Parity:
 def export_detector(directory: Path, reference: str | Path, config: Config) -> dict[str, Any]:
     """Add the export that the config names to a detector's artifact, and compare both on the test split of `reference`.
 
-    Returns the parity under the names that the gate reads, `parity.passed` and so on; nothing without an export. Raises
+    Without a test split they are compared on the given images. Returns the parity under the names that the gate reads, `parity.passed` and so on; nothing without an export. Raises
     `InputError` where the packages of the extra `export` are not installed.
     """
     if config.export == "none":
@@ -45,7 +45,7 @@ def export_detector(directory: Path, reference: str | Path, config: Config) -> d
     check(not missing, config.key("export"), config.export, f"the extra 'export' to be installed; {missing} is missing")
     detector, images = Detector(directory), ImageSet(reference)
     write_export(detector, directory, config.export)
-    tensor = images.tensor(images.ids("test"))
+    tensor = images.tensor(images.ids("test") or images.ids("train"))
     parity = compare(detector, load_export(directory, config.export), tensor, config)
     return {f"parity.{name}": value for name, value in vars(parity).items()}
 

@@ -10,8 +10,10 @@ from components import artifacts
 from components.change.good_images import good_images
 from components.detectors.detector import Detector
 from components.detectors.serving import export_predictor
-from components.metrics.records import best_record, read_records
+from components.metrics.choice import choose
+from components.metrics.records import PROXY_METRIC, read_records
 from components.metrics.scoring import TestSplit
+from components.metrics.validation import Validation
 from components.registration.config import Config
 from components.registration.export import export_detector
 from components.registry.gate import GateLimits
@@ -28,22 +30,30 @@ def register_best(
     config: Config,
     tracker: StageRun,
 ) -> dict[str, Any]:
-    """Copy the best of the detectors to its own artifact, register it where MLflow is on, and decide on its promotion.
+    """Copy the chosen detector to its own artifact, register it where MLflow is on, and decide on its promotion.
 
-    The artifact `best` also keeps the decision as JSON and as a page, and what the good images looked like and scored,
-    for later measurements of drift. The first given image of `reference` is the input example, its test split measures
-    the champion again where that is necessary. Returns which detector it is, its metric, the registered version (empty
-    where MLflow does not answer), the parity and the speed of its export, if there is one, and the decision.
+    The artifact `best` also keeps how it was chosen, the decision as JSON and as a page, and what the good images
+    looked like and scored, for later measurements of drift. The first given image of `reference` is the input example,
+    its test split measures the champion again where that is necessary. Returns which detector it is, its metric, the
+    registered version (empty where MLflow does not answer), how it was chosen, the parity and the speed of its export,
+    if there is one, and the decision.
     """
-    record = best_record(read_records(Path(predictions) / artifacts.RECORDS), config.metric, config.min_gain)
     evaluation = artifacts.read_json(Path(predictions) / artifacts.EVALUATION)
     split = {name: evaluation[name] for name in ("aupro_limit", "latency_images")}
     configs = {path: artifacts.read_json(Path(path) / artifacts.CONFIG)["config"] for path in detectors}
-    trained = {(content["detector"], content["training_set"]): path for path, content in configs.items()}
+    trained = {f"{content['detector']}/{content['training_set']}": path for path, content in configs.items()}
+    choice = choose(
+        read_records(Path(predictions) / artifacts.RECORDS),
+        {trial: Validation.read(path) for trial, path in trained.items()},
+        choose_by=config.choose_by,
+        metric=config.metric,
+        min_gain=config.min_gain,
+        max_false_alarm_rate=config.max_validation_false_alarm_rate,
+    )
+    record = choice.record
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "detector"
-        source = trained[record.detector, record.training_set]
-        shutil.copytree(source, chosen, ignore=shutil.ignore_patterns(artifacts.UNSENT))
+        shutil.copytree(trained[record.trial], chosen, ignore=shutil.ignore_patterns(artifacts.UNSENT))
         if export := export_detector(chosen, reference, config):
             summary = artifacts.read_json(chosen / artifacts.SUMMARY) if (chosen / artifacts.SUMMARY).is_file() else {}
             artifacts.write_json(chosen / artifacts.SUMMARY, summary | export)
@@ -64,8 +74,12 @@ def register_best(
         with artifacts.new_directory(best) as directory:
             shutil.copytree(chosen, directory, dirs_exist_ok=True)
             nomination.write(directory)
+            artifacts.write_json(directory / artifacts.CHOICE, choice.to_content())
             artifacts.write_json(directory / artifacts.DECISION, decision.to_content())
             (directory / artifacts.DECISION_PAGE).write_text(decision.to_markdown(), encoding="utf-8")
     export |= {f"export.{name}": value for name, value in speed.items()}
-    result = {"best": record.trial, config.metric: record.metric(config.metric), "model_version": number, **export}
+    figures = {config.metric: record.metric(config.metric), PROXY_METRIC: record.proxy_image_auroc}
+    figures |= {"regret": choice.regret}
+    result = {"best": record.trial, "chosen_by": choice.rule, "model_version": number, **export}
+    result |= {name: value for name, value in figures.items() if value is not None}
     return {**result, "gate": decision.gate, "gate_reasons": decision.reasons}

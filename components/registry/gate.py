@@ -1,16 +1,17 @@
 """The champion's rule: whether a newly registered detector replaces the one in production.
 
 It compares two detectors that were measured on the same test split. Which detector of a run is registered at all is
-another rule, `components.metrics.records.best_record`.
+another rule, `components.metrics.choice.choose`.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from components.metrics.records import GATE_METRICS, Record
+from components.metrics.records import GATE_METRICS, PROXY_METRIC, Record
 from components.settings import Expected, OneOf, Settings, Share
 
 PROMOTED, FIRST, REFUSED, UNREGISTERED = "promoted", "first", "refused", "unregistered"
@@ -35,9 +36,10 @@ class GateLimits(Settings):
     metric: Annotated[str, OneOf(GATE_METRICS)] = "image_auroc"
     """Metric by which detectors are compared."""
     min_metric: Share = 0.0
-    """Least metric of a champion, the first one too."""
+    """Least metric of a champion, the first one too; a metric that cannot be measured holds no limit above 0."""
     min_champion_gain: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    """Least gain over the champion on the same test split. At 0 a tie keeps the champion; a negative value lets a newer
+    """Least gain over the champion on the same test split; without bad test images, the gain in `proxy_image_auroc`,
+    that of each detector on its own held-out images. At 0 a tie keeps the champion; a negative value lets a newer
     detector win although it is worse by up to that much."""
     max_defect_drop: Share = 0.1
     """Most that a single defect type may fall behind the champion, in image AUROC of all good test images against the
@@ -46,6 +48,11 @@ class GateLimits(Settings):
     """Most milliseconds to score an image on one core, by the runtime that the model is served by; 0 for no limit."""
     max_model_mb: NoLimit = 0.0
     """Most megabytes (10^6 bytes) of the detector's weights; 0 for no limit."""
+    min_proxy_image_auroc: Share = 0.0
+    """Least AUROC of held-out good images against synthetic defects, a proxy; 0 for no limit."""
+    max_validation_false_alarm_rate: Share = 1.0
+    """Largest share of the held-out good images over the threshold; 1 for no limit. Detectors with more are not chosen
+    either, unless all have more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,23 +193,19 @@ def decide(
 
 def _criteria(limits: GateLimits, own: Measurement, champion: Measurement | None) -> tuple[Criterion, ...]:
     """The limits of the challenger itself, and those of its difference to the champion, which hold without one."""
-    before = old_time = mb = parity = None
+    old_time = mb = parity = None
     if champion is not None:
-        before, old_time = champion.record.metric(limits.metric), champion.record.latency_ms
-        mb, parity = champion.model_mb, champion.parity
-    metric, time = own.record.metric(limits.metric), own.record.latency_ms
-    gain = None if metric is None or before is None else round(metric - before, _DIGITS)
-    least, most_ms, most_mb = limits.min_champion_gain, limits.max_latency_ms, limits.max_model_mb
+        old_time, mb, parity = champion.record.latency_ms, champion.model_mb, champion.parity
+    time = own.record.latency_ms
+    most_ms, most_mb = limits.max_latency_ms, limits.max_model_mb
     limit_ms, limit_mb = (f"at most {_shown(most)}" if most else "no limit" for most in (most_ms, most_mb))
-    least_metric = f"{limits.metric} of at least {_shown(limits.min_metric)}"
-    least_gain = f"a gain in {limits.metric} {'of at least' if least else 'above'} {_shown(least)}"
-    gained = gain is not None and gain >= least and (gain > 0 or least < 0)
     rows = [
-        ("min_metric", least_metric, before, metric, metric is not None and metric >= limits.min_metric),
+        _least_metric(limits, own.record, champion),
         ("max_latency_ms", limit_ms, old_time, time, not most_ms or (time is not None and time <= most_ms)),
         ("max_model_mb", limit_mb, mb, own.model_mb, not most_mb or own.model_mb <= most_mb),
         ("export_parity", "passed where an export was made", parity, own.parity, own.parity is not False),
-        ("min_champion_gain", least_gain, before, metric, champion is None or gained),
+        _least_gain(limits, own.record, champion),
+        *_without_test(limits, own.record, champion),
     ]
     for defect, auroc in own.defect_auroc.items():
         old = None if champion is None else champion.defect_auroc[defect]
@@ -213,6 +216,47 @@ def _criteria(limits: GateLimits, own: Measurement, champion: Measurement | None
         Criterion(name=name, limit=limit, champion=_number(old), challenger=_number(new), held=held)
         for name, limit, old, new, held in rows
     )
+
+
+_Row = tuple[str, str, float | None, float | None, bool]
+"""Name, limit, the champion's and the challenger's figure, and whether the limit is held."""
+
+
+def _least_metric(limits: GateLimits, own: Record, champion: Measurement | None) -> _Row:
+    before = None if champion is None else champion.record.metric(limits.metric)
+    metric, limit = own.metric(limits.metric), f"{limits.metric} of at least {_shown(limits.min_metric)}"
+    if metric is None:
+        limit += ", which is not measured without bad test images: registration.min_proxy_image_auroc is read instead"
+    return "min_metric", limit, before, metric, not limits.min_metric if metric is None else metric >= limits.min_metric
+
+
+def _least_gain(limits: GateLimits, own: Record, champion: Measurement | None) -> _Row:
+    """The gain over the champion in the metric, or in the proxy where the metric is not measured."""
+    name, least = limits.metric, limits.min_champion_gain
+    proxy = own.metric(name) is None
+    name = PROXY_METRIC if proxy else name
+    metric, before = own.metric(name), None if champion is None else champion.record.metric(name)
+    gain = None if metric is None or before is None else round(metric - before, _DIGITS)
+    gained = gain is not None and gain >= least and (gain > 0 or least < 0)
+    limit = f"a gain in {name} {'of at least' if least else 'above'} {_shown(least)}"
+    if proxy:
+        limit += f", each on its own held-out images, since {limits.metric} is not measured"
+    return "min_champion_gain", limit, before, metric, champion is None or gained
+
+
+def _without_test(limits: GateLimits, own: Record, champion: Measurement | None) -> Iterator[_Row]:
+    """What is measured without the test split, where it was measured or a limit is set."""
+    least, most = limits.min_proxy_image_auroc, limits.max_validation_false_alarm_rate
+    proxy, alarms = own.proxy_image_auroc, own.validation_false_alarm_rate
+    old = None if champion is None else champion.record
+    if least or proxy is not None:
+        limit = f"at least {_shown(least)}" if least else "no limit"
+        held = not least or (proxy is not None and proxy >= least)
+        yield "min_proxy_image_auroc", limit, old and old.proxy_image_auroc, proxy, held
+    if most < 1 or alarms is not None:
+        limit = f"at most {_shown(most)}" if most < 1 else "no limit"
+        held = most == 1 or (alarms is not None and alarms <= most)
+        yield "max_validation_false_alarm_rate", limit, old and old.validation_false_alarm_rate, alarms, held
 
 
 def _number(value: float | None) -> float | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from components.errors import InputError, check, without_credentials
-from components.metrics.records import KIND_METRICS, METRICS, SPRO_METRICS, Record
+from components.metrics.records import KIND_METRICS, METRICS, PROXY_HEADS, SPRO_METRICS, Record
 from components.tracking.client import SQLITE, keep_mlflow_quiet, pages, tracking_client
 from components.tracking.events import CACHED_TAG, PARENT_TAG, PIPELINE, RUN_ID_TAG, STAGE_TAG, TRACKING_URI
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FINISHED, RUNNING, UNKNOWN, DRIFT = "FINISHED", "RUNNING", "unknown", "drift"
 _PAGE = 1000
 _EXPERIMENTS_PER_CALL = 100
-_MEASURED = (*METRICS, *KIND_METRICS, *SPRO_METRICS, "latency_ms")
+_MEASURED = (*METRICS, *KIND_METRICS, *SPRO_METRICS, *PROXY_HEADS, "latency_ms")
 _NOT_SETTINGS = ("line", "object", "seed", "profile", "vigil_version", "dataset_uri", "dataset_shots", "trials")
 _WITHOUT_INFLUENCE = ("registration_", "gate_", "evaluation_latency_images")
 """Beginnings of parameters that change no figure; `gate_` is the former name of `registration_`."""

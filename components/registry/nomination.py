@@ -17,6 +17,7 @@ from components.detectors.detector import Detector
 from components.detectors.serving import ONNX, OPENVINO, TORCH, export_predictor, runtime_of
 from components.metrics.records import Record
 from components.metrics.scoring import TestSplit
+from components.metrics.validation import proxy_metrics
 from components.registry.gate import Decision, GateLimits, Measurement, decide
 from components.registry.history import download_detector
 from components.registry.promotion import LineModel, line_names
@@ -122,7 +123,8 @@ def is_registered(detector: str | Path) -> bool:
 def registration_tags(detector: str | Path) -> dict[str, str]:
     """The registration stage's result as tags of a pipeline run, which may have it from the cache."""
     summary = read_json(Path(detector) / SUMMARY)
-    return {f"vigil.{name}": summary[name] for name in ("best", "model_version", "gate", "gate_reasons")}
+    names = ("best", "chosen_by", "model_version", "gate", "gate_reasons")
+    return {f"vigil.{name}": summary[name] for name in names if name in summary}
 
 
 def measurement_of(path: Path, record: Record, defect_auroc: dict[str, float], digest: str) -> Measurement:
@@ -251,7 +253,8 @@ def _measure_again(nomination: Nomination, number: str, model: LineModel, refere
             )
         split = TestSplit(reference, aupro_limit=nomination.aupro_limit, latency_images=nomination.latency_images)
         measured = split.measure(detector)
-        record = measured.record.with_metrics(split.speed(export_predictor(path), detector.image_size))
+        figures = split.speed(export_predictor(path), detector.image_size) | proxy_metrics(path)
+        record = measured.record.with_metrics(figures)
         measurement = measurement_of(path, record, measured.defect_auroc, nomination.measurement.digest)
     model.keep(number, measurement)
     return measurement

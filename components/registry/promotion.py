@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components.errors import InputError, check
+from components.metrics.records import PROXY_METRIC
 from components.registry.gate import REFUSED, Decision, GateLimits, GateRefusedError, Measurement, decide
 from components.tracking.client import experiment_id, pages, tracking_client
 from components.tracking.events import RUN_ID_TAG
@@ -144,7 +145,8 @@ class LineModel:
         record = measurement.record
         self.keep(number, measurement)
         shown = {"detector": record.detector, "training_set": record.training_set, "run_id": run}
-        shown["metric"] = f"{limits.metric}={record.metric(limits.metric):.4f}"
+        figures = ((name, record.metric(name)) for name in (limits.metric, PROXY_METRIC))
+        shown["metric"] = ", ".join(f"{name}={value:.4f}" for name, value in figures if value is not None)
         needed = {"evaluation_digest": measurement.digest, "limits": json.dumps(limits.model_dump(), sort_keys=True)}
         self.tag(number, needed | shown)
 

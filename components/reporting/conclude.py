@@ -56,6 +56,8 @@ def _files(sources: Sources) -> Iterator[tuple[str, bytes]]:
         ("roc", roc_curves(sources), "false positive rate", "true positive rate"),
         ("precision_recall", precision_recall_curves(sources), "recall", "precision"),
     ):
+        if not curves:
+            continue
         png = io.BytesIO()
         figures.curve_picture(curves, horizontal, vertical).savefig(png, format="png")
         yield f"curves/{name}.png", png.getvalue()

@@ -13,9 +13,17 @@ from components.change.rule import Hint, retrain_hint
 from components.change.shift import looks_of
 from components.metrics import records as metrics
 from components.networks.backbones import BACKBONES
-from components.pages.html import figure_html, page_template
+from components.pages.html import figure_html, page_template, plotly_script
 from components.reporting import figures
-from components.reporting.sources import Sources, best_trial, contact_sheets, left_out, roc_curves, worst_errors
+from components.reporting.sources import (
+    Sources,
+    best_trial,
+    contact_sheets,
+    left_out,
+    roc_curves,
+    synthetic_defects,
+    worst_errors,
+)
 
 _SHOWN_PROMPTS = 12
 
@@ -26,11 +34,13 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
     Returns the gain of the generated set in image AUROC per detector.
     """
     records = metrics.read_records(Path(sources.predictions) / artifacts.RECORDS)
-    errors = worst_errors(sources)
+    errors, curves = worst_errors(sources), roc_curves(sources)
     content = {
         "line": line,
         "settings": json.loads(settings),
         "comparison": comparison(records, best_trial(sources)),
+        "choice": read_json(Path(sources.best) / artifacts.CHOICE),
+        "validation": _validation(sources),
         "decision": read_json(Path(sources.best) / artifacts.DECISION),
         "prompts": _prompts(Path(sources.prompts)),
         "generation": _generation(sources),
@@ -38,8 +48,9 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
         "retraining": given_against_held_out(sources),
         "errors": errors,
         "left_out": left_out(sources),
-        "scores": figure_html(figures.score_figure(errors["good_scores"], errors["bad_scores"])),
-        "roc": figure_html(figures.roc_figure(roc_curves(sources)), first=True),
+        "scores": figure_html(figures.score_figure(errors["good_scores"], errors["bad_scores"])) if curves else "",
+        "roc": figure_html(figures.roc_figure(curves)) if curves else "",
+        "script": plotly_script(),
         "provenance": _provenance(sources),
     }
     Path(html).write_text(page_template("components.reporting", "report.html.j2").render(**content), encoding="utf-8")
@@ -47,11 +58,18 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
 
 
 def comparison(records: Sequence[metrics.Record], best: str) -> dict[str, Any]:
-    """Rows of the comparison table, and per detector the gain of the generated set over the best other one."""
+    """Rows of the comparison table, and per detector the gain of the generated set over the best other one.
+
+    Without bad test images there are no columns of test metrics.
+    """
     rows = [{**record.to_json(), "best": record.trial == best} for record in records]
     extra = metrics.extra_metrics(records)
+    tested = any(record.image_auroc is not None for record in records)
+    heads = [*metrics.METRIC_HEADS.items(), *((name, metrics.EXTRA_HEADS[name]) for name in extra)] if tested else []
     return {
-        "metrics": [*metrics.METRIC_HEADS.items(), *((name, metrics.EXTRA_HEADS[name]) for name in extra)],
+        "metrics": heads,
+        "tested": tested,
+        "validated": any(record.proxy_image_auroc is not None for record in records),
         "by_kind": bool(extra),
         "saturated": any(name in metrics.SPRO_METRICS for name in extra),
         "rows": rows,
@@ -100,15 +118,38 @@ def _threshold(sources: Sources) -> dict[str, Any]:
     return {**threshold, "trials": list(dict.fromkeys(table["trial"])), "defects": defects}
 
 
+def _validation(sources: Sources) -> dict[str, Any]:
+    """The proxy of each family of synthetic defects per training set, and some of them with their heatmaps.
+
+    `recall` is that of the chosen detector.
+    """
+    table = read_table(Path(sources.predictions) / artifacts.PROXY)
+    table["trial"] = table["detector"] + "/" + table["training_set"]
+    best = best_trial(sources)
+    families = []
+    for name, rows in table.groupby("family", sort=False):
+        recall = rows.loc[rows["trial"] == best, "recall"].tolist()
+        images = int(rows["images"].iloc[0])
+        families.append({"name": name, "images": images, "auroc": rows["auroc"].tolist(), "recall": recall})
+    tiles = synthetic_defects(sources)
+    return {"trials": list(dict.fromkeys(table["trial"])), "families": families, "tiles": tiles, "best": best}
+
+
 def given_against_held_out(sources: Sources) -> Hint:
     """Whether the given images look like the good images held out from training.
 
-    A run can measure no other drift by itself: where they differ, the line should be trained on other images.
+    A run can measure no other drift by itself: where they differ, the line should be trained on other images. Without
+    held-out images it is unknown.
     """
     images = ImageSet(sources.reference)
     backbone = read_json(Path(sources.best) / artifacts.CONFIG)["backbone"]["name"]
     backbone = backbone if backbone in BACKBONES else next(iter(BACKBONES))
     held_out = [id for split in ("calibration", "test") for id in images.ids(split, "good")]
+    if not held_out:
+        number = len(images.ids("train", "good"))
+        empty: dict[str, Any] = {"embedding": None, "scores": None, "statistics": {}}
+        reasons = ("no good image is held out from training",)
+        return Hint(retrain="unknown", reasons=reasons, reference_images=0, new_images=number, **empty)
     given, others = (images.tensor(ids) for ids in (images.ids("train", "good"), held_out))
     return retrain_hint(looks_of(others, backbone), looks_of(given, backbone), ChangeLimits())
 

@@ -19,6 +19,7 @@ Curves = dict[str, tuple[list[float], list[float]]]
 
 _SHOWN = 10
 _SHOWN_LEFT_OUT = 50
+_SHOWN_OF_FAMILY = 2
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,20 @@ def scored_rows(sources: Sources, trial: str) -> pd.DataFrame:
 
 
 def roc_curves(sources: Sources) -> Curves:
-    """False and true positive rates, by trial with its image AUROC."""
+    """False and true positive rates, by trial with its image AUROC; none without bad test images."""
     return _curves(sources, lambda bad, scores: roc_curve(bad, scores)[:2])
 
 
 def precision_recall_curves(sources: Sources) -> Curves:
-    """Recall and precision, by trial with its image AUROC."""
+    """Recall and precision, by trial with its image AUROC; none without bad test images."""
     return _curves(sources, lambda bad, scores: precision_recall_curve(bad, scores)[1::-1])
 
 
 def _curves(sources: Sources, compute: Callable[[Any, Any], Any]) -> Curves:
     curves = {}
     for record in read_records(Path(sources.predictions) / artifacts.RECORDS):
+        if record.image_auroc is None:
+            continue
         rows = scored_rows(sources, record.trial)
         horizontal, vertical = compute(rows["label"] == "bad", rows["score"])
         curves[f"{record.trial} ({record.image_auroc:.3f})"] = (horizontal.tolist(), vertical.tolist())
@@ -84,7 +87,7 @@ def worst_errors(sources: Sources) -> dict[str, Any]:
     trial = best_trial(sources)
     rows = scored_rows(sources, trial)
     maps = load_file(Path(sources.predictions) / artifacts.ANOMALY_MAPS)[trial].astype("float32")
-    low, high = float(maps.min()), float(maps.max())
+    low, high = (float(maps.min()), float(maps.max())) if maps.size else (0.0, 1.0)
     images = ImageSet(sources.reference)
 
     def tile(row: Any) -> dict[str, Any]:
@@ -106,3 +109,24 @@ def left_out(sources: Sources) -> dict[str, Any]:
     rows = ImageSet(sources.reference).left_out
     shown = rows.head(_SHOWN_LEFT_OUT)
     return {"rows": shown.to_dict("records"), "hidden": len(rows) - len(shown)}
+
+
+def synthetic_defects(sources: Sources) -> list[dict[str, Any]]:
+    """Synthetic defects with the heatmaps of the chosen detector, a few of each family; empty where none were kept."""
+    path = Path(sources.best) / artifacts.VALIDATION_MAPS
+    if not path.is_file():
+        return []
+    maps = {id: values.astype("float32") for id, values in load_file(path).items()}
+    table = read_table(Path(sources.best) / artifacts.VALIDATION)
+    rows = table[table["id"].isin(maps)].groupby("family", sort=False).head(_SHOWN_OF_FAMILY)
+    low, high = min(float(own.min()) for own in maps.values()), max(float(own.max()) for own in maps.values())
+    images = ImageSet(sources.synthetic)
+    return [
+        {
+            "image": pictures.thumbnail_uri(images.image(row.id)),
+            "heat": pictures.heatmap_uri(images.image(row.id), maps[row.id], low, high, images.mask(row.id)),
+            "score": row.score,
+            "title": row.family,
+        }
+        for row in rows.itertuples()
+    ]

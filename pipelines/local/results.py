@@ -10,7 +10,16 @@ from rich.table import Table
 
 from components.artifacts import file_sha256, write_json
 from components.errors import check, without_credentials
-from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, Record, extra_metrics, gain, read_records
+from components.metrics.records import (
+    EXTRA_HEADS,
+    GENERATED,
+    METRICS,
+    PROXY_HEADS,
+    Record,
+    extra_metrics,
+    gain,
+    read_records,
+)
 from components.storage.s3 import publish_directory, split_uri
 from pipelines.local.workdir import Workdir
 
@@ -23,6 +32,8 @@ def print_summary(workdir: Workdir, tracking_uri: str, console: Console) -> None
     """Print the table, the gain of the generated images, the report's path and the command that opens MLflow."""
     records = read_records(workdir.metrics)
     console.print(comparison_table(records))
+    if all(record.image_auroc is None for record in records):
+        console.print("no bad test images: AUROC and recall are not measured, proxies are of synthetic defects")
     for detector in dict.fromkeys(record.detector for record in records):
         difference = gain(records, detector, "image_auroc")
         if difference is not None:
@@ -38,11 +49,14 @@ def comparison_table(records: Sequence[Record]) -> Table:
     """Table of all records."""
     extra = extra_metrics(records)
     heads = (*_HEADS, *(EXTRA_HEADS[name] for name in extra), *_RATES.values())
+    proxies = [name for name in PROXY_HEADS if any(record.metric(name) is not None for record in records)]
+    heads = (*heads, *(PROXY_HEADS[name] for name in proxies))
     table = Table("detector", "training set", *heads, "ms/image", title=f"seed {records[0].seed}")
     for record in records:
         figures = [record.metric(name) for name in (*METRICS, *extra)]
         values = ["-" if value is None else f"{value:.4f}" for value in figures]
-        rates = [f"{record.metric(name):.1%}" for name in _RATES]
+        shares = [record.metric(name) for name in (*_RATES, *proxies)]
+        rates = ["-" if share is None else f"{share:.1%}" for share in shares]
         table.add_row(record.detector, record.training_set, *values, *rates, f"{record.latency_ms:.0f}")
     return table
 

@@ -155,3 +155,34 @@ def test_measurement_survives_its_tag() -> None:
 def test_limits_name_field_and_value(field: str, value: Any) -> None:
     with pytest.raises(InputError, match=rf"registration\.{field}: got {value!r}, expected"):
         GateLimits(**{field: value})
+
+
+def without_defects(proxy: float | None = 0.9, alarms: float | None = 0.1) -> Measurement:
+    figures = {"proxy_image_auroc": proxy, "validation_false_alarm_rate": alarms}
+    record = Record(detector="patchcore", training_set="none", seed=0, latency_ms=20.0, **figures)
+    return measurement(record=record, defect_auroc={})
+
+
+def test_line_without_defects_is_compared_by_the_proxy_and_says_so() -> None:
+    better, worse = without_defects(0.95), without_defects(0.9)
+    assert against(worse, better).gate == PROMOTED
+    assert failed(against(better, worse)) == ["min_champion_gain"]
+    assert "a gain in proxy_image_auroc above 0, each on its own held-out images" in against(better, worse).reasons
+    limits = {row.name: row.limit for row in against(None, better).criteria}
+    assert "not measured without bad test images: registration.min_proxy_image_auroc" in limits["min_metric"]
+
+
+def test_limits_of_the_proxy_and_of_held_out_false_alarms() -> None:
+    assert failed(against(None, without_defects(), min_proxy_image_auroc=0.91)) == ["min_proxy_image_auroc"]
+    assert failed(against(None, without_defects(), max_validation_false_alarm_rate=0.05)) == [
+        "max_validation_false_alarm_rate"
+    ]
+    assert (
+        failed(against(None, without_defects(), min_proxy_image_auroc=0.9, max_validation_false_alarm_rate=0.1)) == []
+    )
+
+
+def test_limit_of_a_figure_that_was_not_measured_does_not_hold() -> None:
+    assert failed(against(None, without_defects(), min_metric=0.5)) == ["min_metric"]
+    missing = against(None, measurement(0.9), min_proxy_image_auroc=0.5, max_validation_false_alarm_rate=0.5)
+    assert failed(missing) == ["min_proxy_image_auroc", "max_validation_false_alarm_rate"]
