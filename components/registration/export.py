@@ -36,8 +36,9 @@ class Parity:
 def export_detector(directory: Path, reference: str | Path, config: Config) -> dict[str, Any]:
     """Add the export that the config names to a detector's artifact, and compare both on the test split of `reference`.
 
-    Without a test split they are compared on the given images. Returns the parity under the names that the gate reads, `parity.passed` and so on; nothing without an export. Raises
-    `InputError` where the packages of the extra `export` are not installed.
+    Without a test split they are compared on the given images. Returns the parity under the names that the gate reads,
+    `parity.passed` and so on; nothing without an export. Raises `InputError` where the packages of the extra `export`
+    are not installed.
     """
     if config.export == "none":
         return {}

@@ -177,9 +177,8 @@ def test_limits_of_the_proxy_and_of_held_out_false_alarms() -> None:
     assert failed(against(None, without_defects(), max_validation_false_alarm_rate=0.05)) == [
         "max_validation_false_alarm_rate"
     ]
-    assert (
-        failed(against(None, without_defects(), min_proxy_image_auroc=0.9, max_validation_false_alarm_rate=0.1)) == []
-    )
+    held = against(None, without_defects(), min_proxy_image_auroc=0.9, max_validation_false_alarm_rate=0.1)
+    assert failed(held) == []
 
 
 def test_limit_of_a_figure_that_was_not_measured_does_not_hold() -> None:
