@@ -118,7 +118,8 @@ def _over(part: Part, content: "Floats", mask: "BoolMask", opacity: float = 1.0,
 
     alpha = mask.astype(np.float32)
     alpha = opacity * (np.minimum(alpha, gaussian_filter(alpha, soft) * 1.5) if soft else alpha)[..., None]
-    return ((1 - alpha) * part.image + alpha * content).astype(np.float32)
+    laid: Floats = ((1 - alpha) * part.image + alpha * content).astype(np.float32)
+    return laid
 
 
 def _jittered(part: Part, content: "Floats") -> "Floats":
@@ -126,7 +127,8 @@ def _jittered(part: Part, content: "Floats") -> "Floats":
     contrast, brightness = part.generator.uniform(1 - _JITTER, 1 + _JITTER, size=2)
     tint = part.generator.uniform(1 - _JITTER / 2, 1 + _JITTER / 2, size=3)
     mean = content.mean()
-    return (((content - mean) * contrast + mean) * brightness * tint).clip(0, 1).astype(np.float32)
+    jittered: Floats = (((content - mean) * contrast + mean) * brightness * tint).clip(0, 1).astype(np.float32)
+    return jittered
 
 
 def _foreign(part: Part) -> "Floats":
@@ -138,7 +140,8 @@ def _foreign(part: Part) -> "Floats":
     row, column = part.generator.integers(0, photograph.shape[0] - side + 1, size=2)
     piece = np.rot90(photograph[row : row + side, column : column + side], int(part.generator.integers(4)))
     grey = zoom(piece, [length / side for length in part.shape], order=1)[: part.shape[0], : part.shape[1]]
-    return (grey[..., None] * part.generator.uniform(0.5, 1.5, size=3)).clip(0, 1).astype(np.float32)
+    tinted: Floats = (grey[..., None] * part.generator.uniform(0.5, 1.5, size=3)).clip(0, 1).astype(np.float32)
+    return tinted
 
 
 @cache

@@ -38,7 +38,7 @@ class Part:
     @classmethod
     def of(cls, image: "UInt8Image", foreground: "BoolMask", generator: np.random.Generator) -> "Part":
         """The part of an RGB image [height, width, 3]."""
-        return cls(image=image.astype(np.float32) / 255, foreground=foreground, generator=generator)
+        return cls(image=(image / 255).astype(np.float32), foreground=foreground, generator=generator)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,7 +75,8 @@ class Part:
     ) -> "BoolMask":
         """A rectangle about a centre, turned by an angle."""
         rows, columns = self.offsets(centre, degrees)
-        return (np.abs(rows) <= height / 2) & (np.abs(columns) <= width / 2)
+        mask: BoolMask = (np.abs(rows) <= height / 2) & (np.abs(columns) <= width / 2)
+        return mask
 
     def moved(
         self, target: "npt.NDArray[np.float64]", source: "npt.NDArray[np.float64]", degrees: float = 0.0
@@ -119,8 +120,8 @@ def perlin_noise(shape: tuple[int, int], cells: float, generator: np.random.Gene
     fade_row, fade_column = (6 * t**5 - 15 * t**4 + 10 * t**3 for t in (row, column))
     upper = corner(0, 0) * (1 - fade_column) + corner(0, 1) * fade_column
     lower = corner(1, 0) * (1 - fade_column) + corner(1, 1) * fade_column
-    noise = np.sqrt(2) * (upper * (1 - fade_row) + lower * fade_row)
-    return noise.astype(np.float32)
+    noise: Floats = (np.sqrt(2) * (upper * (1 - fade_row) + lower * fade_row)).astype(np.float32)
+    return noise
 
 
 def find_foreground(image: "UInt8Image") -> "BoolMask":

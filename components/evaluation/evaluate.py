@@ -10,7 +10,7 @@ from components.detectors.detector import Detector
 from components.evaluation.config import Config
 from components.metrics.records import Record
 from components.metrics.scoring import TestSplit
-from components.metrics.validation import Validation, proxy_metrics
+from components.metrics.validation import HELD_OUT_COLUMNS, Validation, proxy_metrics
 
 if TYPE_CHECKING:
     from components.metrics.measures import Labels, Scores
@@ -32,7 +32,7 @@ def evaluate_detectors(
     from safetensors.torch import save_file
 
     split = TestSplit(reference, **config.model_dump())
-    records, rows, recall_rows, proxy_rows, maps, by_defect = [], [], [], [], {}, {}
+    records, rows, recall_rows, proxy_rows, held_out_rows, maps, by_defect = [], [], [], [], [], {}, {}
     for path in detectors:
         detector = Detector(path)
         measured = split.measure(detector)
@@ -44,6 +44,8 @@ def evaluate_detectors(
         recall_rows += [identity | {"defect": name, **asdict(found)} for name, found in recalls.items()]
         if (validation := Validation.read(path)) is not None:
             proxy_rows += [identity | row for row in validation.by_family(detector.threshold.value)]
+            held_out = artifacts.read_table(Path(path) / artifacts.VALIDATION)
+            held_out_rows += [identity | row for row in held_out.to_dict("records")]
         maps[record.trial] = measured.maps.half()
         by_defect[record.trial] = measured.defect_auroc
         records.append(record)
@@ -52,6 +54,7 @@ def evaluate_detectors(
         for name, columns, content in (
             (artifacts.PREDICTIONS, ("id", "score"), rows),
             (artifacts.RECALL, ("defect", "images", "recall"), recall_rows),
+            (artifacts.VALIDATION, HELD_OUT_COLUMNS, held_out_rows),
             (artifacts.PROXY, ("family", "images", "auroc", "recall"), proxy_rows),
         ):
             artifacts.write_table(directory / name, pd.DataFrame(content, columns=[*_IDENTITY, *columns]))

@@ -87,6 +87,9 @@ class Record:
     """Raw score above which the detector calls an image anomalous."""
     false_alarm_rate: float | None = None
     """Share of the good images over the threshold."""
+    promised_false_alarm_rate: float | None = None
+    """Share to expect by the threshold's rule: what it guarantees, or what so few images let it expect, or else what it
+    was set for."""
     recall: float | None = None
     """Share of the bad images over the threshold."""
     latency_ms: float | None = None

@@ -110,6 +110,7 @@ class TestSplit:
                 training_set=config.training_set,
                 seed=config.seed,
                 threshold=threshold,
+                promised_false_alarm_rate=_promised(detector.threshold),
                 **measures.image_metrics(scores.numpy(), self.labels),
                 **measures.by_kind("image_auroc", by_defect),
                 **self._map_metrics(maps),
@@ -147,6 +148,12 @@ class TestSplit:
         empty = np.zeros(self._tensor.shape[-2:], dtype=bool)
         masks = [self._images.mask(self.ids[index]) for index in chosen]
         return np.stack([empty if mask is None else mask for mask in masks])
+
+
+def _promised(threshold: Any) -> float:
+    """Rate of false alarms to expect of a `components.detectors.config.Threshold`."""
+    known = (threshold.guaranteed_rate, threshold.expected_rate, threshold.false_alarm_rate)
+    return float(next(rate for rate in known if rate is not None))
 
 
 def _resized(images: "Tensor", size: int) -> "Tensor":

@@ -15,11 +15,15 @@ from components.artifacts import CONFIG, VALIDATION, read_json, read_table
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pandas as pd
 
     Floats = npt.NDArray[np.float64]
 
 MIN_IMAGES = 2
 """Good images that must be held out for a proxy: with one, no other draw of good images can be imagined."""
+
+HELD_OUT_COLUMNS = ("id", "source", "kind", "family", "fold", "score")
+"""Columns of the table of held-out scores; `kind` is `good` or `synthetic`, `source` the id of the good image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +48,11 @@ class Validation:
         A detector of a version before has none either.
         """
         path = Path(detector) / VALIDATION
-        if not path.is_file():
-            return None
-        table = read_table(path)
+        return cls.of(read_table(path)) if path.is_file() else None
+
+    @classmethod
+    def of(cls, table: "pd.DataFrame") -> "Validation | None":
+        """The validation of a detector's table of held-out scores; None where `read` has none."""
         good, synthetic = table[table["kind"] == "good"], table[table["kind"] == "synthetic"]
         if len(good) < MIN_IMAGES or synthetic.empty:
             return None
@@ -101,6 +107,13 @@ class Validation:
         """Whether each synthetic defect [m] scores higher than each good image [n]; a half for a tie."""
         difference = self.synthetic[:, None] - self.good[None, :]
         return (difference > 0) + 0.5 * (difference == 0)  # type: ignore[no-any-return]
+
+
+def read_validations(predictions: str | Path) -> dict[str, Validation | None]:
+    """Validations of the detectors that an evaluation has measured, by trial; without those that have none."""
+    table = read_table(Path(predictions) / VALIDATION)
+    trials = table["detector"] + "/" + table["training_set"]
+    return {str(trial): Validation.of(own) for trial, own in table.groupby(trials, sort=False)}
 
 
 def standard_error(values: Sequence[float]) -> float:

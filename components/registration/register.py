@@ -13,7 +13,7 @@ from components.detectors.serving import export_predictor
 from components.metrics.choice import choose
 from components.metrics.records import PROXY_METRIC, read_records
 from components.metrics.scoring import TestSplit
-from components.metrics.validation import Validation
+from components.metrics.validation import read_validations
 from components.registration.config import Config
 from components.registration.export import export_detector
 from components.registry.gate import GateLimits
@@ -44,7 +44,7 @@ def register_best(
     trained = {f"{content['detector']}/{content['training_set']}": path for path, content in configs.items()}
     choice = choose(
         read_records(Path(predictions) / artifacts.RECORDS),
-        {trial: Validation.read(path) for trial, path in trained.items()},
+        read_validations(predictions),
         choose_by=config.choose_by,
         metric=config.metric,
         min_gain=config.min_gain,

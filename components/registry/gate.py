@@ -248,15 +248,17 @@ def _without_test(limits: GateLimits, own: Record, champion: Measurement | None)
     """What is measured without the test split, where it was measured or a limit is set."""
     least, most = limits.min_proxy_image_auroc, limits.max_validation_false_alarm_rate
     proxy, alarms = own.proxy_image_auroc, own.validation_false_alarm_rate
-    old = None if champion is None else champion.record
+    old_proxy = old_alarms = None
+    if champion is not None:
+        old_proxy, old_alarms = champion.record.proxy_image_auroc, champion.record.validation_false_alarm_rate
     if least or proxy is not None:
         limit = f"at least {_shown(least)}" if least else "no limit"
         held = not least or (proxy is not None and proxy >= least)
-        yield "min_proxy_image_auroc", limit, old and old.proxy_image_auroc, proxy, held
+        yield "min_proxy_image_auroc", limit, old_proxy, proxy, held
     if most < 1 or alarms is not None:
         limit = f"at most {_shown(most)}" if most < 1 else "no limit"
         held = most == 1 or (alarms is not None and alarms <= most)
-        yield "max_validation_false_alarm_rate", limit, old and old.validation_false_alarm_rate, alarms, held
+        yield "max_validation_false_alarm_rate", limit, old_alarms, alarms, held
 
 
 def _number(value: float | None) -> float | None:

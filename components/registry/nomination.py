@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from components.artifacts import CONFIG, NOMINATION, SUMMARY, WEIGHTS, ImageSet, encode_png, read_json, write_json
 from components.detectors.detector import Detector
 from components.detectors.serving import ONNX, OPENVINO, TORCH, export_predictor, runtime_of
-from components.metrics.records import Record
+from components.metrics.records import PROXY_HEADS, Record
 from components.metrics.scoring import TestSplit
 from components.metrics.validation import proxy_metrics
 from components.registry.gate import Decision, GateLimits, Measurement, decide
@@ -169,11 +169,20 @@ def register_detector(nomination: Nomination, reference: str | Path, detector: P
             signature=detector_signature(),
             input_example=np.array([example], dtype=object),
             pip_requirements=[f"{name}=={version(name)}" for name in (*_PACKAGES, *_RUNTIME_PACKAGES[runtime])],
-            metadata={"runtime": runtime} | {name: config[name] for name in ("image_size", "threshold")},
+            metadata={"runtime": runtime, "figures": figures_of(nomination)}
+            | {name: config[name] for name in ("image_size", "threshold")},
             registered_model_name=nomination.line,
             tags={RUN_ID_TAG: nomination.run_id},
         )
     return str(info.registered_model_version)
+
+
+def figures_of(nomination: Nomination) -> dict[str, float | str]:
+    """For who serves the detector: its metric on the test split, or why there is none, and what else was measured."""
+    record, metric = nomination.measurement.record, nomination.limits.metric
+    names = (metric, "false_alarm_rate", "recall", *PROXY_HEADS)
+    found: dict[str, float | str] = {name: value for name in names if (value := record.metric(name)) is not None}
+    return found if metric in found else {metric: "not measured: there are no bad test images", **found}
 
 
 class _Untried:

@@ -120,13 +120,9 @@ def synthetic_defects(sources: Sources) -> list[dict[str, Any]]:
     table = read_table(Path(sources.best) / artifacts.VALIDATION)
     rows = table[table["id"].isin(maps)].groupby("family", sort=False).head(_SHOWN_OF_FAMILY)
     low, high = min(float(own.min()) for own in maps.values()), max(float(own.max()) for own in maps.values())
-    images = ImageSet(sources.synthetic)
-    return [
-        {
-            "image": pictures.thumbnail_uri(images.image(row.id)),
-            "heat": pictures.heatmap_uri(images.image(row.id), maps[row.id], low, high, images.mask(row.id)),
-            "score": row.score,
-            "title": row.family,
-        }
-        for row in rows.itertuples()
-    ]
+    images, tiles = ImageSet(sources.synthetic), []
+    for id, family, score in zip(rows["id"].astype(str), rows["family"], rows["score"], strict=True):
+        image = images.image(id)
+        heat = pictures.heatmap_uri(image, maps[id], low, high, images.mask(id))
+        tiles.append({"image": pictures.thumbnail_uri(image), "heat": heat, "score": score, "title": family})
+    return tiles

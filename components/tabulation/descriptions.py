@@ -15,6 +15,7 @@ class Description:
     source: str
     question: str
     paper: str
+    """Empty, as the source, where the paper has no such table."""
     differs: str = ""
 
 
@@ -88,6 +89,14 @@ DESCRIPTIONS: Mapping[str, Description] = {
         source="Fig. 10",
         question="What does sampling with the estimated variance change against a variance of 1?",
         paper="Shown by images: with the estimated variance they keep the part's look.",
+    ),
+    "proxy": Description(
+        title="Choosing without test defects",
+        source="",
+        question="How good is the detector that synthetic defects on held-out good images choose, by the real defects?",
+        paper="",
+        differs="The regret of a choice is the best test figure of a candidate minus its own. One given image alone "
+        "holds nothing out, so it has no proxy.",
     ),
 }
 """Experiments by their name."""

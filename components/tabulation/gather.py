@@ -1,12 +1,15 @@
 """Figures of an experiment's cells as one long table: a row for each figure."""
 
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import artifacts
 from components.artifacts import ImageSet, new_directory, read_json, read_table, write_table
-from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, read_records
+from components.metrics.choice import PROXY, choose
+from components.metrics.records import EXTRA_HEADS, GENERATED, METRICS, PROXY_HEADS, Record, read_records
+from components.metrics.validation import read_validations
 from components.pages.pictures import contact_sheet
 
 if TYPE_CHECKING:
@@ -21,6 +24,11 @@ PROMPT_MEASURES = ("l2", "cosine", "text_cosine")
 """Measures of a prompt: L2 distance and cosine to the given images, and cosine to the object's name."""
 COMPARED_PROMPTS = {"word": "only word", "naive": "naive prompt"}
 """Notes, by their kind, of the prompts that are no candidates; a candidate's note is its relation."""
+
+CHOSEN, WORST, ANY = "chosen by the proxy", "the worst on the test split", "any, in the mean"
+"""Ways to choose among training sets, beside taking one always."""
+RATES = ("false_alarm_rate", "promised_false_alarm_rate")
+"""Observed false alarms on the test split, and what the threshold's rule lets expect."""
 
 IMAGES = "images"
 """Measure of an image set: the number of its images."""
@@ -73,13 +81,53 @@ def prediction_rows(path: Path) -> Iterable[Row]:
             names["method"] = record.training_set
         for name in METRICS:
             value = record.metric(name)
-            note = "" if value is not None else "no test image has a mask"
+            why = "no test image has a mask" if name in ("pixel_auroc", "aupro") else "there are no bad test images"
+            note = "" if value is not None else why
             yield {**names, "measure": name, "value": value, "note": note}
-        for name in (*EXTRA_HEADS, "latency_ms"):
+        for name in (*EXTRA_HEADS, *PROXY_HEADS, *RATES, "latency_ms"):
             if (value := record.metric(name)) is not None:
                 yield {**names, "measure": name, "value": value}
         for defect, auroc in defects[record.trial].items():
             yield {**names, "measure": "image_auroc", "item": defect, "value": auroc}
+
+
+def choice_rows(path: Path) -> Iterable[Row]:
+    """Of each detector, the training set that the proxy chooses, and what the test split says of that choice.
+
+    Where there is no proxy its measures have no value, and the reason as a note.
+    """
+    records, validations = read_records(path / artifacts.RECORDS), read_validations(path)
+    for detector in dict.fromkeys(record.detector for record in records):
+        own = [record for record in records if record.detector == detector]
+        names = {"detector": detector, "method": CHOSEN}
+        tested = [value for record in own if (value := record.image_auroc) is not None]
+        if len(tested) < len(own) or any(validations.get(record.trial) is None for record in own):
+            note = "one given image validates nothing, and without bad test images no choice is judged"
+            yield {**names, "measure": "regret", "note": note}
+            continue
+        found = choose(own, validations, choose_by=PROXY, metric="image_auroc")
+        yield {**names, "measure": "chosen", "item": found.record.training_set, "value": found.record.image_auroc}
+        yield {**names, "measure": "regret", "value": found.regret}
+        yield {**names, "method": WORST, "measure": "regret", "value": max(tested) - min(tested)}
+        yield {**names, "method": ANY, "measure": "regret", "value": max(tested) - statistics.fmean(tested)}
+        for record in own:
+            yield {**names, "method": record.training_set, "measure": "regret", "value": max(tested) - _tested(record)}
+        yield {**names, "measure": "rank_correlation", "value": _rank_correlation(own)}
+
+
+def _tested(record: Record) -> float:
+    assert record.image_auroc is not None
+    return record.image_auroc
+
+
+def _rank_correlation(records: Sequence[Record]) -> float | None:
+    """Spearman's correlation of proxy and test AUROC; None where either is the same for all."""
+    from scipy.stats import spearmanr
+
+    pairs = [(record.proxy_image_auroc, record.image_auroc) for record in records]
+    if any(len(set(values)) < 2 for values in zip(*pairs, strict=True)):
+        return None
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
 
 def quality_rows(path: Path) -> Iterable[Row]:
@@ -114,6 +162,7 @@ def picture_rows(path: Path) -> Iterable[Row]:
 
 READERS: Mapping[str, Callable[[Path], Iterable[Row]]] = {
     "predictions": prediction_rows,
+    "choice": choice_rows,
     "quality": quality_rows,
     "trend": trend_rows,
     "prompts": prompt_rows,

@@ -5,12 +5,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.metrics.records import EXTRA_HEADS, KIND_METRICS, METRIC_HEADS
+from components.metrics.records import EXTRA_HEADS, KIND_METRICS, METRIC_HEADS, PROXY_HEADS
 from components.metrics.seeds import Spread
 from components.pages.html import figure_html, page_template, write_html
 from components.tabulation import figures, statistics
 from components.tabulation.descriptions import DESCRIPTIONS, OURS
-from components.tabulation.gather import COMPARED_PROMPTS, IMAGES, PROMPT_MEASURES
+from components.tabulation.gather import CHOSEN, COMPARED_PROMPTS, IMAGES, PROMPT_MEASURES
 from components.tabulation.statistics import ALL_CLASSES, Line
 
 if TYPE_CHECKING:
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 HEADS = METRIC_HEADS | EXTRA_HEADS
 """Measures of detectors, in the order of the page."""
-_OPEN = ("image_auroc", "pixel_auroc", *EXTRA_HEADS)
+CHOICE_HEADS = {
+    "regret": "Regret of each way to choose: the best test figure minus its own",
+    "rank_correlation": "Rank correlation of proxy and test AUROC",
+    **PROXY_HEADS,
+    "false_alarm_rate": "false alarms on the test split",
+    "promised_false_alarm_rate": "false alarms to expect by the threshold",
+}
+"""Measures of a choice without test defects."""
+_OPEN = (*CHOICE_HEADS, "image_auroc", "pixel_auroc", *EXTRA_HEADS)
 _GAIN_MEASURES = {
     "embedding_similarity": "similarity to the given images",
     "pixel_std": "variance (standard deviation of a pixel)",
@@ -36,8 +44,8 @@ def write_page(name: str, results: "pd.DataFrame", settings: dict[str, str], pat
         "about": DESCRIPTIONS[name],
         "settings": settings,
         "figures": [(title, figure_html(found, first=not index)) for index, (title, found) in drawn],
-        "statements": list(_statements(results)),
-        "tables": _tables(results, HEADS),
+        "statements": [*(_choices(results) if name == "proxy" else _statements(results))],
+        "tables": _tables(results, HEADS | (CHOICE_HEADS if name == "proxy" else {})),
         "quality": _tables(results, {str(measure): measure.replace("_", " ") for measure in sets["measure"]}),
         "missing": statistics.missing(results),
         "pictures": [
@@ -109,6 +117,26 @@ def _statements(results: "pd.DataFrame") -> Iterator[str]:
                 f"{name}, {detector}, {shots_text(shots)}: generated images {gain.mean:+.3f} image AUROC against "
                 f"{gain.baseline}, {what}; {gain.statement}."
             )
+
+
+def _choices(results: "pd.DataFrame") -> Iterator[str]:
+    """What choosing by the proxy costs, by detector and number of given images, and how far it ranks as the test."""
+    for (detector, shots), own in results[results["method"] == CHOSEN].groupby(["detector", "shots"], sort=False):
+        given = f"{detector}, {shots_text(int(str(shots)))}"
+        regrets = own[own["measure"] == "regret"].dropna(subset=["value"])
+        if regrets.empty:
+            yield f"{given}: no proxy, so nothing is chosen by it."
+            continue
+        worst = regrets.iloc[int(regrets["value"].argmax())]
+        chosen = own.loc[own["measure"] == "chosen", "item"].value_counts()
+        ranks = own.loc[own["measure"] == "rank_correlation", "value"].dropna()
+        correlation = f"{ranks.mean():.2f}" if len(ranks) else "not defined"
+        yield (
+            f"{given}: the proxy's choice is {100 * regrets['value'].mean():.1f} points of image AUROC below the best "
+            f"in the mean of {len(regrets)}, {100 * worst['value']:.1f} at worst ({worst['class_name']}, seed "
+            f"{worst['seed']}); rank correlation of proxy and test {correlation} in the mean of {len(ranks)}; chosen: "
+            f"{', '.join(f'{name} {count}' for name, count in chosen.items())}."
+        )
 
 
 def _prompts(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:

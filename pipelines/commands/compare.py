@@ -31,12 +31,13 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Compare runs, detectors, training sets and seeds of lines, and lines with each other."""
-    from components.metrics.records import GATE_METRICS
+    from components.metrics.records import GATE_METRICS, PROXY_METRIC
     from pipelines.comparing.lines import compare_line
     from pipelines.comparing.page import write_page
     from pipelines.comparing.tables import print_line, print_overview, to_json
 
-    check(metric in GATE_METRICS, "metric", metric, f"one of {', '.join(GATE_METRICS)}")
+    known = (*GATE_METRICS, PROXY_METRIC)
+    check(metric in known, "metric", metric, f"one of {', '.join(known)}")
     if output is not None:
         check(output.suffix == ".html", "output", str(output), "a .html file")
         check(output.resolve().parent.is_dir(), "output", str(output), "a file in an existing folder")

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from components.detectors.config import TRAINING_SETS
-from components.metrics.records import EXTRA_HEADS, METRICS, Record, best_record
+from components.metrics.records import EXTRA_HEADS, METRICS, PROXY_HEADS, PROXY_METRIC, Record, best_record
 from components.metrics.seeds import Gain, Spread, paired_gain, spread
 from components.registry.history import FINISHED, RUNNING, Conditions, LineHistory, ModelVersion, PastRun
 from pipelines.comparing.attention import Reason, reasons_for
 
 CHAMPION = "champion"
-MEASURES = (*METRICS, *EXTRA_HEADS, "latency_ms")
+MEASURES = (*METRICS, *EXTRA_HEADS, *PROXY_HEADS, "latency_ms")
+
+_ALWAYS = (*METRICS, "latency_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class Group:
     def measures(self) -> list[str]:
         """Columns of the group's table: those of `MEASURES` that every line has, and of the others those measured."""
         measured = {name for trial in self.trials for name, found in trial.metrics.items() if found}
-        return [name for name in MEASURES if name not in EXTRA_HEADS or name in measured]
+        return [name for name in MEASURES if name in _ALWAYS or name in measured]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,9 @@ class LineComparison:
 
     line: str
     metric: str
+    """By which it is compared."""
+    instead_of: str
+    """Metric that was asked for, where no run has measured it for want of bad test images; empty otherwise."""
     counts: Mapping[str, int]
     """Runs by `measured`, `reused` (finished, nothing measured anew), `failed`, `running`."""
     last: PastRun | None
@@ -88,7 +93,11 @@ class LineComparison:
 
 
 def compare_line(history: LineHistory, metric: str, now: datetime, stale_days: int) -> LineComparison:
-    """Compare the runs of one line in one of the `GATE_METRICS`; it is stale `stale_days` before `now`, in UTC."""
+    """Compare the runs of one line in one of the `GATE_METRICS`; it is stale `stale_days` before `now`, in UTC.
+
+    Where no run has measured the metric, the line is compared by the proxy, if there is one.
+    """
+    asked, metric = metric, _measured_metric(history, metric)
     counts = dict.fromkeys(("measured", "reused", "failed", "running"), 0)
     for run in history.runs:
         unfinished = "running" if run.status == RUNNING else "failed"
@@ -98,6 +107,7 @@ def compare_line(history: LineHistory, metric: str, now: datetime, stale_days: i
     return LineComparison(
         line=history.line,
         metric=metric,
+        instead_of=asked if metric != asked else "",
         counts=counts,
         last=history.runs[0] if history.runs else None,
         groups=groups,
@@ -105,6 +115,13 @@ def compare_line(history: LineHistory, metric: str, now: datetime, stale_days: i
         history=history,
         reasons=reasons_for(history, gains, metric, now, stale_days),
     )
+
+
+def _measured_metric(history: LineHistory, metric: str) -> str:
+    """The metric, or the proxy where only that was measured."""
+    records = [record for run in history.runs for record in run.records]
+    measured = {name for record in records for name in (metric, PROXY_METRIC) if record.metric(name) is not None}
+    return PROXY_METRIC if measured == {PROXY_METRIC} else metric
 
 
 def _group_runs(history: LineHistory, metric: str) -> tuple[Group, ...]:

@@ -22,7 +22,7 @@ _POSITIVE, _NEGATIVE = COLOURS[4], COLOURS[5]
 
 def write_page(lines: Sequence[LineComparison], path: Path, now: datetime) -> None:
     """Write the page, complete or not at all; figures are drawn for the first lines only."""
-    metric = lines[0].metric if lines else ""
+    metric = next((line.instead_of or line.metric for line in lines), "")
     gained = [line for line in lines if line.groups and any(line.groups[0].gains.values())][:_LINES_IN_FIGURE]
     content = {
         "lines": lines,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.metrics.records import EXTRA_HEADS
+from components.metrics.records import EXTRA_HEADS, PROXY_HEADS
 from components.metrics.seeds import Gain, Spread
 from components.registry.history import PastRun
 from pipelines.comparing.lines import Best, Group, LineComparison, Trial
@@ -22,6 +22,7 @@ HEADS = {
     "image_ap": "AP",
     "image_f1_max": "F1-max",
     **EXTRA_HEADS,
+    **PROXY_HEADS,
     "latency_ms": "ms/image",
 }
 """What a metric is called in a table's head."""
@@ -49,6 +50,8 @@ def print_overview(lines: Sequence[LineComparison], console: Console) -> None:
 def print_line(line: LineComparison, console: Console) -> None:
     """A table for each group of comparable runs, with the gains of the generated set and the best record below it."""
     console.print(f"[bold]{escape(line.line)}[/]: {counts_text(line)}; champion: {champion_text(line)}")
+    if line.instead_of:
+        console.print(f"  {escape(instead_text(line))}", soft_wrap=True)
     for reason in line.reasons:
         console.print(f"  needs attention ({reason.weight}): {escape(reason.text)}", soft_wrap=True)
     for group in line.groups:
@@ -70,6 +73,7 @@ def to_json(lines: Sequence[LineComparison]) -> str:
         {
             "line": line.line,
             "metric": line.metric,
+            "instead_of": line.instead_of or None,
             "attention": {"score": line.score, "reasons": [dataclasses.asdict(reason) for reason in line.reasons]},
             "runs": line.counts,
             "last_run": _run_document(line.last) if line.last else None,
@@ -137,6 +141,11 @@ def counts_text(line: LineComparison) -> str:
 def champion_text(line: LineComparison) -> str:
     """The champion's version."""
     return f"version {line.champion.number}" if line.champion else "none"
+
+
+def instead_text(line: LineComparison) -> str:
+    """By what a line without bad test images is compared."""
+    return f"compared by {line.metric}, of synthetic defects: no run has measured {line.instead_of}"
 
 
 def best_text(best: Best | None) -> str:

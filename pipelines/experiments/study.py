@@ -17,6 +17,8 @@ from pipelines.lines.line import Line
 
 BASELINES = tuple(name for name in TRAINING_SETS if name != "generated")
 """Training sets that every table shows beside the generated one."""
+CANDIDATES = (*TRAINING_SETS, "rotations+generated")
+"""Training sets among which the proxy chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,10 @@ class Group:
         uri = _below(self.study.extra[name], self.class_name)
         config = FolderConfig(uri=uri, image_size=self.study.line.configs["dataset"].image_size)
         return Node(stage="image_folder", config=config, data=self.study.digest(uri, PLAIN))
+
+    def validated(self, selected: Node, method: str) -> Cell:
+        """Measured detectors among which a line chooses, by what they make of synthetic defects."""
+        return self._measured(CANDIDATES, selected, method)
 
     def baselines(self) -> Cell:
         """Measured detectors that were trained without generated images."""

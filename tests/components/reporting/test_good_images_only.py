@@ -42,8 +42,8 @@ def write_held_out(detector: Path, reference: Path, synthetic: Path) -> None:
     ids = drawn.ids("test")
     found, maps = model.predict(drawn.tensor(ids))
     rows += [
-        {"id": row.id, "source": row.source, "kind": "synthetic", "family": row.defect}
-        for row in drawn.manifest.itertuples()
+        {"id": row["id"], "source": row["source"], "kind": "synthetic", "family": row["defect"]}
+        for row in drawn.manifest.to_dict("records")
     ]
     scored = zip(rows, [*scores, *found.tolist()], strict=True)
     write_table(detector / VALIDATION, [row | {"fold": 0, "score": score} for row, score in scored])
@@ -65,10 +65,8 @@ def sources(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         config = Config(min_proxy_image_auroc=0.5)
         arguments = (reference, [root / "detector"], root / "predictions", root / "best", config, run.tracker)
         write_json(root / "best" / SUMMARY, register_best("bolts", *arguments))
-    nothing, predictions = root / "nothing", root / "predictions"
-    return Sources(
-        reference, nothing, nothing, nothing, nothing, root / "synthetic", root / "predictions", root / "best"
-    )
+    nothing = root / "nothing"
+    return Sources(*[reference, *[nothing] * 4, root / "synthetic", root / "predictions", root / "best"])
 
 
 def assert_records(records: list[Record], test_images: int) -> None:
