@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ from components.artifacts import (
     RECORDS,
     REFERENCE_PROMPTS,
     TREND,
+    VALIDATION,
+    read_table,
     write_json,
     write_table,
 )
 from components.metrics.records import EXTRA_HEADS, METRICS
-from components.tabulation.gather import gather, merge, read_results
+from components.tabulation.gather import ANY, CHOSEN, WORST, gather, merge, read_results
+from components.tabulation.page import write_page
 from tests.components.image_sets import write_added
+from tests.components.validations import write_validation
 
 
 def label(kind: str, method: str = "", seed: int = 0) -> dict[str, Any]:
@@ -65,6 +70,42 @@ def test_metrics_of_loco_are_rows_only_where_they_were_measured(tmp_path: Path, 
     table = gathered(tmp_path, "predictions", predictions, "ours")
     kinds = table[table["measure"].isin(list(EXTRA_HEADS))]
     assert kinds[["method", "measure", "value"]].to_numpy().tolist() == [["ours", "image_auroc_logical", 0.25]]
+
+
+def test_choice_is_judged_by_the_test_split(tmp_path: Path) -> None:
+    path = tmp_path / "predictions"
+    path.mkdir()
+    tested = {"none": 0.75, "rotations": 0.5, "augmented": 1.0}
+    proxies = {"none": 0.1, "rotations": 0.3, "augmented": 0.2}
+    records = [record(name, value) | {"proxy_image_auroc": proxies[name]} for name, value in tested.items()]
+    write_json(path / RECORDS, records)
+    write_validations(path, {name: [[10 * proxies[name]] * 2] * 4 for name in tested}, [0.0, 1.5, 2.5, 3.5])
+    table = gathered(tmp_path, "choice", path)
+    regrets = table[table["measure"] == "regret"].set_index("method")["value"]
+    assert table[table["measure"] == "chosen"]["item"].tolist() == ["rotations"]
+    assert regrets[CHOSEN] == regrets[WORST] == regrets["rotations"] == 0.5
+    assert (regrets["augmented"], regrets[ANY]) == (0, 0.25)
+    assert table[table["measure"] == "rank_correlation"]["value"].item() == pytest.approx(-0.5)
+    html = tmp_path / "page.html"
+    write_page("proxy", table, {}, html, datetime(2026, 1, 2, tzinfo=UTC))
+    sentence = "50.0 points of image AUROC below the best in the mean of 1, 50.0 at worst (bolt, seed 0)"
+    assert sentence in html.read_text(encoding="utf-8")
+
+
+def test_without_a_proxy_the_reason_stands_for_the_choice(tmp_path: Path, predictions: Path) -> None:
+    write_validations(predictions, {"none": []}, [1.0])
+    table = gathered(tmp_path, "choice", predictions)
+    assert table[["measure", "method"]].to_numpy().tolist() == [["regret", CHOSEN]]
+    assert "one given image validates nothing" in table["note"].item()
+
+
+def write_validations(predictions: Path, synthetic: dict[str, list[list[float]]], good: list[float]) -> None:
+    """Held-out scores of several training sets, as evaluation puts them together."""
+    tables = []
+    for name, scores in synthetic.items():
+        table = read_table(write_validation(predictions / name, good, scores) / VALIDATION)
+        tables.append(table.assign(detector="patchcore", training_set=name, seed=0))
+    write_table(predictions / VALIDATION, pd.concat(tables))
 
 
 def test_quality_keeps_the_reason_of_what_was_not_computed(tmp_path: Path) -> None:

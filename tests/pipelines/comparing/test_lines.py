@@ -44,6 +44,22 @@ def test_statistics_are_over_the_seeds() -> None:
     assert group.seeds == (0, 1, 2)
 
 
+def test_lines_without_bad_test_images_are_compared_by_the_proxy_and_say_so() -> None:
+    plain = past_run("a", seed=0, aurocs={"none": 0.7, "generated": 0.8})
+    proxies = {"none": 0.9, "generated": 0.6}
+    measured = tuple(
+        replace(one, image_auroc=None, proxy_image_auroc=proxies[one.training_set]) for one in plain.records
+    )
+    compared = compare_line(history(replace(plain, records=measured)), "image_auroc", NOW, 30)
+    assert (compared.metric, compared.instead_of) == ("proxy_image_auroc", "image_auroc")
+    (group,) = compared.groups
+    assert group.best is not None
+    assert (group.best.record.training_set, group.best.value) == ("none", 0.9)
+    assert "proxy_image_auroc" in group.measures
+    both = compare_line(history(plain, replace(plain, run_id="b", records=measured)), "image_auroc", NOW, 30)
+    assert (both.metric, both.instead_of) == ("image_auroc", "")
+
+
 def test_kinds_of_anomalies_are_compared_where_they_were_measured() -> None:
     plain = past_run("a", seed=0, aurocs={"none": 0.7, "generated": 0.8})
     kinds = {"none": 0.4, "generated": 0.7}

@@ -33,9 +33,19 @@ def test_every_experiment_is_described() -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_table_has_the_three_baselines_and_the_generated_set(ask: Ask, name: str) -> None:
     found = cells_of(ask, name)
-    assert set(trained(found)) == {*BASELINES, "generated"}
+    joined = {"rotations+generated"} if name == "proxy" else set()
+    assert set(trained(found)) == {*BASELINES, "generated"} | joined
     assert {cell.kind for cell in found} <= READERS.keys()
     assert {node.stage for node in in_order(found)} <= STAGES.keys()
+
+
+def test_proxy_chooses_among_detectors_that_are_trained_once(ask: Ask) -> None:
+    found = cells_of(ask, "proxy", shots="1,all")
+    assert [cell.kind for cell in found] == ["predictions", "choice"] * 2
+    assert found[0].node is found[1].node
+    synthetic = {node.inputs["synthetic"].key for node in found[0].node.detectors}
+    assert len(synthetic) == 1
+    assert [node.stage for node in in_order(found)].count("defect_synthesis") == 2
 
 
 def test_table_3_ablates_text_copies_and_variance(ask: Ask) -> None:
