@@ -20,8 +20,8 @@ def line_schema() -> dict[str, Any]:
     properties["dataset"]["properties"]["shots"] = {
         "anyOf": [{"const": "all"}, {"type": "integer", "minimum": 1}],
         "default": shots["default"],
-        "description": "Number of good training images drawn; `all` takes all but the calibration images, and is what a "
-        "line without defects should start with.",
+        "description": "Number of good training images drawn; `all` takes all but the calibration images, and is right "
+        "for a line without defects.",
     }
     cluster = definitions["Cluster"]["properties"]
     for stage in SECTIONS.values():
