@@ -26,6 +26,8 @@ from components.reporting.sources import (
 )
 
 _SHOWN_PROMPTS = 12
+_HELD_OUT = ("calibration", "cross-validation", "leave-one-out")
+"""Sources of a threshold that are good images which the scoring detector did not see."""
 
 
 def write_report(sources: Sources, html: str | Path, line: str, settings: str) -> dict[str, float]:
@@ -114,7 +116,10 @@ def _threshold(sources: Sources) -> dict[str, Any]:
         {"name": name, "images": int(rows["images"].iloc[0]), "recall": rows["recall"].tolist()}
         for name, rows in table.groupby("defect")
     ]
-    threshold = read_json(Path(sources.best) / artifacts.CONFIG)["threshold"]
+    config = read_json(Path(sources.best) / artifacts.CONFIG)
+    threshold = {"lowest_rate": None, "highest_rate": None, **config["threshold"]}
+    threshold |= {"held_out": threshold["source"] in _HELD_OUT, "bank": config.get("bank")}
+    threshold["note"] = config.get("validation", {}).get("note", "")
     return {**threshold, "trials": list(dict.fromkeys(table["trial"])), "defects": defects}
 
 
