@@ -1,6 +1,10 @@
-"""What everything that computes with torch shares: device, seeds, and rotation of images."""
+"""What everything that computes shares: device, threads, seeds, and rotation of images."""
 
+import os
 import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -8,6 +12,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Network = TypeVar("Network", bound="torch.nn.Module")
+
+_THREADS = "OMP_NUM_THREADS"
+_OTHER_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def device() -> "torch.device":
@@ -22,6 +30,69 @@ def placed(network: Network) -> Network:
     import torch
 
     return network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def usable_cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
+    """Cores that this process may keep busy: those of its affinity, or its CPU quota in whole cores where that is less.
+
+    The quota is the least of its control group and those above it, of version 1 or 2; a container sees its own group as
+    the root. A part of a core is left out, as a thread more would be throttled; at least 1.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min([float(affinity), *_quotas(cgroups, own)])))
+
+
+def thread_limit(share: int = 1) -> int:
+    """Threads on which one of `share` tasks at once computes; 0 where nothing limits them, so that libraries decide.
+
+    `OMP_NUM_THREADS` of the environment decides where it is set.
+    """
+    given = os.environ.get(_THREADS, "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    cores = usable_cores()
+    return max(1, cores // share) if share > 1 or cores < (os.cpu_count() or 1) else 0
+
+
+def set_threads(threads: int) -> None:
+    """Let torch and the libraries of linear algebra compute on so many threads, those that are loaded already too."""
+    os.environ |= dict.fromkeys((_THREADS, *_OTHER_THREADS), str(threads))
+    if "numpy" in sys.modules or "torch" in sys.modules:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(threads)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _quotas(cgroups: Path, own: Path) -> Iterator[float]:
+    """CPU quotas in cores; /proc/self/cgroup has lines NUMBER:CONTROLLERS:PATH, of version 2 with no controllers."""
+    lines = own.read_text(encoding="utf-8").splitlines() if own.is_file() else []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        roots = (cgroups / controllers, cgroups / "cpu") if controllers else (cgroups, cgroups / "unified")
+        for root in roots:
+            group = root / path.lstrip("/")
+            while group.is_relative_to(root):
+                yield from _quota(group)
+                group = group.parent
+
+
+def _quota(group: Path) -> Iterator[float]:
+    """The CPU quota of one control group in cores, if it has one."""
+    limits = group / "cpu.max"
+    if limits.is_file():
+        quota, period = limits.read_text(encoding="utf-8").split()
+    elif (group / "cpu.cfs_quota_us").is_file():
+        quota, period = ((group / f"cpu.cfs_{name}_us").read_text(encoding="utf-8") for name in ("quota", "period"))
+    else:
+        return
+    if quota.strip().isdecimal():  # others are `max` and -1
+        yield int(quota) / int(period)
 
 
 def seed_everything(seed: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from components.artifacts import CONFIG, ONNX_MODEL, OPENVINO_MODEL, SUMMARY, read_json, to_tensor
+from components.compute import thread_limit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,8 @@ def export_predictor(directory: Path) -> "Callable[[Tensor], None] | None":
 
 
 def export_runner(directory: Path, kind: str, *, threads: int = 0) -> Runner:
-    """What runs an artifact's export of a kind, on the CPU in full precision; 0 leaves its threads to the runtime."""
+    """What runs an artifact's export of a kind, on the CPU in full precision; 0 threads: the limit of the process."""
+    threads = threads or thread_limit()  # none leaves them to the runtime
     if kind == ONNX:
         from onnxruntime import InferenceSession, SessionOptions
 

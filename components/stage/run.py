@@ -20,8 +20,10 @@ from components.artifacts import SUMMARY, UNSENT, write_json
 from components.errors import InputError, without_credentials
 from components.logs import configure_logging
 from components.settings import Settings
+from components.stage.inputs import check_inputs
 from components.stage.log_tail import last_lines
 from components.stage.provenance import git_revision, run_url, versions
+from components.stage.resources import limit_threads, require_gpus
 from components.task_environment import apply_task_environment, check_task_environment
 from components.tracking.events import RUN_ID
 from components.tracking.run import StageRun, stage_run
@@ -110,17 +112,21 @@ def stage(name: str, line: str, *, direct: bool = False) -> Iterator[Stage]:
     """Run the block as a stage of a line; what it raises is raised again, after one log line. `direct`: see `StageRun`.
 
     Raises:
-        InputError: on a cluster, the task's ConfigMap or the tracking server's Secret is missing.
+        InputError: on a cluster, the task's ConfigMap, the tracking server's Secret or the content of an input artifact
+            is missing, or a GPU that was asked for is not usable.
         KeyboardInterrupt: the process was asked to terminate.
     """
     apply_task_environment()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    limit_threads(name)
     configure_logging()
     logger.info("%s: started", name)
     started = time.monotonic()
     with _termination_as_interrupt(), last_lines() as printed, stage_run(line, name, direct=direct) as tracker:
         try:
             check_task_environment()
+            check_inputs()
+            require_gpus()
             yield Stage(name, tracker)
         except BaseException as error:
             _report_failure(name, error, printed, tracker)

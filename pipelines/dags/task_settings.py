@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from components import task_environment
+from components.stage.resources import GPUS
 from pipelines.lines.cluster import CACHE, Cluster, Resources, need
 from pipelines.lines.stages import Stage
 
@@ -67,6 +68,7 @@ def _limit(task: "PipelineTask", stage: Stage, resources: Resources) -> None:
         task.set_memory_request(asked.memory).set_memory_limit(asked.memory_limit)
     if resources.gpu:
         task.set_accelerator_type(resources.accelerator).set_accelerator_limit(resources.gpu)
+        task.set_env_variable(GPUS, str(resources.gpu))
     if resources.shared_memory:
         kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", "Memory", resources.shared_memory)  # noqa: S108
     for key, value in sorted(resources.node_selector.items()):

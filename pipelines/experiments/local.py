@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from components.compute import usable_cores
 from components.generator.checkpoint import CHECKPOINTS
 from components.tabulation.gather import RESULTS, gather, read_results
 from components.tabulation.page import write_page
@@ -38,7 +39,7 @@ def store_of(workdir: Path, jobs: int) -> Store:
     """
     import torch
 
-    threads = max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs))
+    threads = max(1, min(torch.get_num_threads(), usable_cores() // jobs))
     return Store(root=workdir.resolve() / "tasks", threads=threads)
 
 

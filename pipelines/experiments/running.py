@@ -16,6 +16,7 @@ from threading import RLock, Thread
 from typing import Any
 
 from components.artifacts import read_json, write_json
+from components.compute import set_threads
 from components.stage.progress import ignore_progress
 from pipelines.experiments.nodes import Node
 from pipelines.lines.stages import STAGES
@@ -145,8 +146,7 @@ def _begin(threads: int, log: Path) -> None:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     Thread(target=end_with_parent, daemon=True).start()
-    import torch
     from tqdm import tqdm
 
     tqdm.set_lock(RLock())
-    torch.set_num_threads(threads)
+    set_threads(threads)

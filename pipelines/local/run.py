@@ -11,6 +11,7 @@ from typing import Any, Literal
 from components.artifacts import RECORDS
 from components.errors import InputError
 from components.generator.checkpoint import CHECKPOINTS
+from components.stage.resources import AT_ONCE
 from components.stage.run import INPUT_ERROR
 from components.tracking.events import KFP_MLFLOW_RUN, RUN_ID, SPOOL, TRACKING_URI
 from components.tracking.spool import published, record_end
@@ -25,6 +26,8 @@ Runner = Literal["subprocess", "docker"]
 """Where the stages run: in processes of this environment, or in containers of the images."""
 
 _LOG_LINES = 60
+_LOOP_TASKS = 2
+"""Iterations of a loop that KFP's local runner has at once: `conservative_max` of its `ParallelExecutor`."""
 
 
 class StageError(RuntimeError):
@@ -48,6 +51,7 @@ def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> tuple[
     stage rejects its input, `StageError` where it fails otherwise; after an interruption, its processes have ended.
     """
     with open_workdir(workdir, line.name) as folder, _environment(folder) as tracking_uri:
+        os.environ[AT_ONCE] = f"detection={min(_LOOP_TASKS, len(line.arguments()['trials']))}"
         run_id = folder.begin(line.name)
         os.environ[RUN_ID] = run_id
         with _recorded(line.name, run_id, folder):
