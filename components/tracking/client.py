@@ -29,10 +29,11 @@ class DeletedExperimentError(InputError):
 
 
 def keep_mlflow_quiet() -> None:
-    """Set what MLflow reads when any part of it is imported: no telemetry, no log lines for what is raised as well."""
+    """Set what MLflow reads when any part of it is imported: no telemetry or progress bars, what is raised is not logged too."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 def tracking_client(uri: str = "") -> "MlflowClient":

@@ -1,12 +1,19 @@
-"""Follows a run on a cluster until it ends, and reports what failed in it."""
+"""Follows a run on a cluster until it ends, and finds what failed in it.
+
+The server shows the nodes of Argo's workflow as tasks, in one list: a task's own beside its driver, its executor and
+the attempts of both. It gives them no error, no pod and no task that they belong to (`toApiPipelineTaskDetail`). What
+went wrong is in MLflow, where a stage records it, and in the pods' logs, which Argo keeps as artifacts of the nodes.
+"""
 
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from components.stage.run import FAILURE, INPUT_ERROR
 from pipelines.cluster.kubeflow import NOT_FOUND, Kubeflow
 from pipelines.cluster.transport import ClusterAnswerError, ClusterError
 
@@ -16,9 +23,26 @@ PATIENCE_SECONDS = 600.0
 """How long requests are repeated that the cluster does not answer."""
 _FAILED = "FAILED"
 _ENDED = (SUCCEEDED, _FAILED, "SKIPPED", "CANCELED")
-_CONTAINER = re.compile(r"executor(\(\d+\))?")
-_HIDDEN = re.compile(r"root|executor(\(\d+\))?|.*-driver|iteration-.*")
-_NO_TEXT = "the server gives no error text, see the run's page"
+_ATTEMPT = re.compile(r"\(\d+(:[^)]*)?\)$")
+"""End of the name of an attempt, `train(0)`, or of an iteration, `iteration-item(1:1)`."""
+_WRAPPER = re.compile(r"root|executor|.*-driver|iteration-.*")
+"""Nodes that are no task of the pipeline, without the number of their attempt."""
+_GROUP = re.compile(r"(for-loop|condition|condition-branches|exit-handler)-\d+")
+_MESSAGE = re.compile(rf"(?:.*\])?\s*(?P<stage>[^:\]]+): (?:{INPUT_ERROR}|{FAILURE}): (?P<message>.*)")
+"""The line by which a stage ends, see `components.stage.run`."""
+_SHOWN_LINES = 20
+_MOST_LOGS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """What a stage said when it failed."""
+
+    stage: str
+    message: str
+    """One line."""
+    lines: tuple[str, ...] = ()
+    """The last lines that it printed."""
 
 
 def follow_run(cluster: Kubeflow, run_id: str, report: Callable[[str], None]) -> Any:
@@ -51,34 +75,47 @@ def follow_run(cluster: Kubeflow, run_id: str, report: Callable[[str], None]) ->
         time.sleep(POLL_SECONDS)
 
 
-def failure_of(run: Any) -> str:
-    """What failed in a run: the tasks with their error texts, and the run's own, in one line."""
-    tasks = _tasks(run)
-    known = {key: task for task in tasks for key in (task.task_id, task.pod_name) if key}
-    parents: dict[int, list[Any]] = {}  # by the identity of the child; a task's predecessors are among its parents
-    for parent in tasks:
-        for child in parent.child_tasks or []:
-            for key in {child.task_id, child.pod_name} & known.keys():
-                parents.setdefault(id(known[key]), []).append(parent)
-    failed = [task for task in tasks if task.state == _FAILED]
-    outer = {id(parent) for task in failed for parent in parents.get(id(task), [])}
-    causes = []
-    for task in failed:
-        if id(task) not in outer:
-            named = task  # a container bears the name of the task that it belongs to
-            while _CONTAINER.fullmatch(str(named.display_name)) and id(named) in parents:
-                named = parents[id(named)][0]
-            causes.append(f"task {named.display_name or named.task_id} failed: {_error(task) or _NO_TEXT}")
-    return "; ".join(dict.fromkeys(filter(None, [*causes, _error(run)]))) or f"no task is named; {_NO_TEXT}"
+def failed_tasks(run: Any) -> list[str]:
+    """Names of the tasks of a run that failed, each once.
+
+    A loop is named where none of its tasks is; what belongs to no task, as a driver, where nothing else is.
+    """
+    failed = [str(task.display_name or task.task_id) for task in _tasks(run) if task.state == _FAILED]
+    own = [name for name in _visible(failed) if not _GROUP.fullmatch(name)]
+    return list(dict.fromkeys(own or _visible(failed) or [name for name in failed if _plain(name) != "root"]))
+
+
+def logged_cause(cluster: Kubeflow, run: Any) -> Cause | None:
+    """What a stage of a failed run said, out of the logs that Argo keeps; None where there is none with its message.
+
+    The server does not say which node belongs to which task, so that all are read until one holds a stage's message.
+    Raises `ClusterError` where the logs may not be read.
+    """
+    nodes = dict.fromkeys(child.pod_name for task in _tasks(run) for child in task.child_tasks or [] if child.pod_name)
+    for node in list(nodes)[:_MOST_LOGS]:
+        if found := _cause_in(cluster.node_log(run.run_id, node)):
+            return found
+    return None
+
+
+def _cause_in(log: str) -> Cause | None:
+    """The last message of a failing stage in a log, with the lines up to it."""
+    lines = log.splitlines()
+    for index in reversed(range(len(lines))):
+        if match := _MESSAGE.fullmatch(lines[index]):
+            shown = lines[max(0, index + 1 - _SHOWN_LINES) : index + 1]
+            return Cause(stage=match["stage"].strip(), message=match["message"], lines=tuple(shown))
+    return None
 
 
 def _states(run: Any) -> dict[str, str]:
     """State of the run and of each task; tasks of one name, as those of a loop, are counted."""
     counts: dict[str, Counter[str]] = {}
-    for task in _tasks(run):
-        name = str(task.display_name or task.task_id)
-        if not _HIDDEN.fullmatch(name) and task.state:
-            counts.setdefault(name, Counter())[str(task.state).lower()] += 1
+    tasks = [(str(task.display_name or task.task_id), task.state) for task in _tasks(run) if task.state]
+    shown = set(_visible([name for name, _ in tasks]))
+    for name, state in tasks:
+        if name in shown:
+            counts.setdefault(name, Counter())[str(state).lower()] += 1
     states = {
         name: ", ".join(f"{number} {state}" if count.total() > 1 else state for state, number in sorted(count.items()))
         for name, count in counts.items()
@@ -86,9 +123,18 @@ def _states(run: Any) -> dict[str, str]:
     return {**states, "run": str(run.state or "PENDING").lower()}
 
 
+def _visible(names: Sequence[str]) -> list[str]:
+    """Names of tasks of the pipeline: without drivers, executors, iterations, and attempts beside their task."""
+    return [
+        name
+        for name in names
+        if not _WRAPPER.fullmatch(_plain(name)) and not (_plain(name) != name and _plain(name) in names)
+    ]
+
+
+def _plain(name: str) -> str:
+    return _ATTEMPT.sub("", name)
+
+
 def _tasks(run: Any) -> Sequence[Any]:
     return (run.run_details.task_details or []) if run.run_details else []
-
-
-def _error(item: Any) -> str:
-    return " ".join(str(item.error.message or "").split()) if item.error else ""

@@ -1,5 +1,7 @@
 """A Kubeflow Pipelines cluster: its version and namespace, pipeline versions, experiments, runs, recurring runs."""
 
+import base64
+import functools
 import importlib.metadata
 import json
 import os
@@ -14,7 +16,7 @@ from pipelines.cluster.transport import ClusterAnswerError, ClusterUnavailableEr
 from pipelines.lines.line import Line
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-NOT_FOUND = 404
+NOT_FOUND, CONFLICT, BAD_REQUEST = 404, 409, 400
 
 # The server reads a package by strict JSON against its own messages, and refuses every run of one with a field that it
 # does not know. Fields of a task that the package has are those of 2.15, whose messages the tests hold.
@@ -64,9 +66,9 @@ class Kubeflow:
             try:
                 found = self._call(upload, "V2beta1PipelineVersion", str(package), name=version, pipelineid=pipeline_id)
             except ClusterAnswerError as error:
-                found = self._version(pipeline_id, version) if error.status == 409 else None
+                found = self._version(pipeline_id, version) if error.status == CONFLICT else None
                 if found is None:
-                    raise
+                    raise _explained(error) from error
         version_id = _identifier(found.pipeline_version_id, "version")
         return self._api.V2beta1PipelineVersionReference(pipeline_id=pipeline_id, pipeline_version_id=version_id)
 
@@ -97,6 +99,23 @@ class Kubeflow:
     def run(self, run_id: str) -> Any:
         """State, error and tasks of a run: kfp_server_api's `V2beta1Run`."""
         return self._call(self._runs.run_service_get_run, "V2beta1Run", run_id)
+
+    def node_log(self, run_id: str, node: str) -> str:
+        """Log of a node of the run's workflow, by Argo's id of it, as Argo archived it; empty where there is none.
+
+        The endpoint is no part of the API's description, and hence of the generated client (`RunArtifactServer`).
+        """
+        client = self._transport.client
+        read = functools.partial(client.call_api, auth_settings=["Bearer"])
+        path, names = "/apis/v2beta1/runs/{run}/nodes/{node}/artifacts/main-logs:read", {"run": run_id, "node": node}
+        try:
+            content = self._transport.content(read, path, "GET", names)
+        except ClusterAnswerError:
+            return ""
+        try:
+            return base64.b64decode(str(content.get("data", "")), validate=True).decode("utf-8", "replace")
+        except ValueError as error:
+            raise self._transport.malformed(f"a log that is no base64: {error}") from None
 
     def last_run(self, recurring_run_id: str) -> Any | None:
         """Youngest run of a recurring run: kfp_server_api's `V2beta1Run`, or None."""
@@ -228,6 +247,14 @@ class Kubeflow:
             if not token:
                 return
         raise self._transport.malformed(f"its list of {field} has no end")
+
+
+def _explained(error: ClusterAnswerError) -> ClusterAnswerError:
+    """An upload's error; the server has one text for everything that is wrong with it, permissions included."""
+    if error.status != BAD_REQUEST:
+        return error
+    causes = "the server says no more: perhaps the caller may not create pipelines here, see --namespace, --token-file"
+    return ClusterAnswerError(f"{error} ({causes})", error.status)
 
 
 def _release(tag: object) -> tuple[int, int] | None:

@@ -1,19 +1,23 @@
 """`vigil submit`: one run of a line, or of every line of a folder, on a cluster."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from components.errors import check
-from pipelines.cluster.following import SUCCEEDED, failure_of, follow_run
+from components.tracking.events import TRACKING_URI
+from pipelines.cluster.following import SUCCEEDED, Cause, failed_tasks, follow_run, logged_cause
 from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.cluster.transport import ClusterAnswerError, ClusterError, ClusterUnavailableError
 from pipelines.commands.options import CaFile, ClusterDefaults, Host, Mounted, Namespace, Timeout, TokenFile, connect
 from pipelines.terminal import console, errors
+
+_SHOWN_LINES = 20
 
 
 def submit(
@@ -80,8 +84,41 @@ def _follow(cluster: Kubeflow, runs: Mapping[str, str]) -> None:
             failures.append(f"{start}{error}")
             continue
         if run.state != SUCCEEDED:
-            url = cluster.run_url(run_id)
-            failures.append(f"{start}run {str(run.state).lower()}: {failure_of(run)}; see {url}")
+            failures.append(f"{start}{_failure(cluster, line, run, partial(show, start))}")
     if failures:
         count = f"{len(failures)} of {len(runs)} runs did not succeed: " if len(runs) > 1 else ""
         raise ClusterError(count + "; ".join(failures))
+
+
+def _failure(cluster: Kubeflow, line: str, run: Any, show: Callable[[str], None]) -> str:
+    """What failed in a run, in one line; the last lines of the stage that failed are shown before."""
+    tasks = ", ".join(failed_tasks(run)) or "none is named"
+    start = f"run {str(run.state).lower()}: tasks that failed: {tasks}"
+    cause, unknown = _recorded(line, run.run_id)
+    if cause is None:
+        try:
+            cause = logged_cause(cluster, run)
+        except ClusterError as error:
+            unknown = f"{unknown}, no logs of the cluster ({error})"
+    for text in cause.lines if cause else ():
+        show(f"  {text}")
+    what = f"{cause.stage}: {cause.message}" if cause else f"no stage's message is found: {unknown}"
+    return f"{start}; {what}; see {cluster.run_url(run.run_id)}"
+
+
+def _recorded(line: str, run_id: str) -> tuple[Cause | None, str]:
+    """What MLflow has of a run's failure, or None and why it has nothing."""
+    if not os.environ.get(TRACKING_URI):
+        return None, f"{TRACKING_URI} is not set"
+    from components.tracking.client import errors_in_one_line
+    from components.tracking.failures import recorded_failure
+
+    try:
+        with errors_in_one_line():
+            found = recorded_failure(line, run_id)
+    except (RuntimeError, OSError) as error:
+        return None, str(error)
+    if found is None:
+        return None, "none in MLflow"
+    message = " ".join(found.message.split())
+    return Cause(stage=found.stage, message=message, lines=tuple(found.log.splitlines()[-_SHOWN_LINES:])), ""

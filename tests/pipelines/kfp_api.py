@@ -1,9 +1,12 @@
 """A fake API server of Kubeflow Pipelines: the v2beta1 endpoints that VIGIL uses, in memory, over HTTP.
 
 Requests are checked against kfp_server_api's models: unknown fields, wrong types and missing required fields are
-answered with 400, as are arguments that the uploaded package does not take. It schedules and runs nothing.
+answered with 400, as are arguments that the uploaded package does not take. It schedules and runs nothing. Errors,
+lengths, pages, permissions and what an answer leaves out are those of Kubeflow Pipelines 2.17 with MySQL, by its source
+(backend/src/apiserver); the comments name the places.
 """
 
+import base64
 import contextlib
 import functools
 import http.server
@@ -14,6 +17,7 @@ import socket
 import ssl
 import struct
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -24,6 +28,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import kfp_server_api
 import yaml
+from google.protobuf.json_format import ParseDict, ParseError
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 
 Item = dict[str, Any]
 PREFIX = "/apis/v2beta1"
@@ -50,6 +56,25 @@ NATIVE: Mapping[str, type | tuple[type, ...]] = {
     "datetime": str,
     "object": (dict, list, str, int, float, bool),
 }
+DEFAULT_PAGE, LARGEST_PAGE = 20, 200  # server/list_request_util.go
+LENGTHS = {"Experiment": 128, "Pipeline": 128, "PipelineVersion": 127, "Namespace": 63}  # validation/length.go
+COLUMN = 255
+"""Characters of a text column without a length of its own, as jobs.Description (client_manager.go, model/job.go)."""
+NOT_UPLOADED = "Failed to create a pipeline version"
+"""All that the server says of an upload that is not permitted or not readable (pipeline_upload_server.go)."""
+FILTER_KEYS = {  # APIToModelFieldMap of the models
+    "pipelines": ("pipeline_id", "id", "name", "display_name", "created_at", "description", "namespace"),
+    "versions": ("pipeline_version_id", "id", "name", "display_name", "created_at", "description", "status"),
+    "experiments": (
+        *("experiment_id", "id", "name", "display_name", "created_at", "description", "namespace"),
+        *("storage_state", "last_run_created_at"),
+    ),
+    "runs": (
+        *("run_id", "id", "display_name", "name", "created_at", "finished_at", "description", "scheduled_at"),
+        *("storage_state", "status", "namespace", "experiment_id", "state", "recurring_run_id"),
+    ),
+    "recurringruns": ("id", "recurring_run_id", "name", "display_name", "created_at", "updated_at", "description"),
+}
 PARAMETER_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "STRING": str,
     "NUMBER_INTEGER": int,
@@ -66,6 +91,19 @@ class RefusalError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13}
+"""Codes of gRPC, which the gateway answers beside the HTTP status."""
+
+
+def task_detail(name: str, state: str, *children: str) -> Item:
+    """A task as the server shows it: without error and pod, under a random id, by Argo's display name.
+
+    `children` are Argo's ids of the nodes below it, WORKFLOW-HASH (toApiPipelineTaskDetail in api_converter.go).
+    """
+    detail: Item = {"task_id": str(uuid.uuid4()), "display_name": name, "state": state, "execution_id": "0"}
+    return {**detail, "child_tasks": [{"pod_name": node} for node in children]}
 
 
 def check_model(model: str, value: Any, where: str = "body") -> None:
@@ -127,6 +165,12 @@ class KfpApi:
     """Answer of the health endpoint; None for a server that has none."""
     namespaces: tuple[str, ...] = ()
     """Those that the caller may use, on a multi-user server."""
+    forbidden: tuple[str, ...] = ()
+    """What the caller's role lacks in them, as `create runs`: verb and resource of a SubjectAccessReview."""
+    logs: dict[str, str] = field(default_factory=dict)
+    """Archived log by Argo's id of the node."""
+    half_made: list[Item] = field(default_factory=list)
+    """Scheduled workflows without a row in the database: they run, and no list shows them."""
     token: str = ""
     """Bearer token that callers must send."""
     page_limit: int = 2
@@ -142,8 +186,8 @@ class KfpApi:
     changes: list[str] = field(default_factory=list)
     """Requests that changed something."""
     faults: list[Fault] = field(default_factory=list)
-    packages: dict[str, Item] = field(default_factory=dict)
-    """Uploaded package by version id."""
+    packages: dict[str, list[Item]] = field(default_factory=dict)
+    """Documents of the uploaded package by version id."""
     url: str = ""
     release: threading.Event = field(default_factory=threading.Event)
     """Ends the requests that hang."""
@@ -167,28 +211,41 @@ class KfpApi:
 
     def answer(self, request: "Request") -> Item:
         """Answer a request, or raise `RefusalError`."""
-        self.check_caller(request)
         for method, path, route in ROUTES:
             match = re.fullmatch(PREFIX + path, request.path)
             if match and method == request.method:
-                answer = route(self, request, *match.groups())
+                answer = self.routed(route, request, *match.groups())
                 if method != "GET":
                     self.changes.append(f"{method} {request.path}")
                 return answer
         raise RefusalError(404, "Not Found")
 
+    def routed(self, route: "Route", request: "Request", *parts: str) -> Item:
+        try:
+            self.check_caller(request)
+            return route(self, request, *parts)
+        except RefusalError as refusal:
+            if route is KfpApi.upload_version and refusal.status != 409:
+                raise RefusalError(400, NOT_UPLOADED) from refusal
+            raise
+
     def check_caller(self, request: "Request") -> None:
-        if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
+        if self.multi_user and self.token and request.headers.get("authorization") != f"Bearer {self.token}":
             raise RefusalError(401, f"unknown caller {request.headers.get('authorization')}")
 
-    def check_namespace(self, namespace: str) -> None:
-        multi_user = bool(self.health and self.health.get("multi_user"))
-        if multi_user and not namespace:
+    @property
+    def multi_user(self) -> bool:
+        return bool(self.health and self.health.get("multi_user"))
+
+    def permitted(self, namespace: str, verb: str, resource: str) -> str:
+        """The namespace that counts, once the caller may do this in it: a single-user server has none."""
+        if not self.multi_user:
+            return ""
+        if not namespace:
             raise RefusalError(400, "Namespace cannot be empty in multi-user mode")
-        if multi_user and namespace not in self.namespaces:
-            raise RefusalError(403, f"user is not authorized in namespace {namespace}")
-        if namespace and not multi_user:
-            raise RefusalError(400, "In single-user mode, the namespace must be empty")
+        if namespace not in self.namespaces or f"{verb} {resource}" in self.forbidden:
+            raise RefusalError(403, f"User is not authorized to {verb} {resource} in namespace {namespace}")
+        return namespace
 
     def get_health(self, request: "Request") -> Item:
         if self.health is None:
@@ -196,26 +253,27 @@ class KfpApi:
         return self.health
 
     def listed(self, request: "Request", kind: str, field_name: str, **scope: str) -> Item:
+        query = request.query
+        resource = {"versions": "pipelines", "recurringruns": "jobs"}.get(kind, kind)
+        namespace = scope.pop("permission", query.get("namespace", ""))
+        namespace = self.permitted(namespace, "list", resource)
         if not scope:
-            self.check_namespace(request.query.get("namespace", ""))
-            scope = {"namespace": request.query.get("namespace", "")}
+            scope = {"namespace": namespace}
         found = [item for item in self.items[kind] if all(item.get(name, "") == scope[name] for name in scope)]
-        for name, value in filters(request.query.get("filter", "")):
+        for name, value in filters(query.get("filter", ""), FILTER_KEYS[kind]):
             found = [item for item in found if str(item.get(name, "")).lower() == value.lower()]
-        if request.query.get("sort_by") == "created_at desc":
+        if query.get("sort_by") == "created_at desc":
             found.reverse()
-        start = int(request.query.get("page_token") or 0)
-        end = start + min(self.page_limit, int(request.query.get("page_size") or self.page_limit))
-        more = {"next_page_token": "0" if self.endless_pages else str(end)} if end < len(found) else {}
+        start = page_start(query)
+        size = int(query.get("page_size") or DEFAULT_PAGE)
+        end = start + min(self.page_limit, LARGEST_PAGE, size)
+        more = {"next_page_token": page_token(query, 0 if self.endless_pages else end)} if end < len(found) else {}
         return {field_name: found[start:end], "total_size": len(found), **more} if found else {}
 
     def added(self, kind: str, id_name: str, item: Item) -> Item:
         number = next(self.numbers)
-        item = {
-            **item,
-            id_name: f"{kind}-{number}",
-            "created_at": f"2026-01-01T00:{number // 60 % 60:02d}:{number % 60:02d}Z",
-        }
+        made_at = f"2026-01-01T00:{number // 60 % 60:02d}:{number % 60:02d}Z"
+        item = {**item, id_name: f"{kind}-{number}", "created_at": made_at}
         self.items[kind].append(item)
         return item
 
@@ -239,77 +297,167 @@ class KfpApi:
 
     def named(self, request: "Request", model: str, kind: str, id_name: str) -> Item:
         body = request.json(model)
-        self.check_namespace(body.get("namespace", ""))
-        same = (body["display_name"], body.get("namespace", ""))
-        if same in [(item["display_name"], item.get("namespace", "")) for item in self.items[kind]]:
+        body["namespace"] = self.permitted(body.get("namespace", ""), "create", kind)
+        check_length(model.removeprefix("V2beta1"), body["display_name"])
+        check_length("Namespace", body["namespace"])
+        same = (body["display_name"], body["namespace"])
+        if same in [(item["display_name"], item["namespace"]) for item in self.items[kind]]:
             raise RefusalError(409, f"{kind} {body['display_name']} already exists")
-        return self.added(kind, id_name, body)
+        kept = {"storage_state": "AVAILABLE", "last_run_created_at": "1970-01-01T00:00:00Z"}
+        return self.added(kind, id_name, body | (kept if kind == "experiments" else {}))
 
     def list_versions(self, request: "Request", pipeline_id: str) -> Item:
-        return self.listed(request, "versions", "pipeline_versions", pipeline_id=pipeline_id)
+        owner = self.found("pipelines", "pipeline_id", pipeline_id)["namespace"]
+        return self.listed(request, "versions", "pipeline_versions", pipeline_id=pipeline_id, permission=owner)
+
+    def delete_version(self, request: "Request", pipeline_id: str, version_id: str) -> Item:
+        owner = self.found("pipelines", "pipeline_id", pipeline_id)["namespace"]
+        self.permitted(owner, "delete", "pipelines")
+        self.items["versions"].remove(self.found("versions", "pipeline_version_id", version_id))
+        return {}
 
     def upload_version(self, request: "Request") -> Item:
         name, pipeline_id = request.query["name"], request.query["pipelineid"]
-        self.found("pipelines", "pipeline_id", pipeline_id)
-        if len(name) > 127 or not re.fullmatch(r"[a-z0-9]+(-+[a-z0-9]+|\.[a-z0-9]+)*", name):
+        pipeline = self.found("pipelines", "pipeline_id", pipeline_id)
+        self.permitted(pipeline["namespace"], "create", "pipelines")
+        check_length("PipelineVersion", name)
+        if not re.fullmatch(r"[a-z0-9]+(-+[a-z0-9]+|\.[a-z0-9]+)*", name):
             raise RefusalError(400, f"the name {name} of the version is none of Kubernetes")
         if name in [item["name"] for item in self.items["versions"] if item["pipeline_id"] == pipeline_id]:
-            raise RefusalError(409, f"version {name} already exists")
+            raise RefusalError(409, NOT_UPLOADED)
         package = documents(request.upload())
         if package[0]["pipelineInfo"]["name"] not in ("vigil-training", "vigil-probe"):
             raise RefusalError(400, "the package is no pipeline")
         made = self.added(
             "versions", "pipeline_version_id", {"display_name": name, "name": name, "pipeline_id": pipeline_id}
         )
-        self.packages[made["pipeline_version_id"]] = package[0]
+        self.packages[made["pipeline_version_id"]] = package
         return made
 
     def create_run(self, request: "Request") -> Item:
-        body = self.runnable(request, "V2beta1Run")
-        return self.added("runs", "run_id", {**body, "state": "PENDING"})
+        body = self.runnable(request, "V2beta1Run", "runs")
+        history = [{"update_time": "2026-01-01T00:00:00Z", "state": "PENDING"}]
+        return self.added("runs", "run_id", {**body, "state": "PENDING", "state_history": history, **AVAILABLE})
 
     def list_runs(self, request: "Request") -> Item:
         return self.listed(request, "runs", "runs")
 
     def get_run(self, request: "Request", run_id: str) -> Item:
         run = self.found("runs", "run_id", run_id)
+        self.permitted(run["namespace"], "get", "runs")
         if self.script:
             run.update(self.script.pop(0))
+        for detail in run.get("run_details", {}).get("task_details", []):
+            for name in ("error", "pod_name"):  # what the server never fills
+                detail.pop(name, None)
         return run
+
+    def delete_run(self, request: "Request", run_id: str) -> Item:
+        run = self.found("runs", "run_id", run_id)
+        self.permitted(run["namespace"], "delete", "runs")
+        self.items["runs"].remove(run)
+        return {}
+
+    def read_artifact(self, request: "Request", run_id: str, node: str, name: str) -> Item:
+        """An artifact of Argo's, of which a pod has its log; run_artifact_server.go."""
+        run = self.found("runs", "run_id", run_id)
+        self.permitted(run["namespace"], "readArtifact", "runs")
+        if name != "main-logs" or node not in self.logs:
+            raise RefusalError(404, "artifact not found: <nil>")
+        return {"data": base64.b64encode(self.logs[node].encode()).decode()}
 
     def list_recurring(self, request: "Request") -> Item:
         return self.listed(request, "recurringruns", "recurringRuns")
 
     def create_recurring(self, request: "Request") -> Item:
-        body = self.runnable(request, "V2beta1RecurringRun")
+        body = self.runnable(request, "V2beta1RecurringRun", "jobs")
         if not 1 <= int(body["max_concurrency"]) <= 10:
             raise RefusalError(400, f"max_concurrency {body['max_concurrency']}")
         if len(body["trigger"]["cron_schedule"]["cron"].split()) != 6:
             raise RefusalError(400, "the cron has not six fields")
+        if max(map(len, (body.get("description", ""), body["display_name"]))) > COLUMN:  # CreateJob, then the row
+            self.half_made.append(body)
+            raise RefusalError(500, "Failed to add recurring run to recurring run table: Data too long for column")
         made = self.added("recurringruns", "recurring_run_id", body)
+        made["updated_at"] = made["created_at"]
         return with_status(made)
 
-    def runnable(self, request: "Request", model: str) -> Item:
-        """A request for a run, its version, experiment and arguments checked."""
+    def runnable(self, request: "Request", model: str, resource: str) -> Item:
+        """A request for a run, its version, experiment and arguments checked, and the package as it is compiled."""
         body = request.json(model)
         experiment = self.found("experiments", "experiment_id", body["experiment_id"])
+        namespace = self.permitted(experiment["namespace"], "create", resource)
         reference = body["pipeline_version_reference"]
         self.found("versions", "pipeline_version_id", reference["pipeline_version_id"])
         package = self.packages[reference["pipeline_version_id"]]
-        check_arguments(package, body["runtime_config"]["parameters"])
-        return {**body, "namespace": experiment.get("namespace", "")}
+        check_arguments(package[0], body["runtime_config"]["parameters"])
+        if len(package) > 1:
+            check_platform(package[1])
+        return {**body, "namespace": namespace}
 
     def delete_recurring(self, request: "Request", run_id: str) -> Item:
+        """Without the propagation policy ORPHAN, Kubernetes ends and deletes the runs in progress."""
+        recurring = self.found("recurringruns", "recurring_run_id", run_id)
+        self.permitted(recurring["namespace"], "delete", "jobs")
         if request.query.get("propagation_policy") != kfp_server_api.V2beta1DeletePropagationPolicy.ORPHAN:
-            raise RefusalError(400, "this deletion would end the runs in progress")
-        self.items["recurringruns"].remove(self.found("recurringruns", "recurring_run_id", run_id))
+            for run in self.items["runs"]:
+                if run.get("recurring_run_id") == run_id and run["state"] in ("PENDING", "RUNNING"):
+                    run["state"] = "FAILED"
+        self.items["recurringruns"].remove(recurring)
         return {}
 
     def switch_recurring(self, request: "Request", run_id: str, verb: str) -> Item:
         run = self.found("recurringruns", "recurring_run_id", run_id)
+        self.permitted(run["namespace"], verb, "jobs")
         run["mode"] = verb.upper()
         with_status(run)
         return {}
+
+
+AVAILABLE = {"storage_state": "AVAILABLE"}
+
+
+def check_length(what: str, value: str) -> None:
+    if len(value) > LENGTHS[what]:
+        raise RefusalError(400, f"{what} is too long: {len(value)}, at most {LENGTHS[what]}")
+
+
+def page_token(query: Mapping[str, str], start: int) -> str:
+    """A token that only the same filter and order take (list/list.go)."""
+    state = {"Filter": query.get("filter", ""), "SortBy": query.get("sort_by", ""), "KeyFieldValue": start}
+    return base64.b64encode(json.dumps(state).encode()).decode()
+
+
+def page_start(query: Mapping[str, str]) -> int:
+    """Where the page of a token begins, 0 without one."""
+    if not query.get("page_token"):
+        return 0
+    try:
+        state = json.loads(base64.b64decode(query["page_token"], validate=True))
+    except ValueError:
+        raise RefusalError(400, "Invalid page token") from None
+    given = (query.get("filter", ""), query.get("sort_by", ""))
+    if any(given) and given != (state["Filter"], state["SortBy"]):
+        raise RefusalError(400, "page token does not match the supplied sort by and/or filtering criteria")
+    return int(state["KeyFieldValue"])
+
+
+def check_platform(platform: Item) -> None:
+    """Refuse what is no setting of an executor: by strict protobuf JSON (argocompiler/container.go)."""
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for text in {json.dumps(executor, sort_keys=True) for executor in executors.values()}:
+        if error := platform_error(text):
+            raise RefusalError(500, f"failed to unmarshal kubernetes config: {error}")
+
+
+@functools.cache
+def platform_error(executor: str) -> str:
+    """What protobuf refuses of an executor's settings, as JSON; empty for none."""
+    try:
+        ParseDict(json.loads(executor), KubernetesExecutorConfig())
+    except ParseError as error:
+        return str(error)
+    return ""
 
 
 @functools.cache
@@ -335,12 +483,12 @@ def check_arguments(package: Item, arguments: Item) -> None:
             raise RefusalError(400, f"parameter {name} is missing")
 
 
-def filters(text: str) -> Iterator[tuple[str, str]]:
+def filters(text: str, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Keys and values of a filter of equalities."""
     for predicate in json.loads(text)["predicates"] if text else []:
         if set(predicate) != {"operation", "key", "stringValue"} or predicate["operation"] not in (1, "EQUALS"):
             raise RefusalError(400, f"filter {text}")
-        if predicate["key"] not in ("display_name", "recurring_run_id"):
+        if predicate["key"] not in keys:
             raise RefusalError(400, f"filter by {predicate['key']}")
         yield predicate["key"], predicate["stringValue"]
 
@@ -352,11 +500,14 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("POST", "/pipelines", KfpApi.create_pipeline),
     ("POST", "/pipelines/upload_version", KfpApi.upload_version),
     ("GET", "/pipelines/([^/]+)/versions", KfpApi.list_versions),
+    ("DELETE", "/pipelines/([^/]+)/versions/([^/]+)", KfpApi.delete_version),
     ("GET", "/experiments", KfpApi.list_experiments),
     ("POST", "/experiments", KfpApi.create_experiment),
     ("GET", "/runs", KfpApi.list_runs),
     ("POST", "/runs", KfpApi.create_run),
     ("GET", "/runs/([^/:]+)", KfpApi.get_run),
+    ("DELETE", "/runs/([^/:]+)", KfpApi.delete_run),
+    ("GET", "/runs/([^/]+)/nodes/([^/]+)/artifacts/([^/]+):read", KfpApi.read_artifact),
     ("GET", "/recurringruns", KfpApi.list_recurring),
     ("POST", "/recurringruns", KfpApi.create_recurring),
     ("DELETE", "/recurringruns/([^/:]+)", KfpApi.delete_recurring),
@@ -425,7 +576,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             try:
                 return 200, self.api.answer(request)
             except RefusalError as refusal:
-                return refusal.status, {"error": str(refusal), "code": 3, "message": str(refusal), "details": []}
+                text = str(refusal)
+                if request.path.endswith("/upload_version") or ":read" in request.path:  # not the gateway's own form
+                    return refusal.status, {"error_message": text, "error_details": text}
+                return refusal.status, {"code": CODES[refusal.status], "message": text, "details": []}
 
     def carry_out(self, fault: Fault) -> None:
         bodies = {

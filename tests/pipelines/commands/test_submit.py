@@ -10,12 +10,13 @@ import pytest
 
 from components import __version__
 from components.errors import InputError
+from components.stage.run import stage
 from pipelines.cluster import following, transport
-from pipelines.cluster.following import failure_of, follow_run
+from pipelines.cluster.following import failed_tasks, follow_run
 from pipelines.cluster.submission import check_for_cluster
 from pipelines.lines.line import load_line
 from tests.pipelines.cluster_lines import write_line
-from tests.pipelines.kfp_api import Item, KfpApi, serve
+from tests.pipelines.kfp_api import Item, KfpApi, serve, task_detail
 from tests.pipelines.vigil import Done, Vigil, assert_refused
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.secret.signature"
@@ -49,12 +50,6 @@ def assert_failed(done: Done, *expected: str) -> None:
     assert done.err.count("\n") == 1
     for text in expected:
         assert text in done.err
-
-
-def task(name: str, state: str, number: int, *children: int, error: str = "") -> Item:
-    item: Item = {"task_id": f"id-{number}", "pod_name": f"pod-{number}", "display_name": name, "state": state}
-    item["child_tasks"] = [{"pod_name": f"pod-{child}"} for child in children]
-    return item | ({"error": {"code": 13, "message": error}} if error else {})
 
 
 def details(*tasks: Item) -> Item:
@@ -195,13 +190,24 @@ def test_unknown_weights_are_refused(line: Path) -> None:
 def test_wait_follows_the_run(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
     kfp_api.script = [
         {"state": "PENDING"},
-        {"state": "RUNNING", **details(task("root", "RUNNING", 1, 2), task("ingest-driver", "RUNNING", 2))},
-        {"state": "RUNNING", **details(task("ingest", "RUNNING", 3))},
         {
             "state": "RUNNING",
-            **details(task("ingest", "SUCCEEDED", 3), task("train", "RUNNING", 4), task("train", "SUCCEEDED", 5)),
+            **details(task_detail("root", "RUNNING", "wf-2"), task_detail("ingest-driver", "RUNNING")),
         },
-        {"state": "SUCCEEDED", **details(task("train", "SUCCEEDED", 4), task("train", "SUCCEEDED", 5))},
+        {"state": "RUNNING", **details(task_detail("root(0)", "RUNNING"), task_detail("ingest", "RUNNING"))},
+        {
+            "state": "RUNNING",
+            **details(
+                task_detail("ingest", "SUCCEEDED"),
+                task_detail("ingest(0)", "SUCCEEDED"),
+                task_detail("executor(0)", "SUCCEEDED"),
+                task_detail("x-driver(0)", "SUCCEEDED"),
+                task_detail("iteration-item(0:0)", "RUNNING"),
+                task_detail("train", "RUNNING"),
+                task_detail("train", "SUCCEEDED"),
+            ),
+        },
+        {"state": "SUCCEEDED", **details(task_detail("train", "SUCCEEDED"), task_detail("train", "SUCCEEDED"))},
     ]
     done = submitted(vigil, line, "--wait")
     assert [text.partition("] ")[2] for text in done.out.splitlines()[1:]] == [
@@ -216,32 +222,93 @@ def test_wait_follows_the_run(vigil: Vigil, kfp_api: KfpApi, line: Path, no_paus
     assert done.out.splitlines()[1].startswith("[0:00:0")
 
 
-def test_failed_task_is_named_with_its_error(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
-    kfp_api.script = [
-        {
-            "state": "FAILED",
-            "error": {"code": 13, "message": "run failed"},
-            **details(
-                task("root", "FAILED", 1, 2, 3),
-                task("ingest-driver", "SUCCEEDED", 2, 3),
-                task("ingest", "FAILED", 3, 4),
-                task("executor", "FAILED", 4, error="ingestion: input-error:\n no images in s3://lines/bolts"),
-            ),
-        }
-    ]
-    done = vigil("submit", line, "--wait")
-    expected = (
-        "run failed: task ingest failed: ingestion: input-error: no images in s3://lines/bolts; run failed; see http"
+FAILED_NODES = (
+    task_detail("root", "FAILED", "wf-1"),
+    task_detail("root(0)", "FAILED", "wf-2"),
+    task_detail("dataset-driver", "SUCCEEDED", "wf-3"),
+    task_detail("dataset", "FAILED", "wf-4"),
+    task_detail("dataset(0)", "FAILED", "wf-5"),
+    task_detail("executor", "FAILED", "wf-6"),
+    task_detail("executor(0)", "FAILED"),
+)
+"""Nodes of a run whose stage failed on 2.17, where Argo retries every template."""
+
+
+def test_failed_stage_is_found_in_the_logs_of_the_cluster(
+    vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None
+) -> None:
+    kfp_api.script = [{"state": "FAILED", **details(*FAILED_NODES)}]
+    kfp_api.logs["wf-3"] = "driver: done\n"
+    kfp_api.logs["wf-6"] = (
+        "".join(f"line {number}\n" for number in range(40))
+        + "[vigil] dataset: started\n[vigil] dataset: input-error: no images in s3://lines/bolts\n"
+        + "F1127 main.go:60] failed to execute component: exit status 1\n"
     )
-    assert_failed(done, expected)
-
-
-def test_failure_without_texts_of_the_server(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
-    kfp_api.script = [{"state": "FAILED", **details(task("train", "FAILED", 1), task("train", "FAILED", 2))}]
     done = vigil("submit", line, "--wait")
-    assert_failed(done, "run failed: task train failed: the server gives no error text, see the run's page; see http")
+    cause = "dataset: no images in s3://lines/bolts"
+    assert_failed(done, f"run failed: tasks that failed: dataset; {cause}; see {kfp_api.url}/#/runs/details/")
+    shown = [text for text in done.out.splitlines() if text.startswith("  ")]
+    assert shown[-2:] == ["  [vigil] dataset: started", "  [vigil] dataset: input-error: no images in s3://lines/bolts"]
+    assert len(shown) == 20
+
+
+def test_failed_stage_is_found_in_mlflow(
+    vigil: Vigil,
+    kfp_api: KfpApi,
+    line: Path,
+    no_pause: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        with stage("dataset", "bolts"):
+            print("half of it is read")
+            raise ValueError("no memory")
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("VIGIL_RUN_ID", "runs-4")
+    kfp_api.script = [{"state": "FAILED", **details(*FAILED_NODES)}]
+    with pytest.raises(ValueError, match="no memory"):
+        fail()
+    capsys.readouterr()
+    done = vigil("submit", line, "--wait")
+    assert kfp_api.items["runs"][0]["run_id"] == "runs-4"
+    assert_failed(done, "tasks that failed: dataset; dataset: ValueError: no memory; see ")
+    assert "  half of it is read\n" in done.out
+    assert not any(":read" in call for call in kfp_api.calls)
+
+
+def test_failure_that_nobody_recorded(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
+    kfp_api.script = [{"state": "FAILED", **details(*FAILED_NODES)}]
+    done = vigil("submit", line, "--wait")
+    missing = "no stage's message is found: MLFLOW_TRACKING_URI is not set"
+    assert_failed(done, f"run failed: tasks that failed: dataset; {missing}; see http")
     kfp_api.script = [{"state": "CANCELED"}]
-    assert_failed(vigil("submit", line, "--wait"), "run canceled: no task is named")
+    assert_failed(vigil("submit", line, "--wait"), "run canceled: tasks that failed: none is named; no stage's")
+
+
+def test_logs_that_may_not_be_read(vigil: Vigil, kfp_api: KfpApi, line: Path, no_pause: None) -> None:
+    kfp_api.script = [{"state": "FAILED", **details(*FAILED_NODES)}]
+    kfp_api.fail(403, "GET", ":read", body='{"error_message": "not authorized to readArtifact"}')
+    assert_failed(vigil("submit", line, "--wait"), "no logs of the cluster (", "not authorized to readArtifact")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("root", "for-loop-1", "iteration-item(0:0)", "detection", "detection", "executor"), ["detection"]),
+        (("root", "for-loop-1", "for-loop-1(0)", "iteration-item(1:1)"), ["for-loop-1"]),
+        (("root", "root(0)", "dataset-driver"), ["dataset-driver"]),
+        (("root",), []),
+    ],
+)
+def test_failed_tasks(names: tuple[str, ...], expected: list[str]) -> None:
+    import kfp_server_api as api
+
+    tasks = [api.V2beta1PipelineTaskDetail(display_name=name, state="FAILED") for name in names]
+    tasks.append(api.V2beta1PipelineTaskDetail(display_name="prompts", state="SUCCEEDED"))
+    assert failed_tasks(api.V2beta1Run(run_details=api.V2beta1RunDetails(task_details=tasks))) == expected
 
 
 def test_interruption_leaves_the_run(
@@ -265,17 +332,19 @@ def three_lines(line: Path) -> Path:
     return line.parent
 
 
-def ended(state: str, *, error: str = "") -> Item:
+def ended(state: str, *nodes: str) -> Item:
     """What a look at a run adds to it: its end, with the same task each time."""
-    return {"state": state, **details(task("train", state, 1, error=error))}
+    return {"state": state, **details(task_detail("train", state, *nodes))}
 
 
 def test_wait_follows_the_runs_behind_a_failed_one(
     vigil: Vigil, kfp_api: KfpApi, three_lines: Path, no_pause: None
 ) -> None:
-    kfp_api.script = [ended("FAILED", error="no memory"), {"state": "RUNNING"}, ended("SUCCEEDED"), ended("FAILED")]
+    kfp_api.logs["wf-1"] = "[vigil] train: failure: no memory"
+    kfp_api.script = [ended("FAILED", "wf-1"), {"state": "RUNNING"}, ended("SUCCEEDED"), ended("FAILED")]
     done = vigil("submit", three_lines, "--wait")
     urls = [f"{kfp_api.url}/#/runs/details/{run['run_id']}" for run in kfp_api.items["runs"]]
+    unset = "MLFLOW_TRACKING_URI is not set"
     assert done.out.splitlines()[:3] == urls
     followed = [text for text in done.out.splitlines()[3:] if "run: " in text]
     assert [(text.partition(": ")[0], text.rpartition("run: ")[2]) for text in followed] == [
@@ -287,8 +356,8 @@ def test_wait_follows_the_runs_behind_a_failed_one(
     assert_failed(
         done,
         "error: 2 of 3 runs did not succeed: ",
-        f"bolts: run failed: task train failed: no memory; see {urls[0]}; ",
-        f"pins: run failed: task train failed: the server gives no error text, see the run's page; see {urls[2]}",
+        f"bolts: run failed: tasks that failed: train; train: no memory; see {urls[0]}; ",
+        f"pins: run failed: tasks that failed: train; no stage's message is found: {unset}; see {urls[2]}",
     )
     assert "nuts" not in done.err
 
@@ -551,7 +620,7 @@ def test_unknown_caller(vigil: Vigil, multi_user: KfpApi, line: Path, token_file
 
 def test_namespace_of_others(vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path) -> None:
     done = vigil("submit", line, "--namespace", "team-b", "--token-file", token_file)
-    assert_failed(done, "does not permit this (403), see --namespace: user is not authorized in namespace team-b")
+    assert_failed(done, "does not permit this (403), see --namespace: User is not authorized to list ")
     done = vigil("schedule", "apply", line.parent, "--namespace", "team-b", "--token-file", token_file)
     assert_failed(done, "(403)")
     assert multi_user.changes == []
@@ -617,13 +686,34 @@ def test_upload_that_another_did_in_between(vigil: Vigil, kfp_api: KfpApi, line:
     assert (len(kfp_api.items["versions"]), len(kfp_api.items["runs"])) == (1, 2)
 
 
-def test_failures_are_named_once() -> None:
-    import kfp_server_api as api
+@pytest.mark.parametrize(
+    ("lacking", "expected"),
+    [
+        ("create runs", "(403), see --namespace: User is not authorized to create runs in namespace team-a"),
+        ("create experiments", "(403)"),
+        ("create pipelines", "(403)"),
+        ("list pipelines", "(403)"),
+    ],
+)
+def test_roles_that_lack_a_verb(
+    vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path, lacking: str, expected: str
+) -> None:
+    multi_user.forbidden = (lacking,)
+    done = vigil("submit", line, "--namespace", "team-a", "--token-file", token_file)
+    assert_failed(done, expected)
+    assert multi_user.items["runs"] == []
 
-    error = api.GoogleRpcStatus(message="out of memory")
-    tasks = [api.V2beta1PipelineTaskDetail(display_name="train", state="FAILED", error=error) for _ in range(2)]
-    run = api.V2beta1Run(run_details=api.V2beta1RunDetails(task_details=tasks))
-    assert failure_of(run) == "task train failed: out of memory"
+
+def test_an_upload_that_is_not_permitted_is_explained(
+    vigil: Vigil, multi_user: KfpApi, line: Path, token_file: Path
+) -> None:
+    submitted(vigil, line, "--namespace", "team-a", "--token-file", token_file)
+    multi_user.items["versions"].clear()
+    multi_user.forbidden = ("create pipelines",)
+    done = vigil("submit", line, "--namespace", "team-a", "--token-file", token_file)
+    assert_failed(
+        done, "answered 400: Failed to create a pipeline version (the server says no more: perhaps", "--token"
+    )
 
 
 @pytest.mark.parametrize(
@@ -652,3 +742,43 @@ def test_stand_in_refuses_what_the_models_do_not_hold(change: Item, expected: st
     check_model("V2beta1RecurringRun", body)
     with pytest.raises(RefusalError, match=expected):
         check_model("V2beta1RecurringRun", {**body, **change})
+
+
+def test_stand_in_binds_page_tokens_to_filter_and_order() -> None:
+    from tests.pipelines.kfp_api import RefusalError, page_start, page_token
+
+    token = page_token({"filter": "a", "sort_by": "name"}, 20)
+    assert (
+        page_start({"filter": "a", "sort_by": "name", "page_token": token}) == page_start({"page_token": token}) == 20
+    )
+    for query in ({"filter": "b", "sort_by": "name"}, {"filter": "a"}):
+        with pytest.raises(RefusalError, match="does not match"):
+            page_start({**query, "page_token": token})
+    with pytest.raises(RefusalError, match="Invalid page token"):
+        page_start({"page_token": "20"})
+
+
+def test_stand_in_leaves_a_half_made_recurring_run(kfp_api: KfpApi) -> None:
+    from tests.pipelines.kfp_api import RefusalError
+
+    kfp_api.runnable = lambda *_: body  # type: ignore[method-assign,assignment]
+    body: Item = {
+        "display_name": "bolts",
+        "description": "x" * 256,
+        "max_concurrency": "1",
+        "trigger": {"cron_schedule": {"cron": "0 0 2 * * *"}},
+    }
+    with pytest.raises(RefusalError, match="Data too long"):
+        kfp_api.create_recurring(None)  # type: ignore[arg-type]
+    assert (kfp_api.half_made, kfp_api.items["recurringruns"]) == ([body], [])
+
+
+def test_stand_in_refuses_unknown_settings_of_a_task() -> None:
+    from tests.pipelines.kfp_api import RefusalError, check_platform
+
+    def platform(**settings: Any) -> Item:
+        return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-vqgan": settings}}}}}
+
+    check_platform(platform(activeDeadlineSeconds="3600"))
+    with pytest.raises(RefusalError, match="unmarshal kubernetes config"):
+        check_platform(platform(retryPolicy="Always"))

@@ -162,7 +162,11 @@ def test_every_retry_fits_into_the_window_that_argo_counts_from_the_first_attemp
 
 def test_tasks_know_what_they_are_to_get(package: list[dict[str, Any]], platform: dict[str, Any]) -> None:
     for executor in package[0]["deploymentSpec"]["executors"].values():
-        assert {item["name"]: item["value"] for item in executor["container"]["env"]} == {
+        given = {item["name"]: item["value"] for item in executor["container"]["env"]}
+        assert given.pop("VIGIL_GPUS", "0") == executor["container"]["resources"].get("accelerator", {}).get(
+            "resourceCount", "0"
+        )
+        assert given == {
             "VIGIL_CONFIG_MAP": "vigil-environment",
             "VIGIL_CA_CONFIG_MAP": "plant-ca",
             "VIGIL_S3_SECRET": "vigil-s3",
