@@ -20,6 +20,7 @@ from pipelines.commands.experiment import experiment
 from pipelines.commands.monitoring import exporter, watch
 from pipelines.commands.options import ClusterDefaults
 from pipelines.commands.pretrain import pretrain
+from pipelines.commands.prune import prune
 from pipelines.commands.schema import schema
 from pipelines.terminal import console, fail, resumable
 
@@ -117,6 +118,7 @@ def wordnet(
 
 
 app.command()(submit.submit)
+app.command()(prune)
 app.command()(pretrain)
 app.command()(compare)
 app.command()(drift)

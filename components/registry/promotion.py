@@ -330,6 +330,27 @@ def line_names() -> list[str]:
     return sorted(model.name for model in models if _HISTORY_TAG in model.tags)
 
 
+def needed_versions(client: "MlflowClient", line: str) -> dict[str, str]:
+    """Versions that an alias names or a rollback may go back to, each with what it is; nothing is changed.
+
+    Where an entry of the history cannot be read, all versions are needed.
+    """
+    model: RegisteredModel | None = _found(client.get_registered_model, line)
+    if model is None:
+        return {}
+    needed = dict[str, str]()
+    if history := _found(client.get_run, model.tags[_HISTORY_TAG]) if _HISTORY_TAG in model.tags else None:
+        texts = [text for key, text in sorted(history.data.params.items()) if key.startswith(_KEY)]
+        try:
+            needed = dict.fromkeys(_former([Entry(**json.loads(text)) for text in texts]), "a former champion")
+        except (TypeError, ValueError):
+            every = pages(client.search_model_versions, filter_string=f"name = '{line}'")
+            needed = {str(version.version): "perhaps a former champion" for version in every}
+    for alias, version in model.aliases.items():
+        needed[str(version)] = alias if needed.get(str(version)) != CHAMPION else CHAMPION
+    return needed
+
+
 def _former(entries: list[Entry]) -> tuple[str, ...]:
     """Champions below the last one: a rollback takes away what is above the version that it goes back to."""
     stack: list[str] = []

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -95,6 +97,27 @@ def list_objects(uri: str) -> Objects:
         found = RemoteObject(client=client, bucket=bucket, key=key, name=name, etag=item.etag, size=item.size)
         objects.append(found)
     return sorted(objects, key=lambda item: item.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """An object in a listing."""
+
+    name: str
+    """Key relative to the prefix that was listed."""
+    size: int
+    modified: datetime
+
+
+def listing(uri: str) -> Iterator[Listed]:
+    """Objects below a prefix with their age, none where there are none; the listing is read while it is consumed."""
+    bucket, prefix = split_uri(uri)
+    start = f"{prefix}/" if prefix else ""
+    with _store(uri) as client:
+        for item in client.list_objects(bucket, start, recursive=True):
+            if not item.is_dir:
+                modified = item.last_modified or datetime.now(UTC)
+                yield Listed(name=item.object_name[len(start) :], size=item.size or 0, modified=modified)
 
 
 def digest(uri: str) -> str:

@@ -29,7 +29,7 @@ class DeletedExperimentError(InputError):
 
 
 def keep_mlflow_quiet() -> None:
-    """Set what MLflow reads when any part of it is imported: no telemetry or progress bars, what is raised is not logged too."""
+    """Set what MLflow reads when any part of it is imported: no telemetry, no progress, no log of what is raised."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
@@ -117,6 +117,14 @@ def _status(error: Exception) -> int | None:
     # MLflow takes every status that it does not know for an internal error.
     proxy = _PROXY_STATUS.search(str(error))
     return int(proxy[1]) if proxy else int(error.get_http_status_code())
+
+
+def is_mlflow_error(error: Exception) -> bool:
+    """Whether MLflow or its database raised an error."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, (MlflowException, SQLAlchemyError))
 
 
 def is_unavailable(error: Exception) -> bool:

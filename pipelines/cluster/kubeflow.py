@@ -100,6 +100,35 @@ class Kubeflow:
         """State, error and tasks of a run: kfp_server_api's `V2beta1Run`."""
         return self._call(self._runs.run_service_get_run, "V2beta1Run", run_id)
 
+    def runs(self) -> list[Any]:
+        """All runs of the namespace: kfp_server_api's `V2beta1Run`."""
+        return list(self._pages(self._runs.run_service_list_runs, "V2beta1ListRunsResponse", "runs", **self._scope))
+
+    def versions(self, pipeline: str) -> list[Any]:
+        """All versions of a pipeline, by its name: kfp_server_api's `V2beta1PipelineVersion`."""
+        operation = self._pipelines.pipeline_service_list_pipelines
+        found = self._named(operation, "V2beta1ListPipelinesResponse", "pipelines", pipeline, **self._scope)
+        if found is None:
+            return []
+        listing, answer = self._pipelines.pipeline_service_list_pipeline_versions, "V2beta1ListPipelineVersionsResponse"
+        owner = _identifier(found.pipeline_id, "pipeline")
+        return list(self._pages(listing, answer, "pipeline_versions", pipeline_id=owner))
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run, and with it what the cache knows of it; a missing one is no error."""
+        self._delete(self._runs.run_service_delete_run, run_id)
+
+    def delete_version(self, pipeline_id: str, version_id: str) -> None:
+        """Delete a version of a pipeline; a missing one is no error."""
+        self._delete(self._pipelines.pipeline_service_delete_pipeline_version, pipeline_id, version_id)
+
+    def _delete(self, operation: Callable[..., Any], *names: str, **query: str) -> None:
+        try:
+            self._call(operation, "object", *names, **query)
+        except ClusterAnswerError as error:
+            if error.status != NOT_FOUND:
+                raise
+
     def node_log(self, run_id: str, node: str) -> str:
         """Log of a node of the run's workflow, by Argo's id of it, as Argo archived it; empty where there is none.
 
@@ -162,11 +191,7 @@ class Kubeflow:
         """
         delete = self._recurring.recurring_run_service_delete_recurring_run
         orphan = self._api.V2beta1DeletePropagationPolicy.ORPHAN
-        try:
-            self._call(delete, "object", recurring_run_id, propagation_policy=orphan)
-        except ClusterAnswerError as error:
-            if error.status != NOT_FOUND:
-                raise
+        self._delete(delete, recurring_run_id, propagation_policy=orphan)
 
     def version_warning(self) -> str:
         """What the server's version may not support, in one line; empty for the client's version or a later one."""

@@ -35,7 +35,7 @@ def list_versions(
     tracking_uri: Address = "",
 ) -> None:
     """List the versions of a line, or of all lines: aliases, metric, training set, test split, the gate's decision."""
-    with _mlflow(tracking_uri):
+    with mlflow_at(tracking_uri):
         from components.registry.promotion import LineModel, line_names
 
         names = [line] if line else line_names()
@@ -55,7 +55,7 @@ def promote(
     tracking_uri: Address = "",
 ) -> None:
     """Make a version the champion, if the limits of the line hold against the present champion."""
-    with _mlflow(tracking_uri):
+    with mlflow_at(tracking_uri):
         from components.registry.promotion import LineModel
 
         before = LineModel(line).promote(version, by=_person(), why=reason, force=force)
@@ -65,7 +65,7 @@ def promote(
 @app.command()
 def rollback(line: Line, reason: Reason = "", tracking_uri: Address = "") -> None:
     """Make the previous champion the champion again; once more goes one further back."""
-    with _mlflow(tracking_uri):
+    with mlflow_at(tracking_uri):
         from components.registry.promotion import LineModel
 
         before, after = LineModel(line).rollback(by=_person(), why=reason)
@@ -73,7 +73,7 @@ def rollback(line: Line, reason: Reason = "", tracking_uri: Address = "") -> Non
 
 
 @contextmanager
-def _mlflow(uri: str) -> Iterator[None]:
+def mlflow_at(uri: str) -> Iterator[None]:
     """Set the address that MLflow reads, and turn MLflow's errors into one-line ones."""
     if not uri:
         raise InputError(f"tracking URI: got none, expected --tracking-uri or {_URI}")

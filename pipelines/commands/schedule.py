@@ -47,7 +47,7 @@ def apply(
     rows = [(change.line, change.kind, change.detail) for change in outcome.done]
     rows += [(line, "failed", str(error)) for line, error in outcome.failed.items()]
     rows += [(change.line, "not done", f"to be {change.kind}") for change in outcome.skipped]
-    _print_columns([("line", "change", "what"), *sorted(rows)])
+    print_columns([("line", "change", "what"), *sorted(rows)])
     counts = Counter(change.kind for change in outcome.done)
     summary = ", ".join(f"{counts[kind]} {kind}" for kind in schedules.KINDS if counts[kind]) or "no schedules"
     console.print(f"{summary}; crons are {options.TIME_ZONE}", soft_wrap=True)
@@ -78,12 +78,12 @@ def list_schedules(
         state = str(run.state or "").lower() if run else ""
         enabled, status = "yes" if schedule.enabled else "no", schedule.status.lower()
         rows.append((schedule.line, schedule.cron, enabled, started, state, status, schedule.version))
-    _print_columns(rows)
+    print_columns(rows)
     count = "1 schedule" if len(rows) == 2 else f"{len(rows) - 1} schedules"
     console.print(f"{count}, {options.TIME_ZONE}", soft_wrap=True)
 
 
-def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
+def print_columns(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows, the first a heading, in aligned columns of their full width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for index, row in enumerate(rows):
