@@ -83,11 +83,12 @@ UV_COMPILE = uv pip compile --python-version 3.11 --python-platform x86_64-manyl
 	--generate-hashes --no-emit-index-url --quiet
 
 # The images' requirements: parts of the whole, and without comments, whose changes would rebuild layers.
+# hf-xet, 11 MB, is for huggingface_hub's own downloads; the weights' are by its plain HTTP, see components/storage/hub.py.
 IMAGE_COMPILE = $(UV_COMPILE) -c requirements/dev.txt --no-annotate --no-header
 
 lock: ## Pin and hash the requirements again (needs uv)
 	$(UV_COMPILE) pyproject.toml --extra dev -o requirements/dev.txt
-	$(IMAGE_COMPILE) pyproject.toml -o requirements/cli.txt
+	$(IMAGE_COMPILE) pyproject.toml --no-emit-package hf-xet -o requirements/cli.txt
 	$(IMAGE_COMPILE) pyproject.toml --extra generation -o requirements/generation.txt
 	$(IMAGE_COMPILE) pyproject.toml --extra export -o requirements/detection.txt
 	$(IMAGE_COMPILE) requirements/mlflow.in -o requirements/mlflow.txt

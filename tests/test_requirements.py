@@ -22,6 +22,12 @@ def test_served_detectors_are_run_by_what_has_checked_them() -> None:
     assert pins("serving").items() <= pins("dev").items()
 
 
+def test_command_lines_image_lacks_what_only_other_downloads_of_the_hub_need() -> None:
+    """Eleven megabytes; with it the image is at its budget."""
+    assert "hf-xet" in pins("generation")
+    assert "hf-xet" not in pins("cli")
+
+
 def test_project_is_built_by_what_the_environment_has() -> None:
     assert pins("build").items() <= pins("dev").items()
 
