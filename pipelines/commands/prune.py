@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 
 from components.errors import check
-from components.storage.s3 import is_s3, split_uri
+from components.storage.addresses import is_s3
+from components.storage.s3 import split_uri
 from pipelines.cluster.transport import ClusterError
 from pipelines.commands import options
 from pipelines.commands.registry import Address, mlflow_at

@@ -186,8 +186,10 @@ class KfpApi:
     changes: list[str] = field(default_factory=list)
     """Requests that changed something."""
     faults: list[Fault] = field(default_factory=list)
-    packages: dict[str, list[Item]] = field(default_factory=dict)
-    """Documents of the uploaded package by version id."""
+    packages: dict[str, Item] = field(default_factory=dict)
+    """Uploaded package by version id."""
+    platforms: dict[str, Item] = field(default_factory=dict)
+    """Its second document, the settings for Kubernetes, by version id."""
     url: str = ""
     release: threading.Event = field(default_factory=threading.Event)
     """Ends the requests that hang."""
@@ -331,7 +333,9 @@ class KfpApi:
         made = self.added(
             "versions", "pipeline_version_id", {"display_name": name, "name": name, "pipeline_id": pipeline_id}
         )
-        self.packages[made["pipeline_version_id"]] = package
+        self.packages[made["pipeline_version_id"]] = package[0]
+        if len(package) > 1:
+            self.platforms[made["pipeline_version_id"]] = package[1]
         return made
 
     def create_run(self, request: "Request") -> Item:
@@ -389,10 +393,10 @@ class KfpApi:
         namespace = self.permitted(experiment["namespace"], "create", resource)
         reference = body["pipeline_version_reference"]
         self.found("versions", "pipeline_version_id", reference["pipeline_version_id"])
-        package = self.packages[reference["pipeline_version_id"]]
-        check_arguments(package[0], body["runtime_config"]["parameters"])
-        if len(package) > 1:
-            check_platform(package[1])
+        version = reference["pipeline_version_id"]
+        check_arguments(self.packages[version], body["runtime_config"]["parameters"])
+        if version in self.platforms:
+            check_platform(self.platforms[version])
         return {**body, "namespace": namespace}
 
     def delete_recurring(self, request: "Request", run_id: str) -> Item:

@@ -761,7 +761,7 @@ def test_stand_in_binds_page_tokens_to_filter_and_order() -> None:
 def test_stand_in_leaves_a_half_made_recurring_run(kfp_api: KfpApi) -> None:
     from tests.pipelines.kfp_api import RefusalError
 
-    kfp_api.runnable = lambda *_: body  # type: ignore[method-assign,assignment]
+    kfp_api.runnable = lambda *_: body  # type: ignore[method-assign]
     body: Item = {
         "display_name": "bolts",
         "description": "x" * 256,
