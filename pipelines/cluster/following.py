@@ -85,6 +85,11 @@ def failed_tasks(run: Any) -> list[str]:
     return list(dict.fromkeys(own or _visible(failed) or [name for name in failed if _plain(name) != "root"]))
 
 
+def failure_of(run: Any) -> str:
+    """How a run that did not succeed ended, in one line: its state and the tasks that failed."""
+    return f"run {str(run.state).lower()}: tasks that failed: {', '.join(failed_tasks(run)) or 'none is named'}"
+
+
 def logged_cause(cluster: Kubeflow, run: Any) -> Cause | None:
     """What a stage of a failed run said, out of the logs that Argo keeps; None where there is none with its message.
 

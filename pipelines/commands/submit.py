@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from components.errors import check
 from components.tracking.events import TRACKING_URI
-from pipelines.cluster.following import SUCCEEDED, Cause, failed_tasks, follow_run, logged_cause
+from pipelines.cluster.following import SUCCEEDED, Cause, failure_of, follow_run, logged_cause
 from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.cluster.transport import ClusterAnswerError, ClusterError, ClusterUnavailableError
 from pipelines.commands.options import CaFile, ClusterDefaults, Host, Mounted, Namespace, Timeout, TokenFile, connect
@@ -92,8 +92,6 @@ def _follow(cluster: Kubeflow, runs: Mapping[str, str]) -> None:
 
 def _failure(cluster: Kubeflow, line: str, run: Any, show: Callable[[str], None]) -> str:
     """What failed in a run, in one line; the last lines of the stage that failed are shown before."""
-    tasks = ", ".join(failed_tasks(run)) or "none is named"
-    start = f"run {str(run.state).lower()}: tasks that failed: {tasks}"
     cause, unknown = _recorded(line, run.run_id)
     if cause is None:
         try:
@@ -103,7 +101,7 @@ def _failure(cluster: Kubeflow, line: str, run: Any, show: Callable[[str], None]
     for text in cause.lines if cause else ():
         show(f"  {text}")
     what = f"{cause.stage}: {cause.message}" if cause else f"no stage's message is found: {unknown}"
-    return f"{start}; {what}; see {cluster.run_url(run.run_id)}"
+    return f"{failure_of(run)}; {what}; see {cluster.run_url(run.run_id)}"
 
 
 def _recorded(line: str, run_id: str) -> tuple[Cause | None, str]:
