@@ -104,6 +104,12 @@ class Kubeflow:
         """All runs of the namespace: kfp_server_api's `V2beta1Run`."""
         return list(self._pages(self._runs.run_service_list_runs, "V2beta1ListRunsResponse", "runs", **self._scope))
 
+    def runs_in_progress(self) -> list[Any]:
+        """The runs of the namespace that wait or run: kfp_server_api's `V2beta1Run`."""
+        operation, answer = self._runs.run_service_list_runs, "V2beta1ListRunsResponse"
+        queries = [{"filter": _filter("state", state), **self._scope} for state in ("PENDING", "RUNNING")]
+        return [run for query in queries for run in self._pages(operation, answer, "runs", **query)]
+
     def versions(self, pipeline: str) -> list[Any]:
         """All versions of a pipeline, by its name: kfp_server_api's `V2beta1PipelineVersion`."""
         operation = self._pipelines.pipeline_service_list_pipelines

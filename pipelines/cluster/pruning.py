@@ -1,7 +1,8 @@
 """Finds and deletes what lines have left on a cluster: runs, pipeline versions, artifacts, checkpoints, MLflow runs.
 
-What is needed stays at any age: runs in progress, those that a version with an alias or a former champion comes from,
-the latest success of each line, and every run whose results one of the kept runs took from the cache.
+What is needed stays at any age: runs in progress and all of their line, as they may take any of its results from the
+cache; those that a version with an alias or a former champion comes from; the latest success of each line; and every run
+whose results one of the kept runs took from the cache.
 
 A run is deleted from the cluster before its objects: the server forgets with a run what the cache knows of it
 (`RunStore.DeleteRun` deletes its tasks, in which the cache looks), so that no later run is given what is gone. MLflow's
@@ -47,6 +48,7 @@ class ClusterRun:
     line: str
     created: datetime
     ended: bool
+    pipeline_id: str
     version_id: str
 
 
@@ -89,7 +91,8 @@ def take_inventory(cluster: Kubeflow, limits: Limits) -> Inventory:
     """
     versions = cluster.versions(PIPELINE_NAME)
     own = {version.pipeline_version_id for version in versions}
-    runs = {run.run_id: run for run in map(_cluster_run, cluster.runs()) if run.line and run.version_id}
+    pipelines = {version.pipeline_id for version in versions}
+    runs = {run.run_id: run for run in map(_cluster_run, cluster.runs()) if run.line and run.pipeline_id in pipelines}
     lines = {run.line for run in runs.values()} | {schedule.line for schedule in existing_schedules(cluster)}
     recorded = {run.run_id: run for run in recorded_runs(lines)}
     folders = _run_folders(limits.pipeline_root) if limits.pipeline_root else None
@@ -161,12 +164,15 @@ class _RunRemoval:
 
     cluster: Kubeflow
     run_id: str
+    line: str
     on_cluster: bool
     objects: str
     """Address of its objects; empty for none."""
     recorded: RecordedRun | None
 
     def __call__(self) -> None:
+        if self.line in map(_line_of_run, self.cluster.runs_in_progress()):
+            raise StillNeededError(f"a run of {self.line} is in progress meanwhile")
         if self.recorded:
             check_unneeded(self.recorded)
         if self.on_cluster:
@@ -184,6 +190,7 @@ def _all_runs(inventory: Inventory) -> list[str]:
 def _kept_runs(inventory: Inventory, before: datetime) -> dict[str, str]:
     """Why runs stay, by id."""
     latest = _latest_successes(inventory.recorded.values())
+    busy = {run.line for run in inventory.runs.values() if not run.ended}
     kept = dict[str, str]()
     for run_id in _all_runs(inventory):
         run, record = inventory.runs.get(run_id), inventory.recorded.get(run_id)
@@ -193,6 +200,7 @@ def _kept_runs(inventory: Inventory, before: datetime) -> dict[str, str]:
             record.needed_by if record else "": record is not None and bool(record.needed_by),
             "latest success of its line": run_id in latest,
             "younger": _since(run, record) >= before,
+            "a run of its line is in progress": (record.line if record else run.line if run else "") in busy,
         }
         if why := next((reason for reason, holds in reasons.items() if holds), ""):
             kept[run_id] = why
@@ -226,12 +234,14 @@ def _run_finding(
     gone = sorted(record.computed - folders.get(run_id, frozenset())) if record and folders is not None else []
     if run and run.ended and why and gone:
         # The cache would hand on what is gone, whoever needs the run; MLflow keeps its record.
-        removal = _RunRemoval(cluster=cluster, run_id=run_id, on_cluster=True, objects="", recorded=None)
+        removal = _RunRemoval(cluster=cluster, run_id=run_id, line="", on_cluster=True, objects="", recorded=None)
         reason = f"its artifacts are gone: {', '.join(gone)}; the cache must not hand them on"
         return Finding(kind=LOST, name=run_id, line=line, since=since, reason=reason, delete=removal)
     there = folders is not None and run_id in folders
     objects = f"{limits.pipeline_root.rstrip('/')}/{PIPELINE_NAME}/{run_id}" if there else ""
-    removal = _RunRemoval(cluster=cluster, run_id=run_id, on_cluster=run is not None, objects=objects, recorded=record)
+    removal = _RunRemoval(
+        cluster=cluster, run_id=run_id, line=line, on_cluster=run is not None, objects=objects, recorded=record
+    )
     parts = {"the cluster": run, "its objects": objects, "MLflow": record}
     reason = f"old, not needed; in {', '.join(name for name, part in parts.items() if part)}"
     return Finding(kind=RUN, name=run_id, line=line, since=since, kept=why, reason=reason, delete=removal)
@@ -284,15 +294,20 @@ def _line_of(version: Any) -> str:
 
 
 def _cluster_run(run: Any) -> ClusterRun:
-    parameters = (run.runtime_config.parameters or {}) if run.runtime_config else {}
     reference = run.pipeline_version_reference
     return ClusterRun(
         run_id=run.run_id,
-        line=str(parameters.get("line", "")),
+        line=_line_of_run(run),
         created=run.created_at,
         ended=run.state in _ENDED,
+        pipeline_id=str(reference.pipeline_id or "") if reference else "",
         version_id=str(reference.pipeline_version_id or "") if reference else "",
     )
+
+
+def _line_of_run(run: Any) -> str:
+    parameters = (run.runtime_config.parameters or {}) if run.runtime_config else {}
+    return str(parameters.get("line", ""))
 
 
 def _since(run: ClusterRun | None, record: RecordedRun | None) -> datetime:

@@ -26,9 +26,9 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LIMITS = Limits(before=NOW - timedelta(days=90))
 
 
-def cluster_run(run_id: str, days: int, *, ended: bool = True, version: str = "v1") -> ClusterRun:
+def cluster_run(run_id: str, days: int, *, ended: bool = True, version: str = "v1", line: str = "bolts") -> ClusterRun:
     created = NOW - timedelta(days=days)
-    return ClusterRun(run_id=run_id, line="bolts", created=created, ended=ended, version_id=version)
+    return ClusterRun(run_id=run_id, line=line, created=created, ended=ended, pipeline_id="p", version_id=version)
 
 
 def recorded(run_id: str, days: int, *, status: str = "FAILED", needed: str = "", **found: Any) -> RecordedRun:
@@ -70,7 +70,8 @@ def kept(found: Inventory, limits: Limits = LIMITS) -> dict[str, str]:
 def test_what_a_line_needs_stays_at_any_age() -> None:
     found = inventory(
         *(cluster_run(name, 400) for name in ("champion", "success", "old", "source", "root")),
-        cluster_run("pending", 400, ended=False),
+        cluster_run("pending", 400, ended=False, line="nuts"),
+        cluster_run("reusable", 500, line="nuts"),
         cluster_run("young", 10),
         recorded("champion", 400, needed="version 3, champion", reused=("source",)),
         recorded("source", 400, reused=("root",)),
@@ -85,6 +86,7 @@ def test_what_a_line_needs_stays_at_any_age() -> None:
         "root": "run source took results of it from the cache",
         "success": "latest success of its line",
         "pending": "in progress",
+        "reusable": "a run of its line is in progress",
         "waiting": "in progress",
         "young": "younger",
         "old": "",
@@ -164,6 +166,16 @@ def test_what_fails_stops_nothing_else_but_a_cluster_that_is_away_does() -> None
         ["b"],
         [("a", refused), ("d", gone), ("e", gone)],
     )
+
+
+def test_a_run_that_began_meanwhile_keeps_those_of_its_line(kfp_api: KfpApi, runs: dict[str, str]) -> None:
+    cluster = Kubeflow(Connection(host=kfp_api.url))
+    limits = Limits(before=datetime.now(UTC) - timedelta(days=1))
+    found = findings(cluster, take_inventory(cluster, limits), limits)
+    kfp_api.items["runs"][3]["state"] = "RUNNING"
+    failed = pruning.carry_out(found)
+    assert [str(error) for error in failed.values()] == ["a run of bolts is in progress meanwhile"]
+    assert len(names(kfp_api)) == 4
 
 
 @pytest.fixture
