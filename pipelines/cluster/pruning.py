@@ -1,8 +1,8 @@
 """Finds and deletes what lines have left on a cluster: runs, pipeline versions, artifacts, checkpoints, MLflow runs.
 
 What is needed stays at any age: runs in progress and all of their line, as they may take any of its results from the
-cache; those that a version with an alias or a former champion comes from; the latest success of each line; and every run
-whose results one of the kept runs took from the cache.
+cache; those that a version with an alias or a former champion comes from; the latest success of each line; and every
+run whose results one of the kept runs took from the cache.
 
 A run is deleted from the cluster before its objects: the server forgets with a run what the cache knows of it
 (`RunStore.DeleteRun` deletes its tasks, in which the cache looks), so that no later run is given what is gone. MLflow's
@@ -165,13 +165,14 @@ class _RunRemoval:
     cluster: Kubeflow
     run_id: str
     line: str
+    """Whose other runs must not be in progress; empty for a run of which nothing is left to take."""
     on_cluster: bool
     objects: str
     """Address of its objects; empty for none."""
     recorded: RecordedRun | None
 
     def __call__(self) -> None:
-        if self.line in map(_line_of_run, self.cluster.runs_in_progress()):
+        if self.line and self.line in map(_line_of_run, self.cluster.runs_in_progress()):
             raise StillNeededError(f"a run of {self.line} is in progress meanwhile")
         if self.recorded:
             check_unneeded(self.recorded)
