@@ -22,6 +22,7 @@ from pipelines.commands.options import ClusterDefaults
 from pipelines.commands.pretrain import pretrain
 from pipelines.commands.prune import prune
 from pipelines.commands.schema import schema
+from pipelines.commands.shots import shots
 from pipelines.terminal import console, fail, resumable
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ app.command()(exporter)
 app.command()(watch)
 app.command()(deploy)
 app.command()(doctor)
+app.command()(shots)
 
 
 @app.callback(invoke_without_command=True)

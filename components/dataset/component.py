@@ -47,6 +47,7 @@ def dataset(
     test_fraction: float = 0.2,
     seed: int = 0,
     mask_threshold: float = 0.5,
+    choose: str = "random",
 ) -> None:
     """Draw the shots and write the reference image set.
 

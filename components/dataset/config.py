@@ -1,13 +1,16 @@
 """Settings of the dataset stage."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from components.dataset.coverage import BACKBONE, MAX_SHOTS
+from components.errors import check
 from components.listing.layouts import LAYOUTS
 from components.settings import Expected, Fraction, OneOf, Seed, Settings
 from components.storage.addresses import address
 
+COVERAGE = "coverage"
 ALL_SHOTS = 0
 
 Uri = Annotated[
@@ -42,6 +45,25 @@ class Config(Settings):
     mask_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of a mask's range above which its pixels mark a defect, for soft edges and JPEG; 0 for every pixel that is
     not black. Labels, which are few plain colours or small values, all mark."""
+    choose: Annotated[str, OneOf(("random", COVERAGE))] = "random"
+    """How the shots are taken from the good training images: `random` draws them by the seed; `coverage` takes those
+    that represent all of them best, and the seed decides between equal ones alone."""
+
+    @property
+    def covers(self) -> bool:
+        """Whether the shots are chosen by coverage, as they are where not all images are taken."""
+        return self.choose == COVERAGE and self.shots != ALL_SHOTS
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """See `Settings.references`."""
+        return (BACKBONE,) if self.covers else ()
+
+    @model_validator(mode="after")
+    def _check_coverage(self) -> Self:
+        expected = f"at most {MAX_SHOTS}, or all, with dataset.choose {COVERAGE}"
+        check(not self.covers or self.shots <= MAX_SHOTS, "dataset.shots", self.shots, expected)
+        return self
 
 
 class FolderConfig(Settings):

@@ -1,14 +1,15 @@
 """Writes the reference image set, which is the drawn shots and the whole test split, and the set of a plain folder."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import ImageSet, Region, file_sha256, new_image_set
-from components.dataset.config import ALL_SHOTS, Config, FolderConfig
+from components.artifacts import CHOICE, ImageSet, Region, file_sha256, new_image_set, write_json
+from components.dataset.config import Config, FolderConfig
 from components.dataset.masks import read_mask, resize_mask
 from components.dataset.regions import DefectType, read_defect_types, read_regions
+from components.dataset.shots import choose_by_coverage, draw_shots
 from components.decode import decode_image
 from components.errors import InputError
 from components.listing.files import readable
@@ -26,11 +27,14 @@ def ingest_dataset(reference: str | Path, config: Config, expected_digest: str =
         RuntimeError: the data set has changed since the expected digest was taken.
     """
     with (
-        new_image_set(reference) as (writer, _),
+        new_image_set(reference) as (writer, folder),
         opened(config.uri, config.layout, "dataset", expected_digest) as dataset,
     ):
-        defect_types = _defect_types(dataset)
-        for source in draw_shots(dataset.sources(config.test_fraction), config):
+        defect_types, sources = _defect_types(dataset), dataset.sources(config.test_fraction)
+        choice = choose_by_coverage(dataset, sources, config) if config.covers else None
+        if choice is not None:
+            write_json(folder / CHOICE, choice.to_content())
+        for source in draw_shots(sources, config, choice.shots if choice else ()):
             path = dataset.path(source.name)
             image, original_size = decode_image(path, config.image_size, f"image {dataset.shown(source.name)}")
             writer.add(
@@ -101,31 +105,3 @@ def _marks(
     regions: list[Region] = read_regions(files, defect_types, original_size, config.image_size)
     union = read_mask(files, original_size, threshold=0, largest=1)
     return {"mask": resize_mask(union, config.image_size), "regions": regions}
-
-
-def draw_shots(sources: Sequence[SourceImage], config: Config) -> list[SourceImage]:
-    """All images but the good training images that were not drawn.
-
-    Drawn are the first `shots` of a permutation, by the seed, of the training images in sorted order. The calibration
-    images come out of the data set's own validation images where it has some (MVTec LOCO AD), by a permutation with the
-    same seed, and else out of the training images, after the shots. `InputError` where there are not as many.
-    """
-    import numpy as np
-
-    def permuted(split: str) -> list[SourceImage]:
-        chosen = [source for source in sources if source.split == split]
-        return [chosen[index] for index in np.random.default_rng(config.seed).permutation(len(chosen))]
-
-    train, validation = permuted("train"), permuted("validation")
-    if config.shots > len(train):
-        raise InputError(f"dataset.shots: got {config.shots}, expected at most {len(train)}, the good training images")
-    spare = validation or train[max(config.shots, 1) :]
-    if config.calibration > len(spare):
-        where = "validation images" if validation else "beside the shots"
-        raise InputError(f"dataset.calibration: got {config.calibration}, expected at most {len(spare)} {where}")
-    reserved = 0 if validation else config.calibration
-    shots = len(train) - reserved if config.shots == ALL_SHOTS else config.shots
-    held_out = (validation or train[shots:])[: config.calibration]
-    calibration = [dataclasses.replace(source, split="calibration") for source in held_out]
-    rest = [source for source in sources if source.split != "train" and source not in held_out]
-    return train[:shots] + calibration + rest
