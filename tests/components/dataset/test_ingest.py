@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components import decode
-from components.artifacts import ImageSet, file_sha256
+from components.artifacts import CHOICE, ImageSet, file_sha256, read_json
 from components.dataset.config import ALL_SHOTS, Config, FolderConfig
 from components.dataset.ingest import import_images, ingest_dataset
 from components.errors import InputError
@@ -325,3 +325,19 @@ def test_config_names_the_field_that_is_out_of_range(field: str, value: object, 
 
     with pytest.raises(InputError, match=message):
         Config(**fields)  # type: ignore[arg-type]
+
+
+def test_shots_chosen_by_coverage_are_recorded(tmp_path: Path) -> None:
+    root = write_mvtec(tmp_path / "part", train=6)
+    config = _config(root, shots=2).replace(choose="coverage", calibration=2)
+
+    ingest_dataset(tmp_path / "reference", config)
+
+    images, choice = ImageSet(tmp_path / "reference"), read_json(tmp_path / "reference" / CHOICE)
+    assert images.ids("train") == choice["shots"]
+    assert not {id.removeprefix("train-") for id in choice["shots"]} & {
+        id.removeprefix("calibration-") for id in images.ids("calibration")
+    }
+    assert sorted(choice["oddness"]) == [f"train-good-{index:03d}" for index in range(6)]
+    with pytest.raises(InputError, match=r"dataset\.shots: got 7, expected at most 6, the good training images"):
+        ingest_dataset(tmp_path / "more", config.replace(shots=7))
