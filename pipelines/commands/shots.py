@@ -48,10 +48,13 @@ def shots(
 def _print(found: "ChosenShots") -> None:
     from rich.table import Table
 
+    from components.listing.files import readable
+
     for title, indices in (("chosen", found.choice.shots), ("look at these", found.choice.look_at)):
-        table = Table("", "file", "oddness", title=f"{title}: {len(indices)} of {len(found.names)} images")
+        console.print(f"{title}: {len(indices)} of {len(found.names)} images")
+        table = Table("", "file", "oddness")
         for rank, at in enumerate(indices[:_ROWS], 1):
-            table.add_row(str(rank), escape(found.names[at]), f"{found.choice.oddness[at]:.2f}")
+            table.add_row(str(rank), escape(readable(found.names[at])), f"{found.choice.oddness[at]:.2f}")
         if len(indices) > _ROWS:
             table.add_row("", f"and {len(indices) - _ROWS} more", "")
         console.print(table)

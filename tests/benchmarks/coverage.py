@@ -19,11 +19,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.artifacts import to_tensor
-from components.dataset.config import Config
 from components.dataset.coverage import choose_shots
-from components.dataset.layouts import SourceImage, find_images
 from components.decode import decode_image
 from components.detectors.encoder import Encoder, stacked
+from components.listing.opened import DataSet, opened
 
 if TYPE_CHECKING:
     from components.artifacts import UInt8Image
@@ -63,18 +62,20 @@ def read(path: Path) -> "UInt8Image":
     return decode_image(path, SIDE, f"image {path}")[0]
 
 
-def rows(name: str, bank: Bank, sources: Sequence[SourceImage], defects: float, seed: int) -> list[str]:
+def rows(name: str, bank: Bank, dataset: DataSet, defects: float, seed: int) -> list[str]:
     """Rows of the table for a class and a pool with a share of defects."""
-    good = [source.path for source in sources if source.split == "train"]
-    bad = [source.path for source in sources if source.defect]
-    test = [source for source in sources if source.split == "test"]
+    good, test = (
+        [source for source in dataset.listing.sources if source.split == split] for split in ("train", "test")
+    )
+    bad = [dataset.path(source.name) for source in test if source.defect]
+    given = [dataset.path(source.name) for source in good]
     generator = np.random.default_rng(seed)
-    spoilt = [bad[index] for index in generator.permutation(len(bad))[: round(defects / (1 - defects) * len(good))]]
-    pool = sorted(good + spoilt)
+    spoilt = [bad[index] for index in generator.permutation(len(bad))[: round(defects / (1 - defects) * len(given))]]
+    pool = sorted(given + spoilt)
     draws = [[pool[index] for index in generator.permutation(len(pool))[: max(SHOTS)]] for _ in range(DRAWS)]
     choice = choose_shots(lambda index: read(pool[index]), len(pool), max(SHOTS), seed)
     chosen = [pool[index] for index in choice.shots]
-    kept = [index for index, source in enumerate(test) if source.path not in spoilt]
+    kept = [index for index, source in enumerate(test) if dataset.path(source.name) not in spoilt]
     labels = [bool(test[index].defect) for index in kept]
 
     def auroc(given: Sequence[Path]) -> float:
@@ -103,10 +104,10 @@ def main() -> None:
     print(f"|{'---|' * 6}")
     for folder in given.folders:
         started = time.perf_counter()
-        sources = find_images(folder, Config(uri=str(folder)))
-        bank = Bank([source.path for source in sources if source.split == "test"])
-        for defects in (0.0, 0.1):
-            print("\n".join(rows(folder.name, bank, sources, defects, given.seed)), flush=True)
+        with opened(str(folder), "mvtec") as dataset:
+            bank = Bank([dataset.path(source.name) for source in dataset.listing.sources if source.split == "test"])
+            for defects in (0.0, 0.1):
+                print("\n".join(rows(folder.name, bank, dataset, defects, given.seed)), flush=True)
         print(f"{folder.name}: {time.perf_counter() - started:.0f} s", flush=True)
 
 

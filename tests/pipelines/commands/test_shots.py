@@ -70,7 +70,7 @@ def test_refusals(vigil: Vigil, pool: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     output = ("-o", tmp_path / "chosen")
     assert_refused(vigil("shots", tmp_path / "missing", *output), "missing is not a folder")
-    assert_refused(vigil("shots", tmp_path / "empty", *output), "no images")
+    assert_refused(vigil("shots", tmp_path / "empty", *output), "expected")
     assert_refused(vigil("shots", pool, "-o", pool / "chosen"), "expected a folder outside of")
     assert_refused(vigil("shots", pool, "-k", "6", *output), "shots: got 6, expected 1 to 5")
     assert not (tmp_path / "chosen").exists()
