@@ -48,10 +48,17 @@ def estimate(nodes: Sequence[Node], store: Store) -> list[Estimate]:
         own = [node for node in nodes if family(node) == name]
         done = [node for node in own if store.finished(node)]
         rates = [store.seconds(node) / work(node) for node in done]
-        rate = statistics.median(rates) if rates else _SECONDS_PER_UNIT.get(name, _SECONDS_PER_UNIT[own[0].stage])
-        left = rate * sum(work(node) for node in own if node not in done)
+        rest = [node for node in own if node not in done]
+        measured = statistics.median(rates) * sum(work(node) for node in rest) if rates else None
+        left = sum(map(rough_seconds, rest)) if measured is None else measured
         rows.append(Estimate(family=name, tasks=len(own), finished=len(done), seconds=left, measured=bool(rates)))
     return rows
+
+
+def rough_seconds(node: Node) -> float:
+    """Time of a task by a rate of its family that was measured elsewhere; see `_SECONDS_PER_UNIT`."""
+    rate = _SECONDS_PER_UNIT.get(family(node), _SECONDS_PER_UNIT[node.stage])
+    return rate * work(node)
 
 
 def work(node: Node) -> float:

@@ -1,0 +1,1 @@
+"""What is wrong or unusual about a line, its data and its weights, known in seconds, before anything is trained."""
