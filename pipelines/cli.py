@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from components import __version__
 from components.errors import InputError
 from components.logs import VERBOSE, configure_logging
 from pipelines.commands import buckets, registry, schedule, submit, weights
+from pipelines.commands.check import check, print_warnings
 from pipelines.commands.compare import compare
 from pipelines.commands.deploy import deploy
 from pipelines.commands.doctor import doctor
@@ -24,6 +25,9 @@ from pipelines.commands.prune import prune
 from pipelines.commands.schema import schema
 from pipelines.commands.shots import shots
 from pipelines.terminal import console, fail, resumable
+
+if TYPE_CHECKING:
+    from pipelines.lines.line import Line
 
 logger = logging.getLogger(__name__)
 
@@ -52,17 +56,24 @@ Destination = Annotated[
 
 @app.command()
 def run(line: LineFile, workdir: Folder, runner: RunnerName = "subprocess", publish: Destination = None) -> None:
-    """Run a line's pipeline on this machine; finished stages of an earlier run are reused."""
+    """Run a line's pipeline on this machine; finished stages of an earlier run are reused.
+
+    The line is checked first, as `vigil check` does.
+    """
+    from pipelines.checking.check import check_before_run
     from pipelines.lines.line import check_object, load_line
     from pipelines.local.results import check_destination, print_summary, publish_results
     from pipelines.local.run import run_line
+
+    def before(checked: "Line") -> None:
+        print_warnings(check_before_run(checked, here=runner == "subprocess"))
 
     if publish is not None:
         check_destination(publish)
     loaded = load_line(line)
     check_object(loaded)
     with resumable():
-        results, tracking_uri = run_line(loaded, workdir, runner)
+        results, tracking_uri = run_line(loaded, workdir, runner, before)
     print_summary(results, tracking_uri, console)
     if publish is not None:
         publish_results(results, publish)
@@ -121,6 +132,7 @@ def wordnet(
 app.command()(submit.submit)
 app.command()(prune)
 app.command()(pretrain)
+app.command()(check)
 app.command()(compare)
 app.command()(drift)
 app.command()(schema)

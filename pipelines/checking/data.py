@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from components.dataset.config import ALL_SHOTS, COVERAGE, Config
 from components.dataset.shots import draw_shots
@@ -23,19 +23,25 @@ _FEW_TESTS = 10
 _FEW_SHOTS = 10
 
 
-def check_data(line: Line, findings: Findings) -> None:
-    """List the data set as a run does, draw its given images, and look at a sample of its files."""
+def check_data(line: Line, findings: Findings, fetched: int = _FETCHED) -> None:
+    """List the data set as a run does, draw its given images, and look at a sample of its files.
+
+    Of a data set in an object store, `fetched` images are looked at, and the test split that is yet to be drawn out of
+    the good images is not drawn.
+    """
     config, whole = line.dataset, list[Listing]()
 
     def wanted(listing: Listing) -> Listing:
         whole.append(listing)
-        return _sampled(listing) if is_s3(config.uri) else listing
+        return _sampled(listing, fetched) if is_s3(config.uri) else listing
 
     with findings.errors_as("data.listing"), _quiet(), opened(config.uri, config.layout, wanted=wanted) as dataset:
         sources = whole[0].sources if is_s3(config.uri) else dataset.sources(config.test_fraction)
         _check_listing(whole[0], findings)
         _check_counts(sources, config, findings)
         present = dataset.listing.sources if is_s3(config.uri) else sources
+        if not present:
+            return
         looked_at = check_pixels(dataset, present, config, findings)
         findings.facts["pixels"] |= {"of": len(sources)}
         check_duplicates(dataset, present, looked_at, findings)
@@ -52,11 +58,10 @@ def _quiet() -> Iterator[None]:
         logger.disabled = before
 
 
-def _sampled(listing: Listing) -> Listing:
-    from dataclasses import replace
-
-    step = -(-len(listing.sources) // _FETCHED)
-    return replace(listing, sources=listing.sources[::step])
+def _sampled(listing: Listing, number: int) -> Listing:
+    """A listing of some images, evenly out of all, and their masks."""
+    step = -(-len(listing.sources) // number) if number else 1
+    return replace(listing, sources=listing.sources[::step] if number else (), others=())
 
 
 def _check_listing(listing: Listing, findings: Findings) -> None:

@@ -1,6 +1,6 @@
 """Checks what WordNet takes the name of a line's object for."""
 
-from components.prompts.wordnet import noun_senses, related_words
+from components.wordnet.words import noun_senses, related_words
 from pipelines.checking.findings import Findings
 from pipelines.lines.line import Line
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -17,7 +17,12 @@ from pipelines.cluster.transport import ClusterAnswerError, ClusterError, Cluste
 from pipelines.commands.options import CaFile, ClusterDefaults, Host, Mounted, Namespace, Timeout, TokenFile, connect
 from pipelines.terminal import console, errors
 
+if TYPE_CHECKING:
+    from pipelines.lines.line import Line
+
 _SHOWN_LINES = 20
+_STORE = ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "S3_CREDENTIALS_DIR")
+"""Variables of which one is set where the object store can be reached."""
 
 
 def submit(
@@ -37,13 +42,18 @@ def submit(
 ) -> None:
     """Run a line, or all lines of a folder, on a Kubeflow Pipelines cluster, and print each run's page.
 
-    All files are checked before the first run is started. A line's package is uploaded as a version of the pipeline
-    `vigil-training` unless it is there. Interrupting `--wait` does not end a run.
+    All files are checked before the first run is started, and the data sets that can be reached from here. A line's
+    package is uploaded as a version of the pipeline `vigil-training` unless it is there. Interrupting `--wait` does not
+    end a run.
     """
     from pipelines.cluster.submission import check_for_cluster, start_run
     from pipelines.lines.line import load_line_or_lines
 
-    lines = load_line_or_lines(line, cluster_defaults, lambda found: check_for_cluster(found, mounted=mounted))
+    def check_found(found: "Line") -> None:
+        check_for_cluster(found, mounted=mounted)
+        _check_data(found)
+
+    lines = load_line_or_lines(line, cluster_defaults, check_found)
     cluster = connect(host, namespace, token_file, ca_file, timeout)
     lines = [cluster.accepted(found) for found in lines]
     experiment_id = None
@@ -60,6 +70,23 @@ def submit(
         console.print(escape(cluster.run_url(runs[started.name])), soft_wrap=True)
     if wait:
         _follow(cluster, runs)
+
+
+def _check_data(line: "Line") -> None:
+    """Check what can be reached from here of a line's data, and its object's name; `InputError` where it would fail."""
+    from components.storage.addresses import is_s3
+    from pipelines.checking.check import check_before_run
+
+    uri = line.dataset.uri
+    if not (any(os.environ.get(name) for name in _STORE) if is_s3(uri) else Path(uri).is_dir()):
+        return
+    try:
+        findings = check_before_run(line, here=False)
+    except OSError as error:
+        errors.print(f"warning: {escape(f'{line.name}: not checked: {error}')}", soft_wrap=True)
+        return
+    for finding in findings.of("warning"):
+        errors.print(f"warning: {escape(f'{line.name}: {finding.message}')}", soft_wrap=True)
 
 
 def _follow(cluster: Kubeflow, runs: Mapping[str, str]) -> None:

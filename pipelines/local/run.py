@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,10 +44,13 @@ class StageCrashedError(StageError):
         self.record = {"stage": task, "message": "crashed", "log": "".join(lines[-_LOG_LINES:])}
 
 
-def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> tuple[Workdir, str]:
+def run_line(
+    line: Line, workdir: Path, runner: Runner = "subprocess", before: Callable[[Line], None] = lambda _: None
+) -> tuple[Workdir, str]:
     """Run the pipeline of a line, and return the folder with the results, and MLflow's address.
 
-    Stages that an earlier run in the folder finished, by either runner, are reused. Raises `InputError` where a
+    Stages that an earlier run in the folder finished, by either runner, are reused. `before` may refuse the line, which
+    ends the run as a stage that rejects its input does. Raises `InputError` where a
     stage rejects its input, `StageError` where it fails otherwise; after an interruption, its processes have ended.
     """
     with open_workdir(workdir, line.name) as folder, _environment(folder) as tracking_uri:
@@ -55,6 +58,7 @@ def run_line(line: Line, workdir: Path, runner: Runner = "subprocess") -> tuple[
         run_id = folder.begin(line.name)
         os.environ[RUN_ID] = run_id
         with _recorded(line.name, run_id, folder):
+            before(line)
             outputs = _execute(line, folder, runner)
         folder.publish(Path(outputs["report"].path), folder.report)
         folder.publish(Path(outputs["predictions"].path) / RECORDS, folder.metrics)
