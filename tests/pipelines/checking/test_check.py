@@ -98,7 +98,7 @@ def test_faults_of_a_folder_are_named(vigil: Vigil, tmp_path: Path) -> None:
     ((level, message),) = named(findings, "data.left_out")
     assert (level, "photo.heic" in message) == ("warning", True)
     equal, near = named(findings, "data.duplicates")
-    assert equal == ("warning", "in training and in the test: test/good/010.png, train/good/000.png are equal files")
+    assert equal == ("warning", "in training and in the test: train/good/000.png, test/good/010.png are equal files")
     assert near[1].endswith("1 times: train/good/001.png and test/good/011.png")
     done = vigil("check", root.with_name("part.yaml"))
     assert done.code == 2
