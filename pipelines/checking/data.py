@@ -39,6 +39,8 @@ def check_data(line: Line, findings: Findings, fetched: int = _FETCHED) -> None:
         sources = whole[0].sources if is_s3(config.uri) else dataset.sources(config.test_fraction)
         _check_listing(whole[0], findings)
         _check_counts(sources, config, findings)
+        if not (whole[0].splits and is_s3(config.uri)):
+            _check_tests(findings)
         present = dataset.listing.sources if is_s3(config.uri) else sources
         if not present:
             return
@@ -87,19 +89,19 @@ def _check_counts(sources: Sequence[SourceImage], config: Config, findings: Find
         split["masks"] += bool(source.defect and source.masks)
     findings.facts["images"] = counts
     findings.facts["defects"] = {name: {"images": defects[name], "masks": masked[name]} for name in sorted(defects)}
-    _check_tests(counts, sorted(set(defects) - set(masked)), findings)
     with findings.errors_as("data.shots"):
         drawn = Counter(source.split for source in draw_shots(sources, config))
         findings.facts["given"] = {"shots": drawn["train"], "calibration": drawn["calibration"]}
         _check_given(drawn, counts["train"]["good"], config, findings)
 
 
-def _check_tests(counts: dict[str, dict[str, int]], unmasked: Sequence[str], findings: Findings) -> None:
-    tests = counts.get("test", {"good": 0, "bad": 0})
+def _check_tests(findings: Findings) -> None:
+    """What the test split, once it is drawn, can show."""
+    tests = findings.facts["images"].get("test", {"good": 0, "bad": 0})
+    unmasked = [name for name, defect in findings.facts["defects"].items() if not defect["masks"]]
     if not tests["bad"]:
-        findings.add(
-            "warning", "data.test", "no labelled defects: figures such as AUROC cannot be measured on real ones"
-        )
+        message = "no labelled defects: AUROC and the like cannot be measured on real ones"
+        findings.add("warning", "data.test", message)
     elif unmasked:
         findings.add("note", "data.masks", f"no masks of {some(unmasked)}: figures per pixel leave them out")
     if not tests["good"]:

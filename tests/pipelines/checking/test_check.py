@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from components.errors import InputError
+from components.storage.s3 import publish_directory
 from pipelines.checking.check import check_before_run, check_line
 from pipelines.checking.cost import check_cost
 from pipelines.checking.data import check_data
@@ -147,6 +148,20 @@ def test_what_a_folder_of_good_images_cannot_show(tmp_path: Path) -> None:
     assert ("warning", "no labelled defects: AUROC and the like cannot be measured on real ones") in named(
         findings, "data.test"
     )
+
+
+@pytest.mark.s3
+def test_of_an_object_store_some_images_are_fetched(part: Path, prefix: str) -> None:
+    publish_directory(part, prefix)
+    line = load_line(write_line(part, dataset={"uri": prefix, "shots": 2}))
+    findings = Findings()
+
+    check_data(line, findings, fetched=5)
+
+    assert not findings.failed
+    assert findings.facts["images"]["train"]["good"] == 6
+    assert (findings.facts["pixels"]["looked_at"], findings.facts["pixels"]["of"]) == (5, 10)
+    assert check_before_run(line, here=False).facts["images"] == findings.facts["images"]
 
 
 def test_the_object_is_looked_up(part: Path) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from components import __version__
 from components.errors import InputError
@@ -15,6 +16,7 @@ from pipelines.cluster import following, transport
 from pipelines.cluster.following import failed_tasks, follow_run
 from pipelines.cluster.submission import check_for_cluster
 from pipelines.lines.line import load_line
+from tests.conftest import MvtecTree
 from tests.pipelines.cluster_lines import write_line
 from tests.pipelines.kfp_api import Item, KfpApi, serve, task_detail
 from tests.pipelines.vigil import Done, Vigil, assert_refused
@@ -83,6 +85,17 @@ def test_no_run_is_started_when_one_line_of_a_folder_is_wrong(vigil: Vigil, kfp_
     done = vigil("submit", line.parent)
     assert_refused(done, "nuts.yaml")
     assert not kfp_api.items["runs"]
+
+
+def test_data_that_can_be_reached_is_checked(vigil: Vigil, tmp_path: Path, mvtec_tree: MvtecTree) -> None:
+    dataset = mvtec_tree(train=2)
+    line = tmp_path / "line.yaml"
+    content = {"name": "stripes", "object": "stripe", "dataset": {"uri": str(dataset), "shots": 3}}
+    line.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    done = vigil("submit", line, "--mounted")
+
+    assert_refused(done, "dataset.shots: got 3, expected at most 2, the good training images")
 
 
 def test_unchanged_package_is_uploaded_once(vigil: Vigil, kfp_api: KfpApi, line: Path) -> None:
