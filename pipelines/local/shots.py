@@ -12,7 +12,7 @@ from components.dataset.coverage import SIDE, Choice, choose_shots
 from components.decode import decode_image, decode_shrunk
 from components.errors import InputError, check
 from components.listing.files import readable
-from components.listing.layouts import PLAIN
+from components.listing.layouts import PLAIN, check_good_alone
 from components.listing.opened import DataSet, opened
 from components.storage.addresses import address, is_s3
 
@@ -29,6 +29,7 @@ SUMMARY = "shots.json"
 TABLE = "pool.csv"
 _SHOWN = 250
 _ODD_SHOWN = 20
+_ADVICE = "; of a line's data set, dataset.choose: coverage takes the shots"
 
 OnStep = Callable[[str, int, int], None]
 """Called with what is done, the number of the image, counted from 1, and their number."""
@@ -77,10 +78,12 @@ def choose_of_folder(pool: str, shots: int, seed: int, output: Path, on_step: On
     written.
 
     Raises:
-        InputError: the folder is missing, has fewer images than are wanted, or the output folder holds other files.
+        InputError: the folder is missing, is a data set with test images or masks, or has fewer images than are wanted;
+            or the output folder holds other files.
     """
     check_output(output, pool)
     with opened(pool, PLAIN, "pool") as dataset, tempfile.TemporaryDirectory() as scratch:
+        check_good_alone(dataset.listing, dataset.uri, "pool", _ADVICE)
         names = [source.name for source in dataset.listing.sources]
         pixels, readable_names, damaged = _decode(dataset, names, Path(scratch) / "pixels", on_step)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.components.trees import noise, save
+from tests.components.trees import noise, save, write_mvtec
 from tests.pipelines.vigil import Vigil, assert_refused
 
 
@@ -73,5 +73,6 @@ def test_refusals(vigil: Vigil, pool: Path, tmp_path: Path) -> None:
     assert_refused(vigil("shots", tmp_path / "empty", *output), "expected")
     assert_refused(vigil("shots", pool, "-o", pool / "chosen"), "expected a folder outside of")
     assert_refused(vigil("shots", pool, "-k", "6", *output), "shots: got 6, expected 1 to 5")
+    assert_refused(vigil("shots", write_mvtec(tmp_path / "part"), *output), "part of a data set with a test split")
     assert not (tmp_path / "chosen").exists()
     assert vigil("shots", pool, "-k", "0", *output).code == 2
