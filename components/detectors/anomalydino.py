@@ -45,7 +45,7 @@ class AnomalyDino(BankDetector):
         """Unit vectors [n, grid, grid, dim] of images [n, 3, side, side] in [0, 1]."""
         (tokens,) = self.encoder(images)
         grid = self.encoder.grid
-        return functional.normalize(tokens[:, self.encoder.prefix :], dim=-1).unflatten(1, (grid, grid))
+        return functional.normalize(tokens[:, self.encoder.prefix :], dim=-1).view(len(images), grid, grid, -1)
 
     def rate(self, distances: Tensor) -> Tensor:
         """Cosine distances (Eq. 1), half the squared ones of unit vectors."""

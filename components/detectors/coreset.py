@@ -23,7 +23,7 @@ def k_center_greedy(patches: Tensor, count: int, seed: int) -> Tensor:
     """
     total = len(patches)
     check(0 < count <= total, "coreset", count, f"1 to {total} patches")
-    squares = torch.cat([rows.square().sum(dim=1) for rows in patches.split(_BLOCK_ROWS)])
+    squares = torch.cat([rows.square().sum(dim=1) for rows in torch.split(patches, _BLOCK_ROWS)])
     nearest = torch.full_like(squares, torch.inf)
     chosen = torch.randint(total, (1,), generator=torch.Generator().manual_seed(seed)).to(patches.device)
     parts = [chosen]
@@ -43,7 +43,7 @@ def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
 def _approach(nearest: Tensor, patches: Tensor, squares: Tensor, chosen: Tensor) -> None:
     """Lower the squared distances [n] of patches to what is chosen by some more; of these they become negative."""
     centers = patches.index_select(0, chosen)
-    rows = (part.split(_BLOCK_ROWS) for part in (patches, squares, nearest))
+    rows = (torch.split(part, _BLOCK_ROWS) for part in (patches, squares, nearest))
     for some, own, found in zip(*rows, strict=True):
         products = torch.addmm(squares.index_select(0, chosen), some, centers.T, alpha=-2)
         torch.minimum(found, products.amin(dim=1).add_(own).clamp_min_(0), out=found)

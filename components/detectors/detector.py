@@ -61,7 +61,7 @@ def save_detector(
     backbone = {"name": network.name, "sha256": resolve(network.reference).sha256}
     content = {"config": config.model_dump(), "image_size": image_size, "backbone": backbone}
     content |= {"substitutes": row.substitutes(config), "threshold": asdict(threshold)}
-    write_json(directory / CONFIG, content | (facts or {}))
+    write_json(directory / CONFIG, {**content, **(facts or {})})
 
 
 def predict(model: "nn.Module", images: "Tensor") -> "tuple[Tensor, Tensor]":

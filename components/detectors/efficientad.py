@@ -61,8 +61,9 @@ def build(config: "Config", image_size: int, pretrained: bool) -> "EfficientAd":
         name = config.teacher_weights.partition("#")[0]
         load_into(teacher, load_tensors(fetch(config.teacher_weights)), name)
     student = SmallPatchDescriptionNetwork(2 * _PDN_CHANNELS)
-    networks = teacher, student, PaperAutoencoder(_PDN_CHANNELS)
-    return EfficientAd(*networks, _PDN_CHANNELS, border=_PDN_BORDER, image_score=config.image_score)
+    autoencoder, channels = PaperAutoencoder(_PDN_CHANNELS), _PDN_CHANNELS
+    score = config.image_score
+    return EfficientAd(teacher, student, autoencoder, channels, border=_PDN_BORDER, image_score=score)
 
 
 def train(model: "EfficientAd", images: Images, config: "Config") -> None:

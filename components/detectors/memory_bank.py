@@ -108,7 +108,7 @@ def own_distances(features: Tensor) -> Tensor:
     steps = torch.arange(height * width, device=features.device)
     places = torch.stack([steps // width, steps % width], dim=1)
     found = []
-    for block, own in zip(rows.split(_QUERY_ROWS), places.split(_QUERY_ROWS), strict=True):
+    for block, own in zip(torch.split(rows, _QUERY_ROWS), torch.split(places, _QUERY_ROWS), strict=True):
         near = (own.unsqueeze(1) - places).abs().amax(dim=2) <= reach
         found.append(squared_distances(block, rows).masked_fill(near, torch.inf).amin(dim=1))
     return torch.cat(found).sqrt()

@@ -30,7 +30,7 @@ def seconds(call: Callable[[], object]) -> float:
 def radius(patches: Tensor, chosen: Tensor) -> float:
     """Largest distance of a patch to the nearest chosen one."""
     kept = patches[chosen]
-    nearest = [squared_distances(rows, kept).amin(dim=1).max() for rows in patches.split(1024)]
+    nearest = [squared_distances(rows, kept).amin(dim=1).max() for rows in torch.split(patches, 1024)]
     return float(torch.stack(nearest).max().sqrt())
 
 
@@ -65,7 +65,9 @@ def compare_scoring(size: int, bank: int, batch: int, rounds: int) -> str:
         0, 1
     )
     with torch.inference_mode():
-        model.bank.patches = torch.cat([model.embed(some).flatten(0, 2) for some in images[batch:].split(8)])[:bank]
+        model.bank.patches = torch.cat([model.embed(some).flatten(0, 2) for some in torch.split(images[batch:], 8)])[
+            :bank
+        ]
         other = PatchcoreModel((2, 3), "tf_efficientnet_lite0", pre_trained=False, num_neighbors=9).eval()
         other.feature_extractor.feature_extractor.load_state_dict(model.encoder.body.state_dict())
         other.memory_bank = model.bank.patches

@@ -1,15 +1,18 @@
 """The threshold by the scores of good images, and which images these are."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from components.artifacts import CONFIG, new_image_set, read_json
-from components.detection.threshold import estimate, expected_rate, guaranteed_rate, rate_interval
+from components.artifacts import CONFIG, ImageSet, new_image_set, read_json
+from components.detection.threshold import estimate, expected_rate, find_threshold, guaranteed_rate, rate_interval
 from components.detection.train import train_detector
+from components.detection.training_sets import Sources, load_training_set
+from components.detection.validation import validate
 from components.detectors.config import Config
-from components.detectors.detector import Detector
+from components.detectors.detector import Detector, fit
 from components.errors import InputError
 from tests.components.image_sets import part, write_added, write_reference
 
@@ -75,8 +78,6 @@ def test_calibration_images_go_first(tmp_path: Path) -> None:
     assert (result["threshold_source"], result["threshold_images"]) == ("calibration", 9)
     assert result["training_images"] == 2
     detector = Detector(tmp_path / "detector")
-    from components.artifacts import ImageSet
-
     images = ImageSet(reference)
     scores = detector.predict(images.tensor(images.ids("calibration")))[0]
     assert detector.threshold.value == pytest.approx(float(scores.max()), rel=1e-6)
@@ -108,11 +109,27 @@ def test_one_given_image_holds_nothing_out_and_says_so(
     assert (stored["lowest_rate"], stored["highest_rate"], stored["expected_rate"]) == (0.0, 1.0, None)
     assert content["validation"]["method"] == result["validation"] == "none"
     assert "second one" in content["validation"]["note"]
-    from components.artifacts import ImageSet
-
     copies = ImageSet(augmented)
     seen = Detector(tmp_path / "detector").predict(copies.tensor(copies.ids("train")))[0]
     assert stored["value"] > float(seen.max())
+
+
+def test_few_images_set_no_lower_a_threshold_than_their_own_patches(tmp_path: Path) -> None:
+    """The mean over the images of what one alone would set, or the rule's value where that is higher."""
+    reference = write_reference(tmp_path / "reference")
+    sources, config = Sources(reference=reference, augmented=reference, selected=reference), Config()
+    model: Any = fit(load_training_set(sources, config), config)
+    validation = validate(model, sources, config)
+    images = ImageSet(reference)
+    own = float(model.own_scores(images.tensor(images.ids("train"))).mean())
+    by_rule, rule = estimate(validation.good_scores, config.false_alarm_rate)
+    assert rule == "normal"
+    for scores in (validation.good_scores, [0.0, 0.0]):
+        for row, score in zip(validation.rows, scores, strict=True):
+            row["score"] = score
+        found = find_threshold(model, validation, sources, config)
+        assert found.value == pytest.approx(max(own, by_rule if any(scores) else 0.0), rel=1e-5)
+        assert found.source == "leave-one-out"
 
 
 def test_interval_of_the_rate_is_the_binomial_one() -> None:

@@ -26,8 +26,8 @@ def write_synthetic(path: Path, reference: Path, ids: tuple[str, ...] = GIVEN) -
                 image, mask = images.image(id).copy(), np.zeros((SIZE, SIZE), dtype=bool)
                 mask[DEFECT, DEFECT if family == "hole" else slice(30, 32)] = True
                 image[mask] = 255
-                names = {"split": "test", "label": "bad", "defect": family, "source": id}
-                writer.add(image, id=f"{id}-{family}", mask=mask, **names)
+                name = f"{id}-{family}"
+                writer.add(image, id=name, split="test", label="bad", defect=family, source=id, mask=mask)
     return path
 
 

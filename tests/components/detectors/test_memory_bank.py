@@ -3,6 +3,7 @@
 import pytest
 import torch
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+from torch import Tensor
 
 from components.detectors import memory_bank
 from components.detectors.config import Config
@@ -41,10 +42,15 @@ def test_stream_of_images_is_reduced_on_the_way(
     monkeypatch.setattr(memory_bank, "_MOST_WAITING_BYTES", 0)
     reduced = []
     choose = memory_bank.coreset
-    monkeypatch.setattr(memory_bank, "coreset", lambda *given: (reduced.append(len(given[0])), choose(*given))[1])
+
+    def noted(patches: Tensor, count: int, seed: int) -> Tensor:
+        reduced.append(len(patches))
+        return choose(patches, count, seed)
+
+    monkeypatch.setattr(memory_bank, "coreset", noted)
     patches = torch.rand(1200, 4, generator=torch.Generator().manual_seed(0))
     bank = MemoryBank()
-    bank.fill(patches.split(100), share=share, limit=limit, seed=0)
+    bank.fill(torch.split(patches, 100), share=share, limit=limit, seed=0)
     assert (len(bank.patches), bank.seen) == (kept, 1200)
     assert len(reduced) == (1 if limit == 2000 else 3)
     assert max(reduced) <= 4 * limit + 100
