@@ -51,9 +51,7 @@ def test_folder_of_images_at_any_depth(tmp_path: Path, name: str) -> None:
     torch.testing.assert_close(next(penalty_images(str(tmp_path), 64)), torch.full((1, 3, 64, 64), 0.2))
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("", "no images in .*"), ("missing", ".*missing is not")]
-)
+@pytest.mark.parametrize(("name", "expected"), [("", "no images in .*"), ("missing", ".*missing is not")])
 def test_folder_without_images_is_named(tmp_path: Path, name: str, expected: str) -> None:
     with pytest.raises(InputError, match=rf"detection\.imagenet_dir: {expected}"):
         next(penalty_images(str(tmp_path / name), 64))
