@@ -123,3 +123,12 @@ def rotate(images: "Tensor", degrees: float) -> "Tensor":
     rotated = functional.rotate(padded, degrees, InterpolationMode.BILINEAR)
     cropped: Tensor = functional.center_crop(rotated, [height, width])
     return cropped
+
+
+def shift(images: "Tensor", down: int, right: int) -> "Tensor":
+    """Move images [..., 3, height, width] by whole pixels, 0 or more; what comes in at the border mirrors it."""
+    from torchvision.transforms.v2 import functional
+
+    height, width = images.shape[-2:]
+    padded: Tensor = functional.pad(images, [right, down, 0, 0], padding_mode="reflect")
+    return padded[..., :height, :width]

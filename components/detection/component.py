@@ -30,6 +30,7 @@ def detection(
     distillation_steps: int = 300,
     efficientad_steps: int = 250,
     dinomaly_steps: int = 100,
+    subspace_variance: float = 0.99,
     coreset_ratio: float = 1.0,
     coreset_limit: int = 2500,
     num_neighbors: int = 9,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from components.artifacts import ImageSet
-from components.compute import device, rotate
+from components.compute import device, rotate, shift
 from components.detectors.config import Config
 
 
@@ -26,18 +26,27 @@ class Sources:
     """Synthetic defects on the good images; each row's source is the id of a good image. Never trained on."""
 
 
+_SHIFTS = [(down, right) for down in range(0, 8, 2) for right in range(0, 8, 2) if down or right]
+"""Pixels by which `shifts` moves an image: a backbone's features of stride 8 then come in all phases of their grid."""
+
+
 @dataclass(frozen=True)
 class _Row:
-    """An image of a set, turned by some degrees."""
+    """An image of a set, moved by some pixels and turned by some degrees."""
 
     images: ImageSet
     id: str
     degrees: float = 0.0
+    shift: tuple[int, int] = (0, 0)
 
     def read(self) -> Tensor:
         """The image [1, 3, height, width], in the memory format of all images of a set."""
         image = self.images.tensor([self.id])
-        return rotate(image, self.degrees).contiguous(memory_format=torch.channels_last) if self.degrees else image
+        if any(self.shift):
+            image = shift(image, *self.shift)
+        if self.degrees:
+            image = rotate(image, self.degrees)
+        return image.contiguous(memory_format=torch.channels_last) if self.degrees or any(self.shift) else image
 
 
 class TrainingImages:
@@ -85,7 +94,11 @@ def _added(part: str, given: Sequence[str], reference: ImageSet, sources: Source
     """What a part adds to given images, in the order of the image set that it comes from."""
     if part == "rotations":
         turns = range(1, round(360 / config.rotation_step))
-        return [_Row(reference, id, turn * config.rotation_step) for turn in turns for id in given]
+        shifts = [(0, 0), *(_SHIFTS if "shifts" in config.parts else ())]
+        kinds = [(turn * config.rotation_step, moved) for turn in turns for moved in shifts]
+        return [_Row(reference, id, degrees, moved) for degrees, moved in kinds for id in given]
+    if part == "shifts":
+        return [_Row(reference, id, shift=moved) for moved in _SHIFTS for id in given]
     if part == "augmented":
         return list(_made_of(ImageSet(sources.augmented), given))
     if part == "generated":

@@ -9,12 +9,13 @@ from components.detectors.scoring import IMAGE_SCORES
 from components.detectors.table import DETECTORS
 from components.errors import check
 from components.networks.backbones import BACKBONES, RESNETS, VITS
-from components.settings import Expected, OneOf, Seed, Settings
+from components.settings import Expected, Fraction, OneOf, Seed, Settings
 
 TRAINING_SETS = ("none", "rotations", "augmented", "generated")
 """What is added to the given images: nothing, rotations of them, the augmented set, the selected generated set."""
-PARTS = (*TRAINING_SETS, "repeated")
-"""Parts of a training set: those, and the given images repeated as often as there are generated ones, a control."""
+PARTS = (*TRAINING_SETS, "shifts", "repeated")
+"""Parts of a training set: those, shifts of the given images by less than the stride of a backbone's features, and the
+given images repeated as often as there are generated ones, a control."""
 SEPARATOR = "+"
 
 Steps = Annotated[int, Field(ge=1, le=100_000)]
@@ -36,18 +37,21 @@ class Config(Settings):
     section: ClassVar = "detection"
 
     detector: str = "patchcore"
-    """A detector of the table: patchcore, padim, cflow, reverse_distillation, efficientad, anomalydino or dinomaly."""
+    """A detector of the table: patchcore, padim, cflow, reverse_distillation, efficientad, anomalydino, dinomaly or
+    subspacead."""
     training_set: str = "none"
     """What is added to the given images: `none`, `rotations`, `augmented`, `generated`, or several of them joined by
-    `+`, such as `rotations+generated`; `repeated` adds the given images themselves, as often as generated ones."""
+    `+`, such as `rotations+generated`; `shifts` adds the given images moved by 0, 2, 4 and 6 pixels in both directions,
+    which `shifts+rotations` turns too; `repeated` adds the given images themselves, as often as generated ones."""
     backbone: Annotated[str, OneOf((*BACKBONES, *RESNETS))] = "efficientnet-lite0"
-    """ImageNet backbone of all detectors but AnomalyDINO and Dinomaly: `efficientnet-lite0`, `efficientnet-lite2`,
-    `resnet18` or `wide-resnet50`."""
+    """ImageNet backbone of all detectors but AnomalyDINO, Dinomaly and SubspaceAD: `efficientnet-lite0`,
+    `efficientnet-lite2`, `resnet18` or `wide-resnet50`."""
     backbone_weights: str = ""
     """Reference to the weights of a residual network, a file of torchvision; empty for the manifest's of its name. The
     other backbones bring theirs."""
     vit: Annotated[str, OneOf(VITS)] = "dinov2-small"
-    """Vision transformer of AnomalyDINO and Dinomaly: `dinov2-small`, `dinov2-base`, or these with `-reg4`."""
+    """Vision transformer of AnomalyDINO, Dinomaly and SubspaceAD: `dinov2-small`, `dinov2-base`, or these with
+    `-reg4`."""
     vit_weights: str = ""
     """Reference to its weights, a file of DINOv2's authors or of timm; empty for the manifest's of its name."""
     teacher_weights: str = ""
@@ -64,6 +68,8 @@ class Config(Settings):
     """Optimiser steps of EfficientAD, each on one image."""
     dinomaly_steps: Steps = 100
     """Optimiser steps of Dinomaly, each on at most 2 images."""
+    subspace_variance: Fraction = 0.99
+    """Share of the variance of good patches that SubspaceAD's directions explain."""
     coreset_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the patches that PatchCore keeps. Below 1, as in the paper, training sets with more images get a larger
     memory bank, and with it a better figure than their images are worth."""

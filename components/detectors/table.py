@@ -91,6 +91,7 @@ DETECTORS: dict[str, DetectorRow] = {
     "padim": DetectorRow("components.detectors.padim", backbone_of, _BACKBONE),
     "anomalydino": DetectorRow("components.detectors.anomalydino", vit_of, (*_VIT, "coreset_limit")),
     "dinomaly": DetectorRow("components.detectors.dinomaly", vit_of, (*_VIT, "dinomaly_steps")),
+    "subspacead": DetectorRow("components.detectors.subspacead", vit_of, (*_VIT, "subspace_variance")),
 }
 """All detectors by name; a package adds its own by an entry point of the group `vigil.detectors`, whose value is a
 `DetectorRow` in a module that imports nothing of `components` but this one."""

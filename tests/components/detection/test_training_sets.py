@@ -18,6 +18,8 @@ from tests.components.image_sets import write_added, write_reference
         ("generated", 2 + 5),
         ("repeated", 2 + 5),
         ("rotations+generated", 16 + 5),
+        ("shifts", 2 * 16),
+        ("shifts+rotations", 2 * 16 * 8),
     ],
 )
 def test_each_set_holds_the_given_images_first_and_what_it_adds(tmp_path: Path, name: str, count: int) -> None:
@@ -29,6 +31,17 @@ def test_each_set_holds_the_given_images_first_and_what_it_adds(tmp_path: Path, 
     given = ImageSet(reference)
     assert images.shape == (count, 3, 64, 64)
     torch.testing.assert_close(images[:2].cpu(), given.tensor(given.ids("train", "good")))
+
+
+def test_shifts_move_an_image_by_less_than_a_stride_and_rotations_turn_them(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", given=1)
+    sources = Sources(reference=reference, augmented=reference, selected=reference)
+    shifts = load_training_set(sources, Config(training_set="shifts"))
+    assert torch.equal(shifts[1:2][..., 2:], shifts[:1][..., :-2])
+    assert torch.equal(shifts[15:16][..., 6:, 6:], shifts[:1][..., :-6, :-6])
+    assert torch.equal(shifts[1:2][..., 1], shifts[:1][..., 1])
+    turned = load_training_set(sources, Config(training_set="shifts+rotations", rotation_step=180))
+    assert torch.equal(turned[17:18], shifts[1:2].flip(-1, -2))
 
 
 def test_rotation_step_sets_the_number_of_copies(tmp_path: Path) -> None:
