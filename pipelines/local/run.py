@@ -18,6 +18,7 @@ from components.tracking.spool import published, record_end
 from pipelines.lines.line import Line
 from pipelines.local.console import StageFailed, StageLog
 from pipelines.local.processes import own_processes
+from pipelines.local.warm import warm_tasks
 from pipelines.local.workdir import FINISHED, Workdir, open_workdir
 
 logger = logging.getLogger(__name__)
@@ -143,5 +144,5 @@ def _tasks(runner: Runner, line: Line, folder: Workdir, log: StageLog) -> Iterat
         return
     from kfp.local import SubprocessRunner
 
-    with own_processes():
+    with own_processes(), warm_tasks():
         yield SubprocessRunner(use_venv=False)
