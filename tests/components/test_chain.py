@@ -33,7 +33,7 @@ from components.defect_synthesis.component import defect_synthesis as synthesise
 from components.detection.component import detection as train
 from components.detectors.detector import Detector
 from components.evaluation.component import evaluation as evaluate
-from components.metrics.records import KIND_METRICS, SPRO_METRICS
+from components.metrics.records import KIND_METRICS, PROXY_HEADS, SPRO_METRICS
 from components.notices.webhook import FOLDER
 from components.prompts.component import prompts as find_prompts
 from components.registration.component import registration as register
@@ -230,6 +230,8 @@ def test_records_hold_every_trial_with_all_metrics(chain: Chain) -> None:
     keys = {"image_auroc", "pixel_auroc", "aupro", "image_ap", "image_f1_max"}
     assert all(0 <= record[key] <= 1 for record in records for key in keys)
     keys |= {"threshold", "false_alarm_rate", "recall", "latency_ms", "images_per_second"}
+    keys |= {*PROXY_HEADS, "proxy_standard_error", "validation_images", "promised_false_alarm_rate"}
+    assert [record["validation_images"] for record in records] == [2.0] * len(TRIALS)
     by_kind = {*KIND_METRICS, *SPRO_METRICS}
     assert all(record[key] is None for record in records for key in by_kind)
     assert set(records[0]) == keys | by_kind | {"detector", "training_set", "seed"}
@@ -261,6 +263,8 @@ def test_report_is_self_contained_and_shows_what_was_used(chain: Chain) -> None:
     prompts = read_table(chain.root / "prompts" / "prompts.parquet")
     for text in (
         "Promotion: first",
+        "by the proxy: synthetic defects on 2 held-out good images, and no test image",
+        "All figures here are <b>proxies</b>",
         "min_champion_gain",
         "ConSE",
         "started untrained",
@@ -274,7 +278,7 @@ def test_report_is_self_contained_and_shows_what_was_used(chain: Chain) -> None:
     markup = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
     assert re.findall(r'(?:src|href)="(?!data:)', markup) == []
     assert "<script src" not in html
-    assert visible.count("data:image/jpeg;base64,") == 4 + 2 * (3 + 3)
+    assert visible.count("data:image/jpeg;base64,") == 4 + 2 * (3 + 3 + 6)
 
 
 def test_every_stage_has_its_run_below_the_pipeline_run(chain: Chain) -> None:
