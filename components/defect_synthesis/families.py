@@ -149,4 +149,5 @@ def _photograph(name: str) -> "Floats":
     """A square grey photograph in [0, 1]."""
     from skimage import data
 
-    return (getattr(data, name)() / 255.0).astype(np.float32)
+    photograph: Floats = (getattr(data, name)() / 255.0).astype(np.float32)
+    return photograph
