@@ -30,7 +30,7 @@ def check_inputs(arguments: Sequence[str] | None = None) -> None:
         if not path.is_file() and not (path.is_dir() and any(path.iterdir())):
             raise InputError(
                 f"artifact {name}: nothing is left of {uri}, as after a rule that expires objects, expected its "
-                "content; `vigil prune --pipeline-root s3://... --apply` removes the run that computed it from the cache"
+                "content; `vigil prune --pipeline-root s3://… --apply` removes the run that computed it from the cache"
             )
 
 

@@ -14,8 +14,8 @@ from components.artifacts import (
     WEIGHTS,
     ImageSet,
     candidate_iterations,
-    file_sha256,
     candidate_sources,
+    file_sha256,
     read_candidates,
     read_table,
 )
