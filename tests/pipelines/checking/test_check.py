@@ -55,7 +55,6 @@ def test_a_good_line_is_ready(vigil: Vigil, part: Path) -> None:
         "10 of 10 images",
         "bolt.n.01",
         "efficientnet-lite0",
-        "about 5 min",
         "ready for a run: 0 e",
     ):
         assert text in done.out
