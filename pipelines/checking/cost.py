@@ -1,5 +1,6 @@
 """Expects the time and memory of a line's run on this machine, roughly."""
 
+from components.detectors.config import training_set_parts
 from components.detectors.table import DETECTORS
 from pipelines.checking.findings import Findings
 from pipelines.experiments.estimate import rough_seconds
@@ -15,6 +16,8 @@ _FEW_IMAGES = 17
 _BASE_GB, _LOOP_GB = 0.95, 2.75
 """Of a process with torch, and of the loop beside it: measured at 64, 128 and 256 pixels with the default batch."""
 _DETECTION_GB = 1.2
+_SHIFTED = 16
+"""Copies of a given image, itself among them, in the part `shifts` of a training set."""
 _GB = 1e9
 
 
@@ -53,12 +56,16 @@ def check_cost(line: Line, findings: Findings) -> None:
 
 def _images(line: Line, added: str, given: int) -> int:
     """Images that a detector is trained on."""
+    parts = training_set_parts(added)
+    turns = round(360 / line.detection.rotation_step) if "rotations" in parts else 1
+    images = given * turns * (_SHIFTED if "shifts" in parts else 1)
+    generated = line.selection.images or line.vqgan.images
     further = {
-        "rotations": given * (round(360 / line.detection.rotation_step) - 1),
         "augmented": max(line.augmentation.images, 2 * given),
-        "generated": line.selection.images or line.vqgan.images,
+        "generated": generated,
+        "repeated": generated,
     }
-    return given + sum(further.get(part, 0) for part in added.split("+"))
+    return images + sum(further.get(part, 0) for part in parts)
 
 
 def _memory_gb(line: Line, images: int) -> float:
