@@ -4,48 +4,32 @@ import base64
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from textwrap import indent
 from typing import Any
 from urllib.parse import urlsplit
-
-import yaml
 
 from components import task_environment
 from pipelines.cluster.kubernetes import Item, Kubernetes
 from pipelines.cluster.transport import ClusterError
+from pipelines.cluster.workflow_controller import RETRY_DEFAULTS, retry_policy
 from pipelines.doctor.findings import FAILED, OK, UNKNOWN, WARNING, Finding, Variables
 from pipelines.lines.cluster import Cluster
 
 CONTROLLER = "workflow-controller-configmap"
-_POLICY = "workflowDefaults: {spec: {templateDefaults: {retryStrategy: {retryPolicy: Always}}}}"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY")
 _S3_FILES = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("accesskey", "secretkey"))
 
 
 def retries(kubernetes: Kubernetes, namespace: str) -> Finding:
-    """Whether Argo starts a failed task again, whatever it failed of; `namespace` is that of Kubeflow Pipelines.
-
-    Its own template has no policy, so that of the controller's defaults holds: OnError since 2.17, which does not start
-    a task again that ended with an exit code or for its memory; without one, OnFailure, which leaves out lost pods.
-    """
+    """Whether Argo starts a failed task again, whatever it failed of; `namespace` is that of Kubeflow Pipelines."""
     found = kubernetes.get(f"/api/v1/namespaces/{namespace}/configmaps/{CONTROLLER}")
     if found is None:
-        return Finding(
-            check="retries", state=UNKNOWN, found=f"no {CONTROLLER} in {namespace}", mend="give --kfp-namespace"
-        )
-    data = found.get("data") or {}
-    settings = yaml.safe_load(data.get("config") or "") or {}
-    defaults = yaml.safe_load(data.get("workflowDefaults") or "") or settings.get("workflowDefaults") or {}
-    strategy = defaults.get("spec", {}).get("templateDefaults", {}).get("retryStrategy", {})
-    policy = strategy.get("retryPolicy", "")
-    if policy == "Always":
-        return Finding(check="retries", state=OK, found="retryPolicy Always")
-    lost = "tasks that fail by an exit code or for their memory" if policy == "OnError" else "tasks whose pod was lost"
-    return Finding(
-        check="retries",
-        state=WARNING,
-        found=f"retryPolicy {policy or 'OnFailure, as none is set'}: {lost} are not started again",
-        mend=f"in {namespace}/{CONTROLLER}: {_POLICY}",
-    )
+        missing = f"no {CONTROLLER} in {namespace}"
+        return Finding(check="retries", state=UNKNOWN, found=missing, mend="give --kfp-namespace")
+    if wrong := retry_policy(found.get("data") or {}):
+        mend = f"in the data of {namespace}/{CONTROLLER}:\n{indent(RETRY_DEFAULTS.rstrip(), '    ')}"
+        return Finding(check="retries", state=WARNING, found=wrong, mend=mend)
+    return Finding(check="retries", state=OK, found="tasks are started again after every kind of failure")
 
 
 def proxies(kubernetes: Kubernetes, kfp_namespace: str, variables: Variables) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.task_environment import check_task_environment
+from components.task_environment import apply_task_environment, check_task_environment
 from pipelines.cluster.following import SUCCEEDED, failure_of, follow_run
 from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.doctor import services
@@ -16,6 +16,7 @@ from pipelines.lines.cluster import Cluster
 
 def examine_task(buckets: Sequence[str]) -> None:
     """Ask MLflow and the object store as this process's environment says; `RuntimeError` names what is wrong."""
+    apply_task_environment()
     check_task_environment()
     findings = [services.mlflow(os.environ), *services.buckets(os.environ, buckets)]
     for finding in findings:

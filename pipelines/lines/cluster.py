@@ -192,7 +192,7 @@ class Cluster(Settings):
     @model_validator(mode="after")
     def _volumes_can_be_mounted(self) -> Self:
         """Check that volumes, named as what they hold, and their folders differ from one another and from others'."""
-        keys = ("config_map", "s3_secret", "mlflow_secret", "ca_config_map")
+        keys = ("config_map", "s3_secret", "mlflow_secret", "ca_config_map", "webhook_secret")
         named = [(key, name) for key in keys if (name := getattr(self, key))]
         named += [("volumes.claim", volume["claim"]) for volume in self.volumes]
         times = Counter(name for _, name in named)

@@ -36,7 +36,7 @@ def proxied(**variables: str) -> dict[str, Any]:
 def kubernetes() -> Iterator[KubernetesApi]:
     """An installation on which all is well."""
     with kubernetes_api() as api:
-        api.add(CONTROLLER, data={"workflowDefaults": ONERROR.replace("OnError", "Always")})
+        api.add(CONTROLLER, data={"workflowDefaults": ONERROR.replace("OnError", "Always").replace("2", "'0'")})
         api.add(SERVER, spec=proxied())
         api.add("/api/v1/namespaces/default/services/kubernetes", spec={"clusterIP": "10.96.0.1"})
         api.add("/api/v1/namespaces/kubeflow", metadata={"labels": {}})
@@ -72,9 +72,9 @@ def test_all_is_well(examined: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        ({"workflowDefaults": ONERROR}, "retryPolicy OnError: tasks that fail by an exit code or for their memory"),
-        ({"config": yaml.safe_dump({"workflowDefaults": yaml.safe_load(ONERROR)})}, "retryPolicy OnError: tasks"),
-        ({}, "retryPolicy OnFailure, as none is set: tasks whose pod was lost"),
+        ({"workflowDefaults": ONERROR}, "retryPolicy OnError: a task that failed, ran out of memory"),
+        ({"config": yaml.safe_dump({"workflowDefaults": yaml.safe_load(ONERROR)})}, "retryPolicy OnError: a task"),
+        ({}, "retryPolicy OnFailure: a task whose pod was evicted"),
     ],
 )
 def test_retry_policy(kubernetes: KubernetesApi, examined: Any, data: dict[str, str], found: str) -> None:
@@ -82,7 +82,8 @@ def test_retry_policy(kubernetes: KubernetesApi, examined: Any, data: dict[str, 
     done = examined("--only", "retries")
     assert done.code == 0
     assert f"retries: warning: {found}" in done.out
-    assert "retryStrategy: {retryPolicy: Always}" in done.out
+    assert "retryPolicy: Always" in done.out
+    assert "limit: '0'" in done.out
 
 
 def test_proxies_that_stand_in_the_way(kubernetes: KubernetesApi, examined: Any) -> None:
