@@ -50,8 +50,8 @@ class SubspaceAd(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
 
     def embed(self, images: Tensor) -> Tensor:
         """Patches [n, grid, grid, d] of images [n, 3, side, side] in [0, 1]."""
-        tokens = torch.stack(self.encoder(images)).mean(dim=0)
-        return tokens[:, self.encoder.prefix :].unflatten(1, (self.encoder.grid, self.encoder.grid))
+        tokens = torch.stack(self.encoder(images)).mean(dim=0)[:, self.encoder.prefix :]
+        return tokens.reshape(len(tokens), self.encoder.grid, self.encoder.grid, -1)
 
     def fit(self, rows: Iterable[Tensor], share: float) -> None:
         """Keep the least principal directions [k, d] with a share of the variance of patches [n, d], read once."""

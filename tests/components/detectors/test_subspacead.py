@@ -24,7 +24,7 @@ def test_directions_explain_the_share_of_the_variance(share: float, directions: 
     torch.manual_seed(0)
     rows = torch.randn(3000, 3) * torch.tensor([3.0, 1.0, 0.1]) + 5
     found = model()
-    found.fit(rows.split(700), share)
+    found.fit(torch.split(rows, 700), share)
     assert found.directions.shape == (directions, 3)
     torch.testing.assert_close(found.mean, rows.mean(dim=0), atol=1e-4, rtol=0)
     assert abs(float(found.directions[0, 0])) > 0.99
