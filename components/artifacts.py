@@ -33,6 +33,7 @@ IMAGES = "images.tar"
 REGIONS = "regions.parquet"
 LEFT_OUT = "left_out.parquet"
 CHOICE = "choice.json"
+PREPROCESSING = "preprocessing.json"
 PROMPTS = "prompts.parquet"
 SUMMARY = "summary.json"
 UNSENT = "unsent.jsonl"
@@ -146,17 +147,20 @@ class ImageSetWriter:
         sha256: str = "",
         mask: "BoolMask | None" = None,
         regions: Sequence[Region] = (),
+        tile: int | None = None,
     ) -> None:
         """Append an image, RGB [height, width, 3], its mask [height, width] and its row of the manifest.
 
         The id is unique in the set, the split is `train`, `calibration`, `validation` or `test`, the label `good` or
         `bad`. The source is the path below the data set, or how the image was generated, and sha256 the digest of the
-        source file's bytes, by default that of the PNG.
+        source file's bytes, by default that of the PNG. An image made from one tile of its source has the tile's
+        number; either all images of a set have one or none.
         """
         png, (height, width, _) = encode_png(image), image.shape
         digest = sha256 or hashlib.sha256(png).hexdigest()
         names = {"id": id, "split": split, "label": label, "defect": defect, "source": source}
-        self._rows.append({**names, "sha256": digest, "width": width, "height": height})
+        numbered = {} if tile is None else {"tile": tile}
+        self._rows.append({**names, "sha256": digest, "width": width, "height": height, **numbered})
         _add_member(self._tar, f"{id}.image.png", png)
         if mask is not None:
             _add_member(self._tar, f"{id}.mask.png", _encode_mask(mask))

@@ -1,5 +1,6 @@
 """What everything that computes shares: device, threads, seeds, and rotation of images."""
 
+import math
 import os
 import random
 import sys
@@ -118,8 +119,9 @@ def rotate(images: "Tensor", degrees: float) -> "Tensor":
     quarters, rest = divmod(degrees, 90)
     if rest == 0 and height == width:
         return torch.rot90(images, int(quarters), dims=(-2, -1))
-    margin = [width // 4, height // 4]
-    padded = functional.pad(images, margin, padding_mode="reflect")
+    padded = images
+    for margin in _mirror_margins(width, height):
+        padded = functional.pad(padded, margin, padding_mode="reflect")
     rotated = functional.rotate(padded, degrees, InterpolationMode.BILINEAR)
     cropped: Tensor = functional.center_crop(rotated, [height, width])
     return cropped
@@ -132,3 +134,20 @@ def shift(images: "Tensor", down: int, right: int) -> "Tensor":
     height, width = images.shape[-2:]
     padded: Tensor = functional.pad(images, [right, down, 0, 0], padding_mode="reflect")
     return padded[..., :height, :width]
+
+
+def _mirror_margins(width: int, height: int) -> list[list[int]]:
+    """Margins to mirror in turn, so that a rotation by any angle finds no corner empty; each is less than the sides.
+
+    A square needs half of what its diagonal is longer, a fifth of its side.
+    """
+    if width == height:
+        return [[width // 4, height // 4]]
+    missing = [math.ceil((math.hypot(width, height) - side) / 2) + 1 for side in (width, height)]
+    sides, margins = [width, height], []
+    while any(missing):
+        margin = [min(wanted, side - 1) for wanted, side in zip(missing, sides, strict=True)]
+        missing = [wanted - own for wanted, own in zip(missing, margin, strict=True)]
+        sides = [side + 2 * own for side, own in zip(sides, margin, strict=True)]
+        margins.append(margin)
+    return margins

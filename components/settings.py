@@ -30,9 +30,9 @@ class Expected:
 
 @dataclass(frozen=True)
 class OneOf:
-    """Constrains a text to some values."""
+    """Constrains a text or a number to some values."""
 
-    values: Collection[str]
+    values: Collection[str | int]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Schema of pydantic."""
@@ -127,7 +127,7 @@ def expected(field: FieldInfo) -> str:
     for item in field.metadata:
         match item:
             case OneOf(values):
-                return f"one of {', '.join(values)}"
+                return f"one of {', '.join(map(str, values))}"
             case Expected(text):
                 texts.append(text)
             case MultipleOf(step):

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 from components.artifacts import ImageSet, new_image_set
 from components.augmentation.config import AUTOAUGMENT, ROTATIONS, Config
 from components.compute import rotate, seed_everything
+from components.preprocessing.transform import Preprocessing, preprocessing_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from components.artifacts import UInt8Image
 
     Augmentation = Callable[[Tensor], Tensor]
 
@@ -20,28 +23,45 @@ MIN_PER_GIVEN, MOST = 2, 1000
 
 
 def augment_images(reference: str | Path, augmented: str | Path, config: Config) -> dict[str, Any]:
-    """Augment each good training image of `reference` N times, in turn.
+    """Augment each good training image of `reference`, or each of its tiles, N times, in turn.
 
     At least twice, because the variance over a given image's augmentations (Eq. 3) needs as many. `source` of each row
-    is the id of the image it was made from. Returns the number of images, and the digest of the set.
+    is the id of the image it was made from, `tile` the number of the tile in a tiled line. Padding is left as it is.
+    Returns the number of images, and the digest of the set.
     """
-    import torch
-
     seed_everything(config.seed)
     given = ImageSet(reference)
     ids = given.ids("train", "good")
-    count = len(ids) * max(MIN_PER_GIVEN, min(config.images, MOST // len(ids)))
-    policy = make_policy(config.policy, config.strength, int(given.manifest["width"].iloc[0]))
+    preprocessing = preprocessing_of(given)
+    pieces = [(id, tile) for id in ids for tile in range(len(preprocessing.tile_boxes))]
+    count = len(pieces) * max(MIN_PER_GIVEN, min(config.images, MOST // len(pieces)))
     with new_image_set(augmented) as (writer, _):
         for index in range(count):
-            source = ids[index % len(ids)]
-            image = torch.from_numpy(given.image(source).copy()).permute(2, 0, 1)
-            writer.add(policy(image).permute(1, 2, 0).numpy(), id=f"augmented-{index:03d}", source=source)
+            source, tile = pieces[index % len(pieces)]
+            writer.add(
+                _augmented(given.image(source), tile, preprocessing, config),
+                id=f"augmented-{index:03d}",
+                source=source,
+                tile=tile if preprocessing.tiled else None,
+            )
     return {"images": count, "augmented_digest": ImageSet(augmented).digest}
 
 
-def make_policy(name: str, strength: float, size: int) -> "Augmentation":
-    """Augmentation of a policy for uint8 images [3, size, size], drawn from torch's global generator."""
+def _augmented(image: "UInt8Image", tile: int, preprocessing: Preprocessing, config: Config) -> "UInt8Image":
+    """Augmentation of one tile of an image [height, width, 3]; of its content where there is padding."""
+    import torch
+
+    rows, columns = preprocessing.tile_boxes[tile].slices
+    piece = image[rows, columns].copy()
+    rows, columns = preprocessing.content_box.slices if preprocessing.padded else (slice(None), slice(None))
+    content = torch.from_numpy(piece[rows, columns].copy()).permute(2, 0, 1)
+    policy = make_policy(config.policy, config.strength, *content.shape[1:])
+    piece[rows, columns] = policy(content).permute(1, 2, 0).numpy()
+    return piece
+
+
+def make_policy(name: str, strength: float, height: int, width: int) -> "Augmentation":
+    """Augmentation of a policy for uint8 images [3, height, width], drawn from torch's global generator."""
     import torch
     from torchvision.transforms import v2
 
@@ -55,7 +75,7 @@ def make_policy(name: str, strength: float, size: int) -> "Augmentation":
     jitter = 0.12 * strength
     photometric: Augmentation = v2.Compose(
         [
-            v2.RandomCrop(size, padding=round(MAX_SHIFT * size * strength), padding_mode="reflect"),
+            v2.RandomCrop((height, width), padding=round(MAX_SHIFT * width * strength), padding_mode="reflect"),
             v2.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter, hue=0.01 * strength),
             v2.RandomApply([v2.GaussianBlur(3, sigma=(0.1, 0.1 + 0.5 * strength))], p=0.5 if strength else 0.0),
             v2.ToDtype(torch.float32, scale=True),

@@ -24,7 +24,9 @@ _HELD_OUT = ("calibration", "test")
 class Scorer(Protocol):
     """What is asked of a trained detector, see `components.detectors.detector.Detector`."""
 
-    image_size: int
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the images that it scores."""
 
     def predict(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
         """Raw anomaly scores [n] and anomaly maps [n, height, width] of images [n, 3, height, width] in [0, 1]."""
@@ -86,10 +88,11 @@ def good_images(
 
 
 def scores_of(detector: Scorer, images: "Tensor") -> Floats:
-    """Raw anomaly scores [n] of images [n, 3, size, size] in [0, 1]; a size that is not the detector's is refused."""
-    size = detector.image_size
-    if size != images.shape[-1]:
-        raise InputError(f"detector: takes {size} pixels, expected {images.shape[-1]} as in the data set")
+    """Raw anomaly scores [n] of images [n, 3, height, width] in [0, 1]; other sizes than the detector's are refused."""
+    received, (height, width) = detector.input_size, images.shape[-2:]
+    if received != (width, height):
+        taken, given = (f"{size[0]}x{size[1]}" for size in (received, (width, height)))
+        raise InputError(f"detector: takes {taken} pixels, expected {given} as in the data set")
     scores: Floats = detector.predict(images)[0].double().numpy()
     return scores
 

@@ -48,6 +48,11 @@ def dataset(
     seed: int = 0,
     mask_threshold: float = 0.5,
     choose: str = "random",
+    bit_depth: int = 0,
+    max_megapixels: int = 64,
+    crop: str = "",
+    keep_aspect: bool = False,
+    tiles: str = "1x1",
 ) -> None:
     """Draw the shots and write the reference image set.
 

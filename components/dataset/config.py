@@ -2,11 +2,14 @@
 
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from components.dataset.coverage import BACKBONE, MAX_SHOTS
+from components.decode import MEGAPIXELS
 from components.errors import check
 from components.listing.layouts import LAYOUTS
+from components.preprocessing.choice import AUTO, BIT_DEPTHS, BY_DATA_SET
+from components.preprocessing.geometry import crop_edges, tile_grid
 from components.settings import Expected, Fraction, OneOf, Seed, Settings
 from components.storage.addresses import address
 
@@ -48,6 +51,19 @@ class Config(Settings):
     choose: Annotated[str, OneOf(("random", COVERAGE))] = "random"
     """How the shots are taken from the good training images: `random` draws them by the seed; `coverage` takes those
     that represent all of them best, and the seed decides between equal ones alone."""
+    bit_depth: Annotated[int, OneOf((BY_DATA_SET, *BIT_DEPTHS))] = BY_DATA_SET
+    """Bits that a camera uses of files that hold 16: 8, 10, 12, 14 or 16; 0 takes the fewest that hold the largest
+    value of the data set."""
+    max_megapixels: Annotated[int, Field(ge=1, le=1000)] = MEGAPIXELS
+    """Largest accepted image in millions of pixels, each of which takes up to 30 MB of memory while it is read."""
+    crop: str = ""
+    """Part of every image that is used: `left,top,right,bottom` in pixels (`100,50,900,850`) or in percent
+    (`10%,5%,90%,95%`), or `auto` for what differs from the background in the given images; empty for all of it."""
+    keep_aspect: bool = False
+    """Never stretch an image: beside one that is no square lies padding, which no detector learns or scores."""
+    tiles: str = "1x1"
+    """Rows and columns of overlapping tiles, each of which a network sees at `image_size`: `2x2` for defects that an
+    image of one tile would lose."""
 
     @property
     def covers(self) -> bool:
@@ -64,6 +80,19 @@ class Config(Settings):
         expected = f"at most {MAX_SHOTS}, or all, with dataset.choose {COVERAGE}"
         check(not self.covers or self.shots <= MAX_SHOTS, "dataset.shots", self.shots, expected)
         return self
+
+    @field_validator("tiles")
+    @classmethod
+    def _check_tiles(cls, tiles: str) -> str:
+        tile_grid(tiles)
+        return tiles
+
+    @field_validator("crop")
+    @classmethod
+    def _check_crop(cls, crop: str) -> str:
+        if crop not in ("", AUTO):
+            crop_edges(crop)
+        return crop
 
 
 class FolderConfig(Settings):

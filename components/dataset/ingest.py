@@ -2,19 +2,22 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from components.artifacts import CHOICE, ImageSet, Region, file_sha256, new_image_set, write_json
 from components.dataset.config import Config, FolderConfig
-from components.dataset.masks import read_mask, resize_mask
+from components.dataset.masks import decode_mask, read_mask
 from components.dataset.regions import DefectType, read_defect_types, read_regions
 from components.dataset.shots import choose_by_coverage, draw_shots
-from components.decode import decode_image
+from components.decode import OUTSIDE, decode_image
 from components.errors import InputError
 from components.listing.files import readable
 from components.listing.layouts import DEFECTS_CONFIG, PLAIN, SourceImage, check_good_alone
 from components.listing.opened import DataSet, opened
+from components.preprocessing.choice import Notices, choose
+from components.preprocessing.transform import Preprocessing
 
 
 def ingest_dataset(reference: str | Path, config: Config, expected_digest: str = "") -> dict[str, Any]:
@@ -34,25 +37,33 @@ def ingest_dataset(reference: str | Path, config: Config, expected_digest: str =
         choice = choose_by_coverage(dataset, sources, config) if config.covers else None
         if choice is not None:
             write_json(folder / CHOICE, choice.to_content())
-        for source in draw_shots(sources, config, choice.shots if choice else ()):
-            path = dataset.path(source.name)
-            image, original_size = decode_image(path, config.image_size, f"image {dataset.shown(source.name)}")
+        drawn, notices = draw_shots(sources, config, choice.shots if choice else ()), Notices()
+        files = {dataset.shown(source.name): dataset.path(source.name) for source in sources}
+        given = [dataset.shown(source.name) for source in drawn if source.split == "train"]
+        preprocessing = choose(config, files, given)
+        preprocessing.write(folder)
+        for source in drawn:
+            path, name = dataset.path(source.name), dataset.shown(source.name)
+            image = preprocessing.read(path, f"image {name}")
+            marks = _marks(dataset, source, defect_types, image.size, config, preprocessing)
+            notices.add((*image.notes, OUTSIDE) if "mask" in marks and marks["mask"] is None else image.notes, name)
             writer.add(
-                image,
+                image.pixels,
                 id=source.id,
                 split=source.split,
                 label="bad" if source.defect else "good",
                 defect=readable(source.defect),
                 source=readable(source.name),
                 sha256=file_sha256(path),
-                **_marks(dataset, source, defect_types, original_size, config),
+                **marks,
             )
         writer.leave_out(dataclasses.asdict(found) for found in dataset.listing.left_out)
     images = ImageSet(reference)
     kinds = (("train", "good"), ("calibration", "good"), ("test", "good"), ("test", "bad"))
     counts = {f"{split}_{label}": len(images.ids(split, label)) for split, label in kinds}
     masked = sum(images.mask(id) is not None for id in images.ids("test", "bad"))
-    return {**counts, "masks": masked, "left_out": len(images.left_out), "reference_digest": images.digest}
+    stated = {**preprocessing.stated(), **notices.report()}
+    return {**counts, "masks": masked, "left_out": len(images.left_out), **stated, "reference_digest": images.digest}
 
 
 def import_images(destination: str | Path, config: FolderConfig, expected_digest: str = "") -> dict[str, Any]:
@@ -91,8 +102,12 @@ def _marks(
     defect_types: Mapping[int, DefectType],
     original_size: tuple[int, int],
     config: Config,
+    preprocessing: Preprocessing,
 ) -> dict[str, Any]:
-    """Mask and regions of an image, as `ImageSetWriter.add` takes them; a good image has none."""
+    """Mask and regions of an image, as `ImageSetWriter.add` takes them; a good image has none.
+
+    The mask of a defect that lies outside of the crop is None.
+    """
     files = [(dataset.path(name), dataset.shown(name)) for name in source.masks]
     if not files:
         return {}
@@ -100,8 +115,11 @@ def _marks(
         if read_mask(files, original_size, config.mask_threshold, empty=True).any():
             raise InputError(f"mask {files[0][1]}: marks pixels of a good image, expected none")
         return {}
-    if not defect_types:
-        return {"mask": resize_mask(read_mask(files, original_size, config.mask_threshold), config.image_size)}
-    regions: list[Region] = read_regions(files, defect_types, original_size, config.image_size)
-    union = read_mask(files, original_size, threshold=0, largest=1)
-    return {"mask": resize_mask(union, config.image_size), "regions": regions}
+    place = partial(preprocessing.place_mask, name=f"image {dataset.shown(source.name)}")
+    regions: list[Region] = []
+    if defect_types:
+        regions = read_regions(files, defect_types, original_size, place)
+        mask = place(read_mask(files, original_size, threshold=0, largest=1))
+    else:
+        mask = decode_mask(files, original_size, place, config.mask_threshold)
+    return {"mask": mask if mask.any() else None, "regions": regions}

@@ -1,4 +1,4 @@
-"""Mask files as people and tools leave them: which pixels they mark, united for an image and resized with it.
+"""Mask files as people and tools leave them: which pixels they mark, united for an image and placed with it.
 
 What marks a pixel depends on how the mask was stored:
 
@@ -10,11 +10,11 @@ What marks a pixel depends on how the mask was stored:
   value, or 255 in a JPEG file, where black is noisy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.decode import opened_image
+from components.decode import MEGAPIXEL, MEGAPIXELS, opened_image
 from components.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,17 +64,20 @@ def read_mask(
 
 
 def decode_mask(
-    files: Sequence[tuple[Path, str]], image_size: tuple[int, int], size: int, threshold: float = HALF
+    files: Sequence[tuple[Path, str]],
+    image_size: tuple[int, int],
+    place: "Callable[[BoolMask], BoolMask]",
+    threshold: float = HALF,
 ) -> "BoolMask":
-    """Union of the masks of one image, resized to [size, size]; arguments and errors are those of `read_mask`."""
-    return resize_mask(read_mask(files, image_size, threshold), size)
+    """Union of the masks of one image, placed as it is; the other arguments and errors are those of `read_mask`."""
+    return place(read_mask(files, image_size, threshold))
 
 
 def marked_pixels(path: Path, image_size: tuple[int, int], threshold: float, name: str) -> "BoolMask":
     """Pixels [height, width] that a mask file marks; see the module. Errors are those of `mask_values`."""
     from PIL import ImageOps
 
-    with opened_image(path, f"mask {name}") as opened:
+    with opened_image(path, f"mask {name}", _megapixels(image_size)) as opened:
         values, lossy = _values(ImageOps.exif_transpose(opened)), opened.format in ("JPEG", "MPO")
     _check_size(values, image_size, name)
     shade = values.max(axis=2) if values.ndim == 3 else values
@@ -91,22 +94,10 @@ def mask_values(path: Path, image_size: tuple[int, int], name: str) -> "Values":
     """
     import numpy as np
 
-    with opened_image(path, f"mask {name}") as stored:
+    with opened_image(path, f"mask {name}", _megapixels(image_size)) as stored:
         values = np.asarray(stored.convert("RGB") if stored.mode in _COLOUR_MODES else stored)
     _check_size(values, image_size, name)
     return values
-
-
-def resize_mask(mask: "BoolMask", size: int) -> "BoolMask":
-    """Mask [height, width], marked somewhere, resized to [size, size].
-
-    A pixel is marked when half of what it covers was; a defect too small for that keeps every pixel it touches.
-    """
-    import numpy as np
-    from PIL import Image
-
-    coverage = np.asarray(Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BOX))
-    return coverage >= 0.5 if (coverage >= 0.5).any() else coverage > 0
 
 
 def _values(stored: "Image") -> "Values":
@@ -167,3 +158,8 @@ def _check_size(values: "Values", image_size: tuple[int, int], name: str) -> Non
     if (width, height) != image_size:
         expected = f"{image_size[0]}x{image_size[1]}"
         raise InputError(f"mask {name}: size is {width}x{height}, expected {expected} as its image")
+
+
+def _megapixels(image_size: tuple[int, int]) -> int:
+    """Largest mask that is opened: as large as its image, which a data set may allow to be larger than others."""
+    return max(MEGAPIXELS, -(-image_size[0] * image_size[1] // MEGAPIXEL))

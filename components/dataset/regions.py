@@ -6,14 +6,18 @@ grey value, which stands for an entry of `defects_config.json` in the class fold
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.artifacts import Region
-from components.dataset.masks import mask_values, resize_mask
+from components.dataset.masks import mask_values
 from components.errors import InputError, check
 from components.listing.layouts import DEFECTS_CONFIG
+
+if TYPE_CHECKING:
+    from components.artifacts import BoolMask
 
 _KEYS = ("defect_name", "pixel_value", "saturation_threshold", "relative_saturation")
 
@@ -66,11 +70,11 @@ def read_regions(
     files: Sequence[tuple[Path, str]],
     defect_types: Mapping[int, DefectType],
     image_size: tuple[int, int],
-    size: int,
+    place: "Callable[[BoolMask], BoolMask]",
 ) -> list[Region]:
-    """Regions of one image of a width and height (`image_size`), one for each mask file, resized to [size, size].
+    """Regions of one image of a width and height (`image_size`), one for each mask file, placed as the image is.
 
-    A file is given with its name for messages.
+    A file is given with its name for messages. A region that lies outside of the crop is left out.
 
     Raises `InputError` where a file is no grey image with one value, that of a defect type, or has another size.
     """
@@ -85,5 +89,7 @@ def read_regions(
         check(found[0] in defect_types, f"mask {name}", found[0], f"a pixel_value of {DEFECTS_CONFIG}")
         defect, mask = defect_types[found[0]], values > 0
         saturation = defect.saturation(int(mask.sum()))
-        regions.append(Region(name=defect.name, mask=resize_mask(mask, size), saturation=saturation))
+        placed = place(mask)
+        if placed.any():
+            regions.append(Region(name=defect.name, mask=placed, saturation=saturation))
     return regions

@@ -50,7 +50,8 @@ def choose_by_coverage(dataset: DataSet, sources: Sequence[SourceImage], config:
 
     def read(index: int) -> "UInt8Image":
         name = train[index].name
-        return decode_image(dataset.path(name), SIDE, f"image {dataset.shown(name)}")[0]
+        path, shown, most = dataset.path(name), dataset.shown(name), config.max_megapixels
+        return decode_image(path, SIDE, f"image {shown}", max_megapixels=most)[0]
 
     choice = choose_shots(read, len(train), config.shots, config.seed)
     shots, look_at = ([train[index] for index in indices] for indices in (choice.shots, choice.look_at))

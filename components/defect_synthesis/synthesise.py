@@ -15,6 +15,8 @@ from components.artifacts import ImageSet, new_image_set
 from components.defect_synthesis.config import Config
 from components.defect_synthesis.families import DRAWN
 from components.defect_synthesis.part import Part, find_foreground
+from components.preprocessing.geometry import Box
+from components.preprocessing.transform import preprocessing_of
 
 if TYPE_CHECKING:
     from components.artifacts import BoolMask, UInt8Image
@@ -33,24 +35,34 @@ def synthesise_defects(reference: str | Path, synthetic: str | Path, config: Con
     and by family, how many of the good images have a part on a ground, and the digest of the set.
     """
     images = ImageSet(reference)
-    turns = _turns(images, config)
+    turns, content = _turns(images, config), preprocessing_of(images).content_box
     drawn, parts = Counter[str](), 0
     with new_image_set(synthetic) as (writer, _):
         for id, digest, families in turns:
-            image = images.image(id)
+            whole = images.image(id)
+            image = whole[content.slices]
             foreground = find_foreground(image)
             parts += not bool(foreground.all())
             for index, family in enumerate(families):
                 seed = int(hashlib.sha256(f"{digest} {family} {index} {config.seed}".encode()).hexdigest()[:16], 16)
                 found = draw_defect(family, Part.of(image, foreground, np.random.default_rng(seed)))
                 if found is not None:
-                    changed, mask = found
+                    changed, mask = _beside_padding(*found, whole, content)
                     name = f"synthetic-{family}-{index:02d}-{id}"
                     writer.add(changed, id=name, split="test", label="bad", defect=family, source=id, mask=mask)
                     drawn[family] += 1
     by_family = {f"synthetic_{name}": drawn[name] for name in config.families}
     counts = {"synthetic": drawn.total(), **by_family, "images_with_a_ground": parts}
     return {**counts, "synthetic_digest": ImageSet(synthetic).digest}
+
+
+def _beside_padding(
+    changed: "UInt8Image", mask: "BoolMask", whole: "UInt8Image", content: Box
+) -> "tuple[UInt8Image, BoolMask]":
+    """A changed content and its mask, in the image that it was cut from."""
+    image, marked = whole.copy(), np.zeros(whole.shape[:2], dtype=bool)
+    image[content.slices], marked[content.slices] = changed, mask
+    return image, marked
 
 
 def draw_defect(family: str, part: Part) -> "tuple[UInt8Image, BoolMask] | None":

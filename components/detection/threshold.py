@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from components.artifacts import ImageSet
-from components.compute import device, rotate
-from components.detection.training_sets import Sources, load_training_set
+from components.compute import device
+from components.detection.training_sets import Sources, load_training_set, moved
 from components.detection.validation import CALIBRATION, NONE, Validation
 from components.detectors.config import Config, Threshold
 from components.detectors.detector import fit, predict
@@ -52,13 +52,16 @@ def own_patches(model: nn.Module, sources: Sources) -> float:
     a third of the good test images were over their threshold.
     """
     from components.detectors.memory_bank import BankDetector
+    from components.detectors.placement import network_of
 
-    if not isinstance(model, BankDetector):
+    network = network_of(model)
+    if not isinstance(network, BankDetector):
         return -math.inf
-    reference = ImageSet(sources.reference)
+    reference, preprocessing = ImageSet(sources.reference), sources.preprocessing
     given = reference.tensor(reference.ids("train", "good")[:_MOST_OWN]).to(device())
     with torch.inference_mode():
-        return float(torch.cat([model.own_scores(image) for image in torch.split(given, 1)]).mean())
+        scores = [network.own_scores(preprocessing.cut(image)).max() for image in torch.split(given, 1)]
+        return float(torch.stack(scores).mean())
 
 
 def scores_of_one(model: nn.Module, sources: Sources, config: Config) -> tuple[str, list[float]]:
@@ -69,15 +72,18 @@ def scores_of_one(model: nn.Module, sources: Sources, config: Config) -> tuple[s
     elsewhere in it. Other detectors are trained without rotations and score the image's quarter turns.
     """
     from components.detectors.memory_bank import BankDetector
+    from components.detectors.placement import network_of
 
-    reference = ImageSet(sources.reference)
+    reference, preprocessing, network = ImageSet(sources.reference), sources.preprocessing, network_of(model)
     given = reference.tensor(reference.ids("train", "good")).to(device())
-    if isinstance(model, BankDetector):
-        return "own-patches", [own_patches(model, sources)]
+    if isinstance(network, BankDetector):
+        return "own-patches", [own_patches(network, sources)]
     parts = tuple(part for part in config.parts if part != "rotations")
     if parts != config.parts:
-        model = fit(load_training_set(sources, config, parts=parts), config)
-    return "turned-copies", predict(model, torch.cat([rotate(given, turn) for turn in _QUARTER_TURNS]))[0].tolist()
+        model = fit(load_training_set(sources, config, parts=parts), config, preprocessing)
+    content = preprocessing.content_box if preprocessing.padded else None
+    copies = torch.cat([moved(given, turn, content) for turn in _QUARTER_TURNS])
+    return "turned-copies", predict(model, copies)[0].tolist()
 
 
 def estimate(scores: Sequence[float], rate: float) -> tuple[float, str]:

@@ -33,14 +33,15 @@ def train_detector(
     sources = Sources(reference=reference, augmented=augmented, selected=selected, synthetic=synthetic)
     images = load_training_set(sources, config)
     started = time.perf_counter()
-    model = fit(images, config)
+    model = fit(images, config, sources.preprocessing)
     seconds = time.perf_counter() - started
     validation, bank = validate(model, sources, config), bank_size(model)
     threshold = find_threshold(model, validation, sources, config)
     facts: dict[str, Any] = {"validation": {"method": validation.method, "note": validation.note}}
     with new_directory(detector) as directory:
         validation.write(directory)
-        save_detector(model, directory, config, images.shape[-1], threshold, facts | ({"bank": bank} if bank else {}))
+        facts |= {"bank": bank} if bank else {}
+        save_detector(model, directory, config, sources.preprocessing, threshold, facts)
     substitutes = [f"{part}: {found}" for part, found in DETECTORS[config.detector].substitutes(config).items()]
     return {
         "training_images": len(images),
@@ -56,8 +57,12 @@ def train_detector(
 def bank_size(model: nn.Module) -> dict[str, int]:
     """Patches in the memory bank of a trained detector, and those of the training set; empty where it has none."""
     from components.detectors.memory_bank import BankDetector
+    from components.detectors.placement import network_of
 
-    return {"patches": len(model.bank.patches), "seen": model.bank.seen} if isinstance(model, BankDetector) else {}
+    network = network_of(model)
+    if not isinstance(network, BankDetector):
+        return {}
+    return {"patches": len(network.bank.patches), "seen": network.bank.seen}
 
 
 def _shown(threshold: Threshold) -> dict[str, Any]:

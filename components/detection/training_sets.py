@@ -10,6 +10,8 @@ from torch import Tensor
 from components.artifacts import ImageSet
 from components.compute import device, rotate, shift
 from components.detectors.config import Config
+from components.preprocessing.geometry import Box
+from components.preprocessing.transform import Preprocessing, preprocessing_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,11 @@ class Sources:
     synthetic: str | Path | None = None
     """Synthetic defects on the good images; each row's source is the id of a good image. Never trained on."""
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the given images went through."""
+        return preprocessing_of(ImageSet(self.reference))
+
 
 _SHIFTS = [(down, right) for down in range(0, 8, 2) for right in range(0, 8, 2) if down or right]
 """Pixels by which `shifts` moves an image: a backbone's features of stride 8 then come in all phases of their grid."""
@@ -32,21 +39,54 @@ _SHIFTS = [(down, right) for down in range(0, 8, 2) for right in range(0, 8, 2) 
 
 @dataclass(frozen=True)
 class _Row:
-    """An image of a set, moved by some pixels and turned by some degrees."""
+    """An image of a set, moved by some pixels and turned by some degrees, or a tile of it."""
 
     images: ImageSet
     id: str
     degrees: float = 0.0
     shift: tuple[int, int] = (0, 0)
+    content: Box | None = None
+    """What is moved and turned; all of the image where it has no padding."""
+    tile: Box | None = None
 
     def read(self) -> Tensor:
         """The image [1, 3, height, width], in the memory format of all images of a set."""
         image = self.images.tensor([self.id])
-        if any(self.shift):
-            image = shift(image, *self.shift)
-        if self.degrees:
-            image = rotate(image, self.degrees)
-        return image.contiguous(memory_format=torch.channels_last) if self.degrees or any(self.shift) else image
+        if self.degrees or any(self.shift):
+            image = moved(image, self.degrees, self.content, self.shift).contiguous(memory_format=torch.channels_last)
+        return image if self.tile is None else image[(..., *self.tile.slices)]
+
+
+def moved(images: Tensor, degrees: float, content: Box | None, shifted: tuple[int, int] = (0, 0)) -> Tensor:
+    """The images [n, 3, height, width], of which the content is moved and rotated and the padding beside it is not."""
+    rows, columns = content.slices if content else (slice(None), slice(None))
+    part = images[..., rows, columns]
+    part = shift(part, *shifted) if any(shifted) else part
+    part = rotate(part, degrees) if degrees else part
+    if content is None:
+        return part
+    found = images.clone()
+    found[..., rows, columns] = part
+    return found
+
+
+def _given_rows(
+    preprocessing: Preprocessing, images: ImageSet, id: str, degrees: float = 0.0, shifted: tuple[int, int] = (0, 0)
+) -> list[_Row]:
+    """What a network sees of a given image: the image, or each of its tiles."""
+    content = preprocessing.content_box if preprocessing.padded else None
+    tiles = preprocessing.tile_boxes if preprocessing.tiled else [None]
+    return [_Row(images, id, degrees, shifted, content, tile) for tile in tiles]
+
+
+def _moved_rows(
+    kinds: Sequence[tuple[float, tuple[int, int]]],
+    given: Sequence[str],
+    images: ImageSet,
+    preprocessing: Preprocessing,
+) -> list[_Row]:
+    """What a network sees of the given images, turned by some degrees and moved by some pixels, kind by kind."""
+    return [row for kind in kinds for id in given for row in _given_rows(preprocessing, images, id, *kind)]
 
 
 class TrainingImages:
@@ -75,7 +115,9 @@ class TrainingImages:
 def load_training_set(
     sources: Sources, config: Config, without: Collection[str] = (), parts: Collection[str] | None = None
 ) -> TrainingImages:
-    """The given images and what each part of the training set adds, the parts in their order.
+    """The given images and what each part of the training set adds, the parts in their order, as a network sees them.
+
+    Of a tiled line, the given images come as their tiles, and what was made of them was made of tiles.
 
     `without` are ids of given images that are left out, with all that was made of them: their rotations, repetitions
     and augmentations, the images generated around them, and any generated image whose given one is not known. `parts`
@@ -83,11 +125,11 @@ def load_training_set(
     """
     reference = ImageSet(sources.reference)
     given = [id for id in reference.ids("train", "good") if id not in without]
-    rows = [_Row(reference, id) for id in given]
+    preprocessing = sources.preprocessing
+    rows = [row for id in given for row in _given_rows(preprocessing, reference, id)]
     for part in config.parts if parts is None else parts:
         rows += _added(part, given, reference, sources, config)
-    height, width = reference.manifest[["height", "width"]].iloc[0]
-    return TrainingImages(rows, (int(height), int(width)))
+    return TrainingImages(rows, (preprocessing.image_size, preprocessing.image_size))
 
 
 def _added(part: str, given: Sequence[str], reference: ImageSet, sources: Sources, config: Config) -> list[_Row]:
@@ -95,17 +137,18 @@ def _added(part: str, given: Sequence[str], reference: ImageSet, sources: Source
     if part == "rotations":
         turns = range(1, round(360 / config.rotation_step))
         shifts = [(0, 0), *(_SHIFTS if "shifts" in config.parts else ())]
-        kinds = [(turn * config.rotation_step, moved) for turn in turns for moved in shifts]
-        return [_Row(reference, id, degrees, moved) for degrees, moved in kinds for id in given]
+        kinds = [(turn * config.rotation_step, shifted) for turn in turns for shifted in shifts]
+        return _moved_rows(kinds, given, reference, sources.preprocessing)
     if part == "shifts":
-        return [_Row(reference, id, shift=moved) for moved in _SHIFTS for id in given]
+        return _moved_rows([(0.0, shifted) for shifted in _SHIFTS], given, reference, sources.preprocessing)
     if part == "augmented":
         return list(_made_of(ImageSet(sources.augmented), given))
     if part == "generated":
         return list(_made_of(ImageSet(sources.selected), given, reference.ids("train", "good")))
     if part == "repeated":
         count = len(ImageSet(sources.selected).ids("train", "good"))
-        return [_Row(reference, given[index % len(given)]) for index in range(count)]
+        pieces = [row for id in given for row in _given_rows(sources.preprocessing, reference, id)]
+        return [pieces[index % len(pieces)] for index in range(count)]
     assert part == "none", part
     return []
 

@@ -93,7 +93,7 @@ def _folds(
     count = min(config.threshold_folds, len(given))
     for start in range(count):
         ids = given[start::count]
-        yield fit(load_training_set(sources, config, without=ids), config), ids
+        yield fit(load_training_set(sources, config, without=ids), config, sources.preprocessing), ids
 
 
 def _score_good(found: Validation, detector: nn.Module, images: ImageSet, ids: Sequence[str], fold: int) -> None:

@@ -29,7 +29,7 @@ def build(config: "Config", image_size: int, pretrained: bool) -> "AnomalyDino":
 
 def train(model: "AnomalyDino", images: Images, config: "Config") -> None:
     """Keep the patches of the images, up to the limit that all training sets share."""
-    rows = (model.embed(image)[0].flatten(0, 1) for image in singly(images))
+    rows = (model.inside(model.embed(image))[0] for image in singly(images))
     model.bank.fill(rows, share=1.0, limit=config.coreset_limit, seed=config.seed)
 
 
@@ -55,5 +55,5 @@ class AnomalyDino(BankDetector):
         """Scores and maps: the cosine distance to the nearest kept patch."""
         features = self.embed(images)
         found = self.rate(self.bank.distances(features.flatten(0, 2))).view(features.shape[:3])
-        maps = self.enlarge(found.unsqueeze(1), tuple(images.shape[-2:]))
-        return InferenceBatch(pred_score=highest(found, self.image_score), anomaly_map=maps)
+        maps = self.enlarge(self.shown(found).unsqueeze(1), tuple(images.shape[-2:]))
+        return InferenceBatch(pred_score=highest(self.inside(found), self.image_score), anomaly_map=maps)

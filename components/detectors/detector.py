@@ -10,6 +10,7 @@ from components.artifacts import CONFIG, WEIGHTS, read_json, write_json
 from components.compute import device, seed_everything
 from components.detectors.config import Config, Threshold
 from components.detectors.table import DETECTORS
+from components.preprocessing.transform import Preprocessing, kept_preprocessing
 from components.weights.fetch import load_tensors, resolve
 
 if TYPE_CHECKING:
@@ -29,15 +30,23 @@ def build_detector(config: Config, image_size: int, *, pretrained: bool = True) 
     return model
 
 
-def fit(images: "Images", config: Config) -> "nn.Module":
-    """Detector of the config trained, from its seed, on images [n, 3, size, size] in [0, 1]."""
+def fit(images: "Images", config: Config, preprocessing: Preprocessing | None = None) -> "nn.Module":
+    """Detector of the config trained, from its seed, on images [n, 3, size, size] in [0, 1].
+
+    With a preprocessing, these are what it has a network see (`Preprocessing.cut`), and the detector is one of the
+    images of the set, [n, 3, height, width].
+    """
     import torch
+
+    from components.detectors.placement import network_of, placed
 
     seed_everything(config.seed)
     if isinstance(images, torch.Tensor):
         images = images.to(device())
-    model = build_detector(config, images.shape[-1]).to(device()).train()
-    import_module(DETECTORS[config.detector].module).train(model, images, config)
+    side = images.shape[-1]
+    model = placed(build_detector(config, side), config, preprocessing or Preprocessing.untouched(side))
+    model = model.to(device()).train()
+    import_module(DETECTORS[config.detector].module).train(network_of(model), images, config)
     return model.eval()
 
 
@@ -45,21 +54,25 @@ def save_detector(
     model: "nn.Module",
     directory: Path,
     config: Config,
-    image_size: int,
+    preprocessing: Preprocessing,
     threshold: Threshold,
     facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Write the tensors, the config and the threshold of a trained detector into an artifact directory.
+    """Write tensors, config, preprocessing and threshold of a trained detector into an artifact directory.
 
     `facts` are further entries of its config file: how it was validated, and the size of its memory bank.
     """
     from safetensors.torch import save_file
 
-    save_file({key: value.contiguous().cpu() for key, value in model.state_dict().items()}, directory / WEIGHTS)
+    from components.detectors.placement import network_of
+
+    state = network_of(model).state_dict()
+    save_file({key: value.contiguous().cpu() for key, value in state.items()}, directory / WEIGHTS)
     row = DETECTORS[config.detector]
     network = row.network(config)
     backbone = {"name": network.name, "sha256": resolve(network.reference).sha256}
-    content = {"config": config.model_dump(), "image_size": image_size, "backbone": backbone}
+    content = {"config": config.model_dump(), "image_size": preprocessing.image_size, "backbone": backbone}
+    content |= {"preprocessing": preprocessing.to_content()}
     content |= {"substitutes": row.substitutes(config), "threshold": asdict(threshold)}
     write_json(directory / CONFIG, {**content, **(facts or {})})
 
@@ -71,9 +84,12 @@ def predict(model: "nn.Module", images: "Tensor") -> "tuple[Tensor, Tensor]":
     """
     import torch
 
+    from components.detectors.placement import tiles_of
+
     model.to(device()).eval()
     with torch.inference_mode():
-        batches = [model(batch.to(device())) for batch in torch.split(images, _PREDICTION_BATCH)]
+        count = max(1, _PREDICTION_BATCH // tiles_of(model))
+        batches = [model(batch.to(device())) for batch in torch.split(images, count)]
     scores = torch.cat([batch.pred_score.reshape(-1).cpu() for batch in batches])
     maps = torch.cat([batch.anomaly_map.reshape(-1, *images.shape[-2:]).cpu() for batch in batches])
     return scores.float(), maps.float()
@@ -84,12 +100,20 @@ class Detector:
 
     def __init__(self, path: str | Path) -> None:
         """Load an artifact that `save_detector` wrote."""
+        from components.detectors.placement import placed
+
         content = read_json(Path(path) / CONFIG)
         self.config = Config(**content["config"])
-        self.image_size: int = content["image_size"]
+        self.preprocessing = kept_preprocessing(content)
         self.threshold = Threshold(**content["threshold"])
-        self._model = build_detector(self.config, self.image_size, pretrained=False)
-        self._model.load_state_dict(load_tensors(Path(path) / WEIGHTS))
+        network = build_detector(self.config, self.preprocessing.image_size, pretrained=False)
+        self._model = placed(network, self.config, self.preprocessing)
+        network.load_state_dict(load_tensors(Path(path) / WEIGHTS))
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the images that it scores."""
+        return self.preprocessing.size
 
     def predict(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
         """Raw anomaly scores [n] and anomaly maps [n, height, width] of images [n, 3, height, width] in [0, 1]."""

@@ -78,10 +78,26 @@ class MemoryBank(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
 class BankDetector(nn.Module):
     """A detector that compares the patches of an image with those of a memory bank."""
 
+    content: Tensor | None
+    """Which patches [h, w] of an image are no padding; None for all."""
+
     def __init__(self, image_score: str) -> None:
         super().__init__()
         self.image_score = image_score
         self.bank = MemoryBank()
+        self.register_buffer("content", None, persistent=False)
+
+    def mask_padding(self, content: Tensor) -> None:
+        """Keep patches out of the bank, the maps and the score, but for those [h, w] of the content."""
+        self.content = content
+
+    def inside(self, patches: Tensor) -> Tensor:
+        """Those [n, m, ...] of the patches [n, h, w, ...] that are no padding."""
+        return patches.flatten(1, 2) if self.content is None else patches[:, self.content]
+
+    def shown(self, values: Tensor) -> Tensor:
+        """Values [n, h, w] of patches, 0 in the padding."""
+        return values if self.content is None else values * self.content
 
     def embed(self, images: Tensor) -> Tensor:
         """Patches [n, h, w, d] of images [n, 3, height, width] in [0, 1]."""
@@ -93,13 +109,15 @@ class BankDetector(nn.Module):
 
     def own_scores(self, images: Tensor) -> Tensor:
         """Scores [n] of images whose patches are compared with those elsewhere in the same image."""
-        found = torch.stack([own_distances(features) for features in self.embed(images)])
+        content = self.content
+        found = torch.stack([own_distances(features, content) for features in self.embed(images)])
         return highest(self.rate(found), self.image_score)
 
 
-def own_distances(features: Tensor) -> Tensor:
-    """Distances [h w] of patches [h, w, d] of an image to its nearest patch outside of a window around each.
+def own_distances(features: Tensor, content: Tensor | None = None) -> Tensor:
+    """Distances [m] of patches [h, w, d] of an image to its nearest patch outside of a window around each.
 
+    The m patches are all, or those of the content [h, w].
     The window reaches an eighth of the longer side to all four sides: features of nearer patches overlap.
     """
     height, width, channels = features.shape
@@ -107,6 +125,8 @@ def own_distances(features: Tensor) -> Tensor:
     reach = max(height, width) / _WINDOW
     steps = torch.arange(height * width, device=features.device)
     places = torch.stack([steps // width, steps % width], dim=1)
+    if content is not None:
+        rows, places = rows[content.flatten()], places[content.flatten()]
     found = []
     for block, own in zip(torch.split(rows, _QUERY_ROWS), torch.split(places, _QUERY_ROWS), strict=True):
         near = (own.unsqueeze(1) - places).abs().amax(dim=2) <= reach

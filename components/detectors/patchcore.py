@@ -32,7 +32,7 @@ def build(config: "Config", image_size: int, pretrained: bool) -> "PatchCore":
 
 def train(model: "PatchCore", images: Images, config: "Config") -> None:
     """Fill the memory bank, one image at a time."""
-    rows = (model.embed(image)[0].flatten(0, 1) for image in singly(images))
+    rows = (model.inside(model.embed(image))[0] for image in singly(images))
     model.bank.fill(rows, share=config.coreset_ratio, limit=config.coreset_limit, seed=config.seed)
 
 
@@ -57,10 +57,10 @@ class PatchCore(BankDetector):
         features = self.embed(images)
         count, height, width, channels = features.shape
         rows = features.reshape(-1, channels)
-        distances = self.bank.distances(rows).view(count, -1)
-        scores = highest(distances, self.image_score)
+        distances = self.shown(self.bank.distances(rows).view(count, height, width))
+        scores = highest(self.inside(distances), self.image_score)
         if self.image_score == MAXIMUM and self.neighbors > 1:
-            farthest = rows.view(count, -1, channels)[torch.arange(count), distances.argmax(dim=1)]
+            farthest = rows.view(count, -1, channels)[torch.arange(count), distances.flatten(1).argmax(dim=1)]
             scores = scores * self.bank.weights(farthest, self.neighbors)
-        maps = self.enlarge(distances.view(count, 1, height, width), tuple(images.shape[-2:]))
+        maps = self.enlarge(distances.unsqueeze(1), tuple(images.shape[-2:]))
         return InferenceBatch(pred_score=scores, anomaly_map=maps)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from components.artifacts import CONFIG, ONNX_MODEL, OPENVINO_MODEL, SUMMARY, read_json, to_tensor
 from components.compute import thread_limit
+from components.preprocessing.transform import kept_preprocessing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,22 +23,22 @@ if TYPE_CHECKING:
 
 ONNX, OPENVINO, TORCH = "onnx", "openvino", "torch"
 EXPORT_INPUT = "images"
-"""Name of an export's input, float32 [1, 3, size, size] in [0, 1]."""
+"""Name of an export's input, float32 [1, 3, height, width] in [0, 1], in the size of the preprocessing."""
 EXPORT_OUTPUTS = ("score", "anomaly_map")
-"""Names of an export's outputs, float32 [1] and [1, size, size]."""
+"""Names of an export's outputs, float32 [1] and [1, height, width]."""
 
 Runner: TypeAlias = "Callable[[Floats], Sequence[Floats]]"
 """From an export's input to its outputs."""
 
 
 class ServedDetector:
-    """A detector as it is served: the side of its images in pixels, its threshold, and what scores images."""
+    """A detector as it is served: what its images go through, its threshold, and what scores them."""
 
     def __init__(self, path: str | Path, *, threads: int = 0) -> None:
         """Load an artifact of the registration stage; 0 leaves an export's threads to its runtime."""
         directory = Path(path)
         content = read_json(directory / CONFIG)
-        self.image_size: int = content["image_size"]
+        self.preprocessing = kept_preprocessing(content)
         self.threshold: float = content["threshold"]["value"]
         self.runtime = runtime_of(directory)
         if self.runtime == TORCH:
@@ -48,7 +49,7 @@ class ServedDetector:
             self._run = export_runner(directory, self.runtime, threads=threads)
 
     def score(self, images: "Sequence[UInt8Image]") -> "tuple[Floats, Floats]":
-        """Raw anomaly scores [n] and anomaly maps [n, size, size] of RGB images [size, size, 3]."""
+        """Raw anomaly scores [n] and maps [n, height, width] of RGB images [height, width, 3] of `preprocessing`."""
         import numpy as np
 
         if self.runtime == TORCH:

@@ -10,7 +10,6 @@ from components.artifacts import CONFIG, DRIFT, ImageSet, file_sha256, new_direc
 from components.change.good_images import GoodImages, drawn, good_images, scores_of
 from components.change.rule import Hint, Scores, retrain_hint
 from components.change.shift import looks_of
-from components.decode import decode_image
 from components.detectors.detector import Detector
 from components.drift.config import Config
 from components.errors import InputError, check
@@ -18,6 +17,7 @@ from components.listing.files import readable
 from components.listing.layouts import PLAIN, check_good_alone
 from components.listing.opened import opened
 from components.pages.html import COLOURS, empty_figure, figure_html, page_template
+from components.preprocessing.transform import Preprocessing, preprocessing_of, require_same_geometry
 from components.registry import history
 from components.registry.promotion import CHAMPION
 from components.storage.addresses import address, is_s3
@@ -72,8 +72,9 @@ def measure_since_training(line: str, images: str, detector: str, config: Config
         if known is None or known.backbone != config.backbone:
             kept = "no good images" if known is None else f"those of {known.backbone}"
             raise InputError(f"detector: {detector} keeps {kept}, expected those of {config.backbone} of its training")
-        write_images(images, Path(folder) / "images", known.image_size)
-        return measure_against(known, Path(folder) / "images", Detector(path), line, config, of=TRAINING)
+        loaded = Detector(path)
+        write_images(images, Path(folder) / "images", loaded.preprocessing)
+        return measure_against(known, Path(folder) / "images", loaded, line, config, of=TRAINING)
 
 
 def fetch_detector(line: str, detector: str, directory: Path) -> Path:
@@ -93,7 +94,7 @@ def fetch_detector(line: str, detector: str, directory: Path) -> Path:
     return path
 
 
-def write_images(uri: str, target: Path, size: int) -> None:
+def write_images(uri: str, target: Path, preprocessing: Preprocessing) -> None:
     """Write the images below a folder or prefix as an image set of good images.
 
     None at all, a damaged one, or a data set with test images raises `InputError`.
@@ -102,7 +103,7 @@ def write_images(uri: str, target: Path, size: int) -> None:
         check_good_alone(folder.listing, uri, "images")
         for index, source in enumerate(folder.listing.sources):
             path = folder.path(source.name)
-            pixels, _ = decode_image(path, size, f"image {folder.shown(source.name)}")
+            pixels = preprocessing.read(path, f"image {folder.shown(source.name)}").pixels
             writer.add(pixels, id=f"new-{index:05d}", source=readable(source.name), sha256=file_sha256(path))
 
 
@@ -115,6 +116,8 @@ def measure(
     """
     loaded = None if detector is None else Detector(detector)
     old = ImageSet(reference)
+    if loaded is not None:
+        require_same_geometry(loaded.preprocessing, preprocessing_of(old))
     known = good_images(old, loaded, backbone=config.backbone, max_images=config.max_images, seed=config.seed)
     return measure_against(known, images, loaded, line, config, of=DATA_SET)
 

@@ -30,7 +30,10 @@ class ScoringDetector(Protocol):
 
     config: Any
     threshold: Any
-    image_size: int
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the images that it scores."""
 
     def predict(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
         """Raw anomaly scores [n] and anomaly maps [n, height, width] of images [n, 3, height, width] in [0, 1]."""
@@ -100,8 +103,9 @@ class TestSplit:
         config = detector.config
         scores, maps = self._tensor[:, 0, 0, 0], self._tensor[:, 0]
         if self.ids:
-            scores, maps = detector.predict(_resized(self._tensor, detector.image_size))
-            maps = _resized(maps.unsqueeze(1), self._tensor.shape[-1]).squeeze(1)
+            scores, maps = detector.predict(_resized(self._tensor, detector.input_size))
+            height, width = self._tensor.shape[-2:]
+            maps = _resized(maps.unsqueeze(1), (width, height)).squeeze(1)
         by_defect = measures.defect_auroc(scores.numpy(), self.labels, self.defects)
         threshold = detector.threshold.value
         return Measured(
@@ -115,16 +119,16 @@ class TestSplit:
                 **measures.by_kind("image_auroc", by_defect),
                 **self._map_metrics(maps),
                 **measures.threshold_metrics(scores.numpy(), self.labels, threshold),
-                **self.speed(detector.predict, detector.image_size),
+                **self.speed(detector.predict, detector.input_size),
             ),
             defect_auroc=by_defect,
             scores=scores,
             maps=maps,
         )
 
-    def speed(self, predict: "Callable[[Tensor], object] | None", image_size: int) -> dict[str, float]:
+    def speed(self, predict: "Callable[[Tensor], object] | None", input_size: tuple[int, int]) -> dict[str, float]:
         """The `measures.speed` on some of the images at a detector's size; empty without what scores them."""
-        return measures.speed(predict, _resized(self._timed, image_size)) if predict else {}
+        return measures.speed(predict, _resized(self._timed, input_size)) if predict else {}
 
     def _map_metrics(self, maps: "Tensor") -> dict[str, float | None]:
         """Pixel metrics of good images and bad ones with a mask, if any; sPRO of the kinds whose regions are known."""
@@ -156,10 +160,11 @@ def _promised(threshold: Any) -> float:
     return float(next(rate for rate in known if rate is not None))
 
 
-def _resized(images: "Tensor", size: int) -> "Tensor":
-    """Square images [n, channels, height, width] at another size, by bilinear interpolation."""
+def _resized(images: "Tensor", size: tuple[int, int]) -> "Tensor":
+    """Images [n, channels, height, width] in another width and height, by bilinear interpolation."""
     from torch.nn.functional import interpolate
 
-    if images.shape[-1] == size:
+    width, height = size
+    if images.shape[-2:] == (height, width):
         return images
-    return interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    return interpolate(images, size=(height, width), mode="bilinear", antialias=True)

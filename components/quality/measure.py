@@ -15,6 +15,7 @@ from components.compute import device, seed_everything
 from components.errors import InputError
 from components.networks.embedding import Embedder, load_embedder
 from components.networks.perceptual import Lpips, Perceptual, PerceptualDistance, psnr
+from components.preprocessing.transform import preprocessing_of
 from components.quality import scores
 from components.quality.config import Config
 from components.quality.inception import FidInception
@@ -126,8 +127,8 @@ def is_final(quality: str | Path) -> bool:
 def read_pairs(reference: str | Path, images: str | Path) -> ImagePairs:
     """Good training images of both sets: an image is paired with the given one that its manifest names as its source.
 
-    One whose source is no given image, as a generated one, is paired with every given image. Raises `InputError` where
-    a set is empty, or images differ in size.
+    One whose source is no given image, as a generated one, is paired with every given image. In a tiled line, the tiles
+    of the given images are what is meant. Raises `InputError` where a set is empty, or images differ in size.
     """
     given, measured = ImageSet(reference), ImageSet(images)
     given_ids, ids = given.ids("train", "good"), measured.ids("train", "good")
@@ -135,13 +136,19 @@ def read_pairs(reference: str | Path, images: str | Path) -> ImagePairs:
         if not found:
             raise InputError(f"{name}: no good training image in it")
     tables = [given.manifest.set_index("id").loc[given_ids], measured.manifest.set_index("id").loc[ids]]
-    sizes = {size for table in tables for size in zip(table["width"], table["height"], strict=True)}
+    preprocessing = preprocessing_of(given)
+    side, count = preprocessing.image_size, len(preprocessing.tile_boxes)
+    sizes = {(side, side), *zip(tables[1]["width"], tables[1]["height"], strict=True)}
     if len(sizes) > 1:
         shown = ", ".join(f"{width} x {height}" for width, height in sorted(sizes))
         raise InputError(f"images: got sizes {shown}, expected that of the given images alone")
-    sources = tables[1]["source"]
-    partners = [[given_ids.index(sources[id])] if sources[id] in given_ids else range(len(given_ids)) for id in ids]
-    return ImagePairs(images=measured.tensor(ids), given=given.tensor(given_ids), partners=partners)
+    sources, tiles = tables[1]["source"], tables[1].get("tile")
+    own = {id: given_ids.index(sources[id]) * count for id in ids if sources[id] in given_ids}
+    partners: list[Sequence[int]] = [
+        [own[id] + (0 if tiles is None else int(tiles[id]))] if id in own else range(len(given_ids) * count)
+        for id in ids
+    ]
+    return ImagePairs(images=measured.tensor(ids), given=preprocessing.cut(given.tensor(given_ids)), partners=partners)
 
 
 def image_quality(pairs: ImagePairs, networks: Networks, config: Config) -> dict[str, Figure]:

@@ -54,16 +54,17 @@ def export_detector(directory: Path, reference: str | Path, config: Config) -> d
 def write_export(detector: Detector, directory: Path, kind: str) -> None:
     """Write `model.onnx`, or OpenVINO's `model.xml` and `model.bin`, of a detector.
 
-    The export takes one image, float32 [1, 3, size, size] in [0, 1], as `images`, and gives `score` [1] and
-    `anomaly_map` [1, size, size]. The number is fixed, since PatchCore's search is unrolled for it.
+    The export takes one image, float32 [1, 3, height, width] in [0, 1], as `images`, and gives `score` [1] and
+    `anomaly_map` [1, height, width]; tiles are cut and put together inside. The number is fixed, since PatchCore's
+    search is unrolled for it.
     """
     import torch
 
-    path = directory / ONNX_MODEL
+    path, (width, height) = directory / ONNX_MODEL, detector.input_size
     # The exporter on torch.export gives the same figures in thirty times the time.
     torch.onnx.export(
         detector.scorer().eval(),
-        (torch.zeros(1, 3, detector.image_size, detector.image_size),),
+        (torch.zeros(1, 3, height, width),),
         str(path),
         dynamo=False,
         opset_version=18,

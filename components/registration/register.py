@@ -60,7 +60,7 @@ def register_best(
         detector = Detector(chosen)
         good_images(artifacts.ImageSet(reference), detector).write(chosen)
         predict = export_predictor(chosen) if export else None
-        speed = TestSplit(reference, **split).speed(predict, detector.image_size)
+        speed = TestSplit(reference, **split).speed(predict, detector.input_size)
         by_defect = evaluation["defect_auroc"][record.trial]
         nomination = Nomination(
             line=line,

@@ -18,6 +18,7 @@ from components.detectors.serving import ONNX, OPENVINO, TORCH, export_predictor
 from components.metrics.records import PROXY_HEADS, Record
 from components.metrics.scoring import TestSplit
 from components.metrics.validation import proxy_metrics
+from components.preprocessing.transform import kept_preprocessing, preprocessing_of, require_same_geometry
 from components.registry.gate import Decision, GateLimits, Measurement, decide
 from components.registry.history import download_detector
 from components.registry.promotion import LineModel, line_names
@@ -156,7 +157,8 @@ def register_detector(nomination: Nomination, reference: str | Path, detector: P
     from mlflow.models import Model
 
     images, config, runtime = ImageSet(reference), read_json(detector / CONFIG), runtime_of(detector)
-    example = base64.b64encode(encode_png(images.image(images.ids("train")[0]))).decode()
+    shown = kept_preprocessing(config).unplace(images.image(images.ids("train")[0]))
+    example = base64.b64encode(encode_png(shown)).decode()
     with mlflow.start_run(run_id=run.run_id):
         info = Model.log(
             None,
@@ -253,6 +255,7 @@ def _measure_again(nomination: Nomination, number: str, model: LineModel, refere
             if (runtime := runtime_of(path)) != TORCH:
                 import_module(_RUNTIME_PACKAGES[runtime][0])
             detector = Detector(path)
+            require_same_geometry(detector.preprocessing, preprocessing_of(ImageSet(reference)))
         except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             model.aliases()  # raises where MLflow does not answer at all
             return (
@@ -262,7 +265,7 @@ def _measure_again(nomination: Nomination, number: str, model: LineModel, refere
             )
         split = TestSplit(reference, aupro_limit=nomination.aupro_limit, latency_images=nomination.latency_images)
         measured = split.measure(detector)
-        figures = split.speed(export_predictor(path), detector.image_size) | proxy_metrics(path)
+        figures = split.speed(export_predictor(path), detector.input_size) | proxy_metrics(path)
         record = measured.record.with_metrics(figures)
         measurement = measurement_of(path, record, measured.defect_auroc, nomination.measurement.digest)
     model.keep(number, measurement)

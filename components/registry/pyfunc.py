@@ -35,13 +35,13 @@ class DetectorModel(mlflow.pyfunc.PythonModel):
 
     # MLflow would read type hints as a schema of its own.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        """Raw anomaly scores [n], whether each is over the threshold [n], and anomaly maps [n, size, size].
+        """Raw anomaly scores [n], whether each is over the threshold [n], and anomaly maps [n, height, width].
 
         The images are as `read_images` takes them; one that cannot be read raises `RequestError`. The parameter `maps`
-        says whether the maps are returned, in the size that the detector was trained at.
+        says whether the maps are returned, in the size that the detector was trained at: of the crop, with padding.
         """
         try:
-            images = read_images(np.asarray(model_input), self._detector.image_size)
+            images = read_images(np.asarray(model_input), self._detector.preprocessing)
         except InputError as error:
             raise RequestError(str(error)) from error
         scores, maps = self._detector.score(images)

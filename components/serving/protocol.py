@@ -45,8 +45,8 @@ class ServedModel:
 
     def metadata(self) -> dict[str, Any]:
         """The `metadata_model_response`; sizes that vary are -1."""
-        size = self.detector.image_size
-        outputs = ((SCORE, "FP32", [-1]), (ANOMALOUS, "BOOL", [-1]), (MAPS, "FP32", [-1, size, size]))
+        width, height = self.detector.preprocessing.size
+        outputs = ((SCORE, "FP32", [-1]), (ANOMALOUS, "BOOL", [-1]), (MAPS, "FP32", [-1, height, width]))
         return {
             "name": self.name,
             **({"versions": [self.version]} if self.version else {}),
@@ -60,7 +60,7 @@ class ServedModel:
         check(isinstance(request, Mapping), "request", type(request).__name__, "a JSON object")
         check(isinstance(request.get("id", ""), str), "id", request.get("id"), "a text")
         wanted = _wanted(request.get("outputs"))
-        scores, maps = self.detector.score(read_images(_items(request.get("inputs")), self.detector.image_size))
+        scores, maps = self.detector.score(read_images(_items(request.get("inputs")), self.detector.preprocessing))
         outputs = {
             SCORE: ("FP32", scores),
             ANOMALOUS: ("BOOL", scores > self.detector.threshold),

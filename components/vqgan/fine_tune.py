@@ -16,8 +16,10 @@ from components.artifacts import (
     write_table,
 )
 from components.compute import seed_everything
+from components.errors import check
 from components.generator.checkpoint import Checkpoint
 from components.generator.model import save_generator, to_model_range, trained_on, weights_digest
+from components.preprocessing.transform import preprocessing_of
 from components.stage.progress import OnStep
 from components.stage.provenance import code_digest
 from components.vqgan.config import Config
@@ -47,10 +49,14 @@ def fine_tune(
     Returns the scalars of the last iteration, and what the loop ran with. `InputError`: the weights do not fit.
     """
     seed_everything(config.seed)
-    given, groups = ImageSet(reference).ids("train", "good"), load_groups(reference, augmented)
+    reference_images, groups = ImageSet(reference), load_groups(reference, augmented)
+    preprocessing = preprocessing_of(reference_images)
+    given = [id for id in reference_images.ids("train", "good") for _ in preprocessing.tile_boxes]
     digests = {"reference": ImageSet(reference).digest, "augmented": ImageSet(augmented).digest}
     identity = {"config": config.model_dump(), "weights": weights_digest(config), **digests}
     checkpoint = Checkpoint({"code": code_digest(), **identity})
+    whole = config.variation != "given" or not preprocessing.tiled
+    check(whole, "vqgan.variation", "given", "augmentations, in a line with dataset.tiles")
     loop = FineTuning(groups, config)
     trend = SimilarityTrend([given for given, _ in groups], config) if config.patience else None
     with new_directory(candidates) as directory:
@@ -80,10 +86,19 @@ def images_of_base(reference: str | Path, config: Config) -> dict[str, int]:
 
 
 def load_groups(reference: str | Path, augmented: str | Path) -> Groups:
-    """Each given image [1, 3, height, width] with its augmentations [n, 3, height, width], all in [-1, 1]."""
+    """Each given image [1, 3, height, width] with its augmentations [n, 3, height, width], all in [-1, 1].
+
+    In a tiled line, each tile counts as an image.
+    """
     given, images = ImageSet(reference), ImageSet(augmented)
-    own = images.manifest.groupby("source")["id"].agg(list)
-    pairs = ((given.tensor([id]), images.tensor(own[id])) for id in given.ids("train", "good"))
+    preprocessing = preprocessing_of(given)
+    manifest = images.manifest if preprocessing.tiled else images.manifest.assign(tile=0)
+    own = manifest.groupby(["source", "tile"])["id"].agg(list)
+    pairs = (
+        (piece.unsqueeze(0), images.tensor(own[id, tile]))
+        for id in given.ids("train", "good")
+        for tile, piece in enumerate(preprocessing.cut(given.tensor([id])))
+    )
     return [(to_model_range(original), to_model_range(augmentations)) for original, augmentations in pairs]
 
 

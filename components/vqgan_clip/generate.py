@@ -17,6 +17,7 @@ from components.compute import device, seed_everything
 from components.errors import InputError
 from components.generator.model import build_generator, decode, encode, quantise, to_image_range, to_model_range
 from components.networks.embedding import DifferentiableEmbedder, load_embedder
+from components.preprocessing.transform import preprocessing_of
 from components.stage.progress import OnStep, ignore_progress
 from components.vqgan_clip.config import Config
 
@@ -48,7 +49,8 @@ def generate_from_text(
         raise InputError("reference: no good training image in it")
     prompt = prompt_text(prompts, config.prompt, config.object)
     painter = Painter(prompt, embedder or load_embedder(config.embedder, config.embedder_weights), config)
-    painted, rows = painter.paint(to_model_range(images.tensor(ids)), on_step)
+    given = preprocessing_of(images).cut(images.tensor(ids))
+    painted, rows = painter.paint(to_model_range(given), on_step)
     with new_image_set(selected) as (writer, directory):
         for index, image in enumerate(to_arrays(painted)):
             writer.add(image, id=f"painted-{index:03d}", source=f"text/{index:03d}")

@@ -43,7 +43,8 @@ def check_pixels(
     for source in _sample(dataset, sources):
         name = dataset.shown(source.name)
         try:
-            thumbnail, size = decode_image(dataset.path(source.name), SIDE, f"image {name}")
+            path, most = dataset.path(source.name), config.max_megapixels
+            thumbnail, size = decode_image(path, SIDE, f"image {name}", max_megapixels=most)
         except InputError as error:
             findings.add("error", "data.pixels", str(error))
             continue

@@ -3,7 +3,9 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from components.preprocessing.geometry import tile_grid
 from pipelines.experiments.nodes import Node
 from pipelines.experiments.running import Store
 
@@ -63,7 +65,8 @@ def rough_seconds(node: Node) -> float:
 
 def work(node: Node) -> float:
     """Size of a task in the unit of its stage: images that pass a network, in sizes of 256 x 256 pixels, or 1."""
-    scale = (_image_size(node) / 256) ** 2
+    dataset = _dataset(node).config
+    scale = float(dataset.image_size / 256) ** 2
     config = node.config
     if node.stage == "vqgan":
         images = 2 * config.steps * config.batch_size * config.accumulate + config.images
@@ -74,8 +77,8 @@ def work(node: Node) -> float:
         loop = node.inputs["candidates"].config
         return float(loop.iterations * (config.images or loop.images))
     if node.stage == "evaluation":
-        return scale * len(node.detectors)
-    return scale if node.stage == "detection" else 1.0
+        return scale * _tiles(dataset) * len(node.detectors)
+    return scale * _tiles(dataset) if node.stage == "detection" else 1.0
 
 
 def family(node: Node) -> str:
@@ -83,8 +86,14 @@ def family(node: Node) -> str:
     return f"{node.stage} {node.config.detector}" if node.stage == "detection" else node.stage
 
 
-def _image_size(node: Node) -> int:
-    """Side in pixels of the images that a task reads."""
+def _dataset(node: Node) -> Node:
+    """The task that has written the images that a task reads."""
     if node.stage in ("dataset", "image_folder"):
-        return int(node.config.image_size)
-    return _image_size(node.inputs.get("reference") or node.parents[0])
+        return node
+    return _dataset(node.inputs.get("reference") or node.parents[0])
+
+
+def _tiles(config: Any) -> int:
+    """Tiles of each image; one of a plain folder, which knows none."""
+    rows, columns = tile_grid(getattr(config, "tiles", "1x1"))
+    return rows * columns

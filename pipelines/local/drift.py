@@ -3,11 +3,13 @@
 import tempfile
 from pathlib import Path
 
+from components.artifacts import ImageSet
 from components.change.good_images import GoodImages
 from components.dataset.config import ALL_SHOTS
 from components.dataset.ingest import ingest_dataset
 from components.drift.config import Config
 from components.drift.measure import Measured, fetch_detector, measure, measure_since_training, write_images
+from components.preprocessing.transform import preprocessing_of
 from pipelines.lines.line import Line
 
 NO_DETECTOR = "none"
@@ -27,6 +29,6 @@ def measure_line(line: Line, images: str, detector: str, config: Config) -> Meas
         if known is not None and known.backbone == config.backbone:
             return measure_since_training(line.name, images, str(path), config)
         dataset = line.configs["dataset"].replace(shots=ALL_SHOTS)
-        write_images(images, root / "images", dataset.image_size)
         ingest_dataset(root / "reference", dataset)
+        write_images(images, root / "images", preprocessing_of(ImageSet(root / "reference")))
         return measure(root / "reference", root / "images", path, line.name, config)

@@ -1,13 +1,25 @@
 """Images of any common kind become 8-bit RGB."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import tifffile
 from PIL import Image
 
 from components import decode
-from components.decode import decode_image
+from components.decode import (
+    CLIPPED,
+    HIDDEN,
+    NARROW,
+    PAGES,
+    decode_file,
+    decode_image,
+    largest_value,
+)
 from components.errors import InputError
 from tests.components.trees import SIDE, UInt8Image, noise, save
 
@@ -69,12 +81,112 @@ def test_grey_is_repeated_over_the_channels(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image[..., channel], grey)
 
 
-def test_alpha_is_dropped_also_where_it_is_transparent(tmp_path: Path) -> None:
-    alpha = np.zeros((SIDE, SIDE, 1), dtype=np.uint8)
+def test_opaque_alpha_changes_nothing(tmp_path: Path) -> None:
+    alpha = np.full((SIDE, SIDE, 1), 255, dtype=np.uint8)
+    path = save(tmp_path / "image.png", np.concatenate([noise(0), alpha], axis=2))
 
-    image = _decoded(save(tmp_path / "image.png", np.concatenate([noise(0), alpha], axis=2)))
+    np.testing.assert_array_equal(_decoded(path), noise(0))
+    assert decode_file(path, "image").notes == ()
 
-    np.testing.assert_array_equal(image, noise(0))
+
+def test_hidden_pixels_show_black_and_are_noted(tmp_path: Path) -> None:
+    alpha = np.full((SIDE, SIDE, 1), 255, dtype=np.uint8)
+    alpha[:8], alpha[8:16] = 0, 128
+    path = save(tmp_path / "image.png", np.concatenate([noise(0), alpha], axis=2))
+
+    image = _decoded(path)
+
+    assert not image[:8].any()
+    assert np.abs(image[8:16] - noise(0)[8:16] * (128 / 255)).max() <= 1
+    np.testing.assert_array_equal(image[16:], noise(0)[16:])
+    assert decode_file(path, "image").notes == (HIDDEN,)
+
+
+def test_transparent_colour_of_a_palette_is_hidden(tmp_path: Path) -> None:
+    stored = Image.fromarray(np.eye(SIDE, dtype=np.uint8))
+    stored.putpalette([10, 20, 30, 200, 100, 50])
+    stored.save(tmp_path / "image.png", transparency=0)
+
+    image = _decoded(tmp_path / "image.png")
+
+    assert image[0, 0].tolist() == [200, 100, 50]
+    assert image[0, 1].tolist() == [0, 0, 0]
+
+
+def sixteen_bit(path: Path, values: npt.NDArray[np.integer], suffix: str) -> Path:
+    """Write values [height, width, channels] of 16 bits: grey, grey with alpha, RGB or RGBA as PNG, or RGB as TIFF."""
+    path = path / f"image.{suffix}"
+    if suffix.startswith("tif"):
+        tifffile.imwrite(
+            path, values.astype(np.uint16), photometric="rgb", compression="zlib" if suffix == "tif" else None
+        )
+        return path
+    height, width, channels = values.shape
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*found) for found in chunks))
+    return path
+
+
+@pytest.mark.parametrize("depth", [10, 12, 14, 16])
+@pytest.mark.parametrize(
+    ("channels", "suffix"), [(1, "png"), (2, "png"), (3, "png"), (4, "png"), (3, "tif"), (3, "tiff")]
+)
+def test_bits_of_a_camera_in_sixteen_bit_files_are_scaled_from_their_range(
+    tmp_path: Path, depth: int, channels: int, suffix: str
+) -> None:
+    values = np.random.default_rng(depth).integers(0, 2**depth, (9, 7, channels))
+    values[0, 0] = 2**depth - 1
+    if channels in (2, 4):
+        values[..., -1] = 65535
+    path = sixteen_bit(tmp_path, values, suffix)
+
+    found = np.asarray(decode_file(path, "image", bit_depth=depth).image)
+
+    colours = values[..., : 1 if channels < 3 else 3]
+    np.testing.assert_array_equal(found, np.broadcast_to(colours * 255 // (2**depth - 1), found.shape))
+    assert largest_value(path, "image") == 2**depth - 1
+
+
+def test_values_above_the_bit_depth_are_white_and_noted(tmp_path: Path) -> None:
+    values = np.array([[[0], [1023], [1024], [65535]]])
+
+    decoded = decode_file(sixteen_bit(tmp_path, values, "png"), "image", bit_depth=10)
+
+    assert np.asarray(decoded.image)[0, :, 0].tolist() == [0, 255, 255, 255]
+    assert decoded.notes == (CLIPPED,)
+
+
+def test_eight_bits_have_no_largest_value(tmp_path: Path) -> None:
+    assert largest_value(save(tmp_path / "image.png", noise(0)), "image") is None
+
+
+@pytest.mark.parametrize(("span", "notes"), [(25, (NARROW,)), (26, ())])
+def test_under_a_tenth_of_the_range_is_noted(tmp_path: Path, span: int, notes: tuple[str, ...]) -> None:
+    path = save(tmp_path / "image.png", np.array([[40, 40 + span]], dtype=np.uint8))
+
+    assert decode_file(path, "image").notes == notes
+
+
+def test_first_of_several_pages_is_read_and_noted(tmp_path: Path) -> None:
+    first, second = (Image.fromarray(noise(seed)) for seed in (0, 1))
+    first.save(tmp_path / "image.tif", save_all=True, append_images=[second])
+
+    np.testing.assert_array_equal(_decoded(tmp_path / "image.tif"), noise(0))
+    assert decode_file(tmp_path / "image.tif", "image").notes == (PAGES,)
+
+
+def test_pillows_own_limits_do_not_bind_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
+    path = save(tmp_path / "image.png", noise(0))
+
+    assert decode_file(path, "image", max_megapixels=1).image.size == (SIDE, SIDE)
+    assert Image.MAX_IMAGE_PIXELS == 16
 
 
 def test_palette_is_expanded(tmp_path: Path) -> None:
@@ -114,11 +226,12 @@ def test_floating_point_image_is_refused(tmp_path: Path) -> None:
 
 def test_image_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "image.png", noise(0))
-    monkeypatch.setattr(decode, "MAX_PIXELS", SIDE * SIDE)
+    monkeypatch.setattr(decode, "MEGAPIXEL", SIDE)
     _decoded(path)
 
-    monkeypatch.setattr(decode, "MAX_PIXELS", SIDE * SIDE - 1)
-    with pytest.raises(InputError, match=r"image .*image.png: size is 64x64, expected at most 4095 pixels"):
+    monkeypatch.setattr(decode, "MEGAPIXEL", SIDE - 1)
+    limit = r"at most 64 megapixels; dataset.max_megapixels allows more"
+    with pytest.raises(InputError, match=rf"image .*image.png: size is 64x64, expected {limit}"):
         _decoded(path)
 
 

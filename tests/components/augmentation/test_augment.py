@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from components.artifacts import ImageSet
+from components.artifacts import ImageSet, new_image_set
 from components.augmentation.augment import augment_images
 from components.augmentation.config import POLICIES, Config
 from components.errors import InputError
+from components.preprocessing.transform import PADDING, Preprocessing
+from components.vqgan.fine_tune import load_groups
 from tests.components.trees import SIDE, UInt8Image, noise, write_reference
 
 
@@ -143,3 +146,40 @@ def test_config_names_the_field_that_is_out_of_range(field: str, value: object, 
 
     with pytest.raises(InputError, match=message):
         Config(**fields)  # type: ignore[arg-type]
+
+
+def _preprocessed(tmp_path: Path, preprocessing: Preprocessing, images: list[UInt8Image]) -> Path:
+    with new_image_set(tmp_path / "reference") as (writer, directory):
+        preprocessing.write(directory)
+        for index, image in enumerate(images):
+            writer.add(image, id=f"given-{index}", source=f"{index}.png")
+    return tmp_path / "reference"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_padding_is_not_augmented(tmp_path: Path, policy: str) -> None:
+    wide = Preprocessing(image_size=SIDE, content=(SIDE, 16), keep_aspect=True)
+    reference = _preprocessed(tmp_path, wide, [wide.place(noise(0, 16, SIDE), "image")])
+
+    images = _augment(reference, "augmented", Config(policy=policy, orientation_free=True, images=4))
+
+    for id in images.ids("train"):
+        image = images.image(id)
+        assert (image[:24] == PADDING).all()
+        assert (image[40:] == PADDING).all()
+
+
+def test_tiles_are_augmented_one_by_one(tmp_path: Path) -> None:
+    tiled = Preprocessing(image_size=SIDE, content=(120, SIDE), tiles=(1, 2))
+    given = [noise(seed, SIDE, 120) for seed in range(2)]
+    reference = _preprocessed(tmp_path, tiled, given)
+
+    images = _augment(reference, "augmented", Config(strength=0, images=2))
+
+    manifest = images.manifest
+    assert manifest["source"].tolist() == ["given-0", "given-0", "given-1", "given-1"] * 2
+    assert manifest["tile"].tolist() == [0, 1] * 4
+    np.testing.assert_allclose(images.image("augmented-003"), given[1][:, 56:], atol=1)
+    groups = load_groups(reference, images.path)
+    assert [(len(own), len(augmented)) for own, augmented in groups] == [(1, 2)] * 4
+    torch.testing.assert_close(groups[3][0], groups[3][1][:1], atol=0.02, rtol=0)

@@ -14,6 +14,7 @@ from components.dataset.ingest import import_images, ingest_dataset
 from components.errors import InputError
 from components.listing.layouts import PLAIN
 from components.listing.opened import dataset_digest
+from components.preprocessing.transform import preprocessing_of
 from tests.components.trees import SIDE, marked, noise, save, write_btad, write_folder, write_loco, write_mvtec
 
 
@@ -172,6 +173,19 @@ def test_images_of_different_sizes_are_stored_in_one(tmp_path: Path) -> None:
     assert mask.shape == (SIDE, SIDE)
 
 
+def test_odd_pixels_and_defects_outside_of_the_crop_are_counted(tmp_path: Path) -> None:
+    root = write_mvtec(tmp_path / "part")
+    save(root / "train" / "good" / "000.png", np.full((SIDE, SIDE), 900, dtype=np.uint16))
+
+    result = ingest_dataset(tmp_path / "reference", _config(root, shots=ALL_SHOTS).replace(crop="0,32,64,64"))
+
+    images = ImageSet(tmp_path / "reference")
+    assert (result["bit_depth"], result["crop"], result["outside_images"], result["masks"]) == (10, "0,32,64,64", 2, 0)
+    assert np.unique(images.image("train-good-000")).tolist() == [900 * 255 // 1023]
+    assert images.mask("test-bent-000") is None
+    assert preprocessing_of(images).bit_depth == 10
+
+
 def _remove_all(root: Path) -> None:
     shutil.rmtree(root)
 
@@ -235,7 +249,7 @@ def _write_floats(root: Path) -> None:
         (_clear_mask, r"mask .*bent/001_mask.png: empty"),
         (_remove_mask, r"image .*test/bent/001.png: no mask, while other images of this folder have one"),
         (_repeat_stem, r"dataset: .*002.bmp and .*002.png have the same name, 002"),
-        (_enlarge, r"image .*test/good/001.png: size is 64x65, expected at most 4096 pixels"),
+        (_enlarge, r"image .*test/good/001.png: size is 64x65, expected at most 64 megapixels"),
         (_write_floats, r"image.*: holds floating-point values"),
     ],
 )
@@ -244,7 +258,7 @@ def test_bad_input_gives_one_message_and_leaves_nothing(
 ) -> None:
     root = write_mvtec(tmp_path / "part")
     spoil(root)
-    monkeypatch.setattr(decode, "MAX_PIXELS", SIDE * SIDE)
+    monkeypatch.setattr(decode, "MEGAPIXEL", SIDE)
 
     with pytest.raises(InputError, match=message) as caught:
         ingest_dataset(tmp_path / "out" / "reference", _config(root))
@@ -318,6 +332,12 @@ def test_digest_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
         ("image_size", 100, "dataset.image_size: got 100, expected 64 to 1024 pixels, a multiple of 32"),
         ("test_fraction", 1.0, "dataset.test_fraction: got 1.0"),
         ("seed", -1, "seed: got -1"),
+        ("bit_depth", 11, "dataset.bit_depth: got 11, expected one of 0, 8, 10, 12, 14, 16"),
+        ("max_megapixels", 2000, "dataset.max_megapixels: got 2000, expected 1 to 1000"),
+        ("tiles", "2", "dataset.tiles: got '2', expected ROWSxCOLUMNS such as 2x2, at most 64 tiles"),
+        ("tiles", "9x9", "dataset.tiles: got '9x9'"),
+        ("crop", "1,2,3", "dataset.crop: got '1,2,3', expected auto, or left,top,right,bottom in pixels"),
+        ("crop", "50%,0%,40%,100%", "dataset.crop: got '50%,0%,40%,100%'"),
     ],
 )
 def test_config_names_the_field_that_is_out_of_range(field: str, value: object, message: str) -> None:

@@ -1,6 +1,7 @@
 """Masks of any common kind keep the defects that they mark, in another size too."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from components.dataset.masks import HALF, decode_mask
 from components.errors import InputError
+from components.preprocessing.transform import Preprocessing
 from tests.components.trees import SIDE, marked, save
 
 BoolMask = npt.NDArray[np.bool_]
@@ -18,7 +20,8 @@ MARKED = marked() > 0
 
 
 def _decoded(paths: Sequence[Path], image_size: tuple[int, int], size: int, threshold: float = HALF) -> BoolMask:
-    return decode_mask([(path, str(path)) for path in paths], image_size, size, threshold)
+    place = partial(Preprocessing.untouched(size).place_mask, name="image")
+    return decode_mask([(path, str(path)) for path in paths], image_size, place, threshold)
 
 
 def _read(path: Path, threshold: float = HALF) -> BoolMask:

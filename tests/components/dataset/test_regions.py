@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.artifacts import IMAGES, MANIFEST, REGIONS, ImageSet
+from components.artifacts import IMAGES, MANIFEST, PREPROCESSING, REGIONS, ImageSet
 from components.dataset.config import Config
 from components.dataset.ingest import ingest_dataset
 from components.dataset.regions import DefectType, read_defect_types
@@ -39,7 +39,7 @@ def test_regions_of_an_image_are_kept_apart_beside_their_union(root: Path) -> No
     assert (scratch.name, scratch.saturation) == ("scratch", 1.0)
     np.testing.assert_array_equal(scratch.mask, grey_mask(SCRATCH, SCRATCH, 1) > 0)
     assert images.regions("test-good-000") == []
-    assert {path.name for path in images.path.iterdir()} == {MANIFEST, IMAGES, REGIONS}
+    assert {path.name for path in images.path.iterdir()} == {MANIFEST, IMAGES, REGIONS, PREPROCESSING}
 
 
 def test_digest_depends_on_the_saturation_thresholds(root: Path) -> None:

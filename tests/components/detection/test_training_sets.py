@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from components.artifacts import ImageSet
+from components.artifacts import ImageSet, new_image_set
 from components.detection.training_sets import Sources, load_training_set
 from components.detectors.config import Config
+from components.preprocessing.transform import PADDING, Preprocessing
 from tests.components.image_sets import write_added, write_reference
 
 
@@ -76,3 +78,36 @@ def test_generated_images_of_unknown_source_are_left_out_with_any_image(tmp_path
     )
     assert len(load_training_set(sources, config)) == 2 + 5
     assert len(load_training_set(sources, config, without=["train-good-0"])) == 1
+
+
+@pytest.mark.parametrize(("name", "count"), [("none", 2), ("rotations", 16), ("augmented", 2 + 3)])
+def test_tiled_line_is_trained_on_tiles(tmp_path: Path, name: str, count: int) -> None:
+    tiled = Preprocessing(image_size=32, content=(60, 32), tiles=(1, 2))
+    image = np.random.default_rng(0).integers(0, 256, (32, 60, 3), dtype=np.uint8)
+    with new_image_set(tmp_path / "reference") as (writer, directory):
+        tiled.write(directory)
+        writer.add(image, id="given", source="0.png")
+    with new_image_set(tmp_path / "augmented") as (writer, _):
+        for index in range(3):
+            writer.add(image[:, :32], id=f"augmented-{index}", source="given", tile=index % 2)
+    sources = Sources(reference=tmp_path / "reference", augmented=tmp_path / "augmented", selected=tmp_path / "none")
+
+    images = load_training_set(sources, Config(training_set=name))[:]
+
+    assert images.shape == (count, 3, 32, 32)
+    tiles = np.stack([image[:, :32], image[:, 28:]])
+    torch.testing.assert_close(images[:2] * 255, torch.from_numpy(tiles).permute(0, 3, 1, 2).float())
+
+
+def test_rotation_leaves_the_padding_where_it_is(tmp_path: Path) -> None:
+    wide = Preprocessing(image_size=64, content=(64, 16), keep_aspect=True)
+    with new_image_set(tmp_path / "reference") as (writer, directory):
+        wide.write(directory)
+        writer.add(wide.place(np.full((16, 64, 3), 200, dtype=np.uint8), "image"), id="given", source="0.png")
+    sources = Sources(**dict.fromkeys(("reference", "augmented", "selected"), tmp_path / "reference"))
+
+    images = load_training_set(sources, Config(training_set="rotations"))[:] * 255
+
+    assert len(images) == 8
+    torch.testing.assert_close(images[:, :, 24:40], torch.full((8, 3, 16, 64), 200.0))
+    assert (images[:, 0, :24] == PADDING[0]).all()

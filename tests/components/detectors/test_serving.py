@@ -61,7 +61,7 @@ def test_export_that_agrees_serves_the_checkpoints_scores(trained: Path, tmp_pat
     served, checkpoint = ServedDetector(path), Detector(path)
     scores, maps = served.score([images.image(id) for id in ids])
     expected, expected_maps = checkpoint.predict(images.tensor(ids))
-    assert (served.runtime, served.threshold, served.image_size) == (kind, checkpoint.threshold.value, 64)
+    assert (served.runtime, served.threshold, served.preprocessing.image_size) == (kind, checkpoint.threshold.value, 64)
     assert scores == pytest.approx(expected.numpy(), abs=1e-4)
     assert maps == pytest.approx(expected_maps.numpy(), abs=1e-4)
     assert {str(scores.dtype), str(maps.dtype)} == {"float32"}

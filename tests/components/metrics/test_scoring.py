@@ -13,6 +13,7 @@ from components.detectors.config import Config
 from components.detectors.detector import Detector
 from components.metrics.measures import defect_auroc, image_metrics, one_core, pixel_metrics, threshold_metrics
 from components.metrics.scoring import MEASUREMENT_VERSION, TestSplit
+from components.preprocessing.transform import Preprocessing
 from tests.components.image_sets import write_reference
 
 
@@ -65,7 +66,7 @@ def test_detector_of_another_size_is_measured_on_the_same_masks(tmp_path: Path) 
     train_detector(reference, reference, reference, tmp_path / "detector", Config())
     detector = Detector(tmp_path / "detector")
     own = split(reference).measure(detector)
-    detector.image_size = 48
+    detector.preprocessing = Preprocessing.untouched(48)
     resized = split(reference).measure(detector)
     assert resized.maps.shape == own.maps.shape
     assert resized.record.image_auroc == own.record.image_auroc == 1.0
