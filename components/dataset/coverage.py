@@ -142,8 +142,8 @@ def _trimmed_distances(pooled: "Tensor") -> "Tensor":
     import torch
 
     kept = max(1, round((1 - _TRIMMED) * len(pooled)))
-    rows = [torch.cdist(some, pooled).topk(kept, largest=False).values.mean(dim=1) for some in pooled.split(_ROWS)]
-    return torch.cat(rows)
+    parts = torch.split(pooled, _ROWS)
+    return torch.cat([torch.cdist(some, pooled).topk(kept, largest=False).values.mean(dim=1) for some in parts])
 
 
 def _evenly_spaced(remoteness: "Tensor") -> list[int]:

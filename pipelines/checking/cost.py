@@ -72,6 +72,6 @@ def _memory_gb(line: Line, images: int) -> float:
     """Of the largest process: the loop, or the training of a detector on many images."""
     side = line.dataset.image_size
     loop = line.vqgan
-    batch = loop.batch_size / type(loop).model_fields["batch_size"].default
+    batch: float = loop.batch_size / type(loop).model_fields["batch_size"].default
     pixels, patches = 2 * 3 * 4 * side**2, 3 * 4 * 152 * (side // 8) ** 2
     return max(_BASE_GB + _LOOP_GB * batch * (side / 256) ** 2, _DETECTION_GB + images * (pixels + patches) / _GB)

@@ -13,7 +13,7 @@ from components.listing.layouts import Listing, SourceImage
 from components.listing.opened import DataSet, opened
 from components.storage.addresses import is_s3
 from pipelines.checking.duplicates import check_duplicates
-from pipelines.checking.findings import Findings, counted, grouped, some
+from pipelines.checking.findings import Findings, Level, counted, grouped, some
 from pipelines.checking.pixels import check_pixels
 from pipelines.lines.line import Line
 
@@ -71,7 +71,7 @@ def _check_listing(listing: Listing, findings: Findings) -> None:
     findings.facts["left_out"] = [asdict(found) for found in listing.left_out]
     kinds = {found.reason: found.kind for found in listing.left_out}
     for reason, paths in grouped((found.reason, found.path) for found in listing.left_out).items():
-        level = "note" if kinds[reason] == "hidden" else "warning"
+        level: Level = "note" if kinds[reason] == "hidden" else "warning"
         findings.add(level, "data.left_out", f"{len(paths)} left out ({reason}): {some(paths)}")
     for note in listing.notes:
         findings.add("note", "data.names", note)

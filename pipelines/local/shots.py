@@ -88,7 +88,8 @@ def choose_of_folder(pool: str, shots: int, seed: int, output: Path, on_step: On
         pixels, readable_names, damaged = _decode(dataset, names, Path(scratch) / "pixels", on_step)
 
         def read(index: int) -> "UInt8Image":
-            return pixels[index]
+            found: UInt8Image = pixels[index]
+            return found
 
         def on_image(number: int, total: int) -> None:
             on_step("comparing", number, total)
@@ -144,12 +145,15 @@ def _write_sheet(path: Path, found: ChosenShots, dataset: DataSet) -> None:
 
 def _write_lists(output: Path, found: ChosenShots) -> None:
     """Write the list, the table, and last the summary, by which the folder is known as one of a choice."""
-    choice, as_bytes = found.choice, {"encoding": "utf-8", "errors": "surrogateescape"}
+    choice = found.choice
     with replacing(output / LIST) as partial:
         lines = [f"{found.pool}/{found.names[at]}\n" for at in choice.shots]
-        partial.write_text("".join(lines), **as_bytes)
+        partial.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
     ranks = {at: rank for rank, at in enumerate(choice.shots, 1)}
-    with replacing(output / TABLE) as partial, partial.open("w", newline="", **as_bytes) as file:
+    with (
+        replacing(output / TABLE) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["file", "rank", "oddness", "look_at"])
         for at, name in enumerate(found.names):

@@ -28,7 +28,7 @@ def test_best_detector_its_figure_and_the_gate_are_said(
     monkeypatch.setenv("VIGIL_KFP_UI", "https://kubeflow.example/pipeline")
     monkeypatch.setenv("VIGIL_RUN_ID", "r1")
     unread = tmp_path / "unread"
-    sources = Sources(*[unread] * 6, predictions, best)
+    sources = Sources(unread, unread, unread, unread, unread, unread, predictions, best)
     notice = finished_notice(sources, "bolts", "r1", {})
     assert notice.text == f"patchcore/generated{shown}; version 4, gate: promoted"
     assert notice.link == "https://kubeflow.example/pipeline/#/runs/details/r1"
