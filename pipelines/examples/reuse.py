@@ -21,8 +21,8 @@ def two_detectors(uri: str, digest: str, line: str = "my-part") -> None:
     """Train two detectors on the good images of a part in the MVTec layout, and measure them on its test images."""
     reference = dataset(line=line, uri=uri, dataset_digest=digest, shots=8).outputs["reference"]
     with dsl.ParallelFor(["patchcore", "padim"]) as detector:
-        # Of the three sets, the training set `none` has the first alone.
-        sets = {"reference": reference, "augmented": reference, "selected": reference}
+        # Of all sets, the training set `none` has the first alone.
+        sets = dict.fromkeys(("reference", "augmented", "synthetic", "selected"), reference)
         trained = detection(line=line, **sets, detector=detector, training_set="none").set_memory_limit("8Gi")
     evaluation(line=line, reference=reference, detectors=dsl.Collected(trained.outputs["trained"]))
 
