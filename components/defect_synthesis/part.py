@@ -19,8 +19,8 @@ _LEAST_AREA, _MOST_AREA = 0.03, 0.8
 _MOST_BORDER = 0.3
 """Largest share of the border that a part may cross."""
 _GROUNDS = 3
-_SMALLEST, _LARGEST = 0.06, 0.3
-"""Diameter of a defect, as a share of the part's side."""
+_SMALLEST, _LARGEST = 0.1, 0.5
+"""Diameter of a defect, as a share of the part's side: CutPaste's pieces have 2 to 15 % of an image's area."""
 _LEAST_PIXELS = 4.0
 
 
