@@ -10,7 +10,7 @@ from components import artifacts
 from components.change.good_images import good_images
 from components.detectors.detector import Detector
 from components.detectors.serving import export_predictor
-from components.metrics.choice import choose
+from components.metrics.choice import Choice, choose
 from components.metrics.records import PROXY_METRIC, read_records
 from components.metrics.scoring import TestSplit
 from components.metrics.validation import read_validations
@@ -42,14 +42,7 @@ def register_best(
     split = {name: evaluation[name] for name in ("aupro_limit", "latency_images")}
     configs = {path: artifacts.read_json(Path(path) / artifacts.CONFIG)["config"] for path in detectors}
     trained = {f"{content['detector']}/{content['training_set']}": path for path, content in configs.items()}
-    choice = choose(
-        read_records(Path(predictions) / artifacts.RECORDS),
-        read_validations(predictions),
-        choose_by=config.choose_by,
-        metric=config.metric,
-        min_gain=config.min_gain,
-        max_false_alarm_rate=config.max_validation_false_alarm_rate,
-    )
+    choice = _chosen(predictions, config)
     record = choice.record
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "detector"
@@ -83,3 +76,15 @@ def register_best(
     result = {"best": record.trial, "chosen_by": choice.rule, "model_version": number, **export}
     result |= {name: value for name, value in figures.items() if value is not None}
     return {**result, "gate": decision.gate, "gate_reasons": decision.reasons}
+
+
+def _chosen(predictions: str | Path, config: Config) -> Choice:
+    """The detector that the records and validations of a run's detectors choose."""
+    return choose(
+        read_records(Path(predictions) / artifacts.RECORDS),
+        read_validations(predictions),
+        choose_by=config.choose_by,
+        metric=config.metric,
+        min_gain=config.min_gain,
+        max_false_alarm_rate=config.max_validation_false_alarm_rate,
+    )
