@@ -82,8 +82,9 @@ def _facts(facts: dict[str, Any]) -> list[tuple[str, str]]:
         shown = gloss if len(gloss) <= _GLOSS else f"{gloss[: _GLOSS - 3]}..."
         found.append(("sense", f"{sense['synset']}: {shown}"))
     if weights := facts.get("weights"):
-        here = [row["name"] for row in weights if row["state"] == "here"]
-        found.append(("weights", f"{len(here)} of {len(weights)} are here: {', '.join(here)}"))
+        states = {row["name"]: row["state"] for row in weights}
+        here = [name for name, state in states.items() if state == "here"]
+        found.append(("weights", f"{len(here)} of {len(states)} are here: {', '.join(here)}"))
     if expected := facts.get("expected"):
         memory = f", {expected['memory_gb']} GB in the largest process" if expected["memory_gb"] else ""
         minutes = max(1, round(expected["seconds"] / 60))
