@@ -31,7 +31,7 @@ _LINE: dict[str, Any] = {
     "name": "demo-brick",
     "object": "brick",
     "dataset": {"uri": "brick", "layout": "mvtec", "shots": 2, "image_size": TILE},
-    "vqgan": {"iterations": 6, "images": 12, "steps": 20},
+    "vqgan": {"iterations": 6, "images": 12, "steps": 10},
     "augmentation": {"images": 12},
 }
 
