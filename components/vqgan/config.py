@@ -37,8 +37,8 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
     mse_weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     """Factor on L_mse in Eq. 7, for a sweep; 1 in the paper."""
     mse_mean: Annotated[str, OneOf(("values", "images"))] = "values"
-    """What n in Eq. 6 counts, which the paper leaves open: all values of the generated images (`values`), or the
-    images, whose values are summed (`images`): 3 x height x width times as much."""
+    """What n in Eq. 6 counts, which the paper leaves open: `values` of the images, or `images`, whose values are
+    summed: 3 x height x width times as much."""
     adversarial_weight: Weight = 0.1
     """Weight of the adversarial term in L_vq, on top of the adaptive weight. At taming-transformers' 0.8, a
     discriminator that has seen few steps undoes what the loop has learnt."""
@@ -52,15 +52,14 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
     variance: Annotated[str, OneOf(("estimated", "unit", "none"))] = "estimated"
     """`estimated` over the augmentations (Eq. 3), `unit` for 1 (the paper's ablation), `none` for 0."""
     covariance: Annotated[str, OneOf(("independent", "lowrank"))] = "independent"
-    """`independent` samples each position and channel by itself (Eq. 3). `lowrank` keeps mean and variance of each, and
-    lets positions move together as they do in the latents that the variance is estimated over."""
+    """`independent` samples each position by itself (Eq. 3); `lowrank` has the same variance, and positions move
+    together as in the latents that it is estimated over."""
     variation: Annotated[str, OneOf(("augmentations", "given"))] = "augmentations"
-    """What the variance is estimated over: `augmentations`, each about the mean of its given image's own, pooled over
-    given images; or the `given` images themselves, of which there must be two or more, each moved to where the
-    part lies in the image that is sampled around."""
+    """What the variance is estimated over: `augmentations` of each given image, pooled, or two or more `given` images,
+    moved to where the part lies in the one that is sampled around."""
     decode: Annotated[str, OneOf(("plain", "residual"))] = "plain"
-    """Images of a set: `plain`, the decoded sample (Eq. 3), or `residual`, the image that is sampled around plus what
-    the decoded sample differs by from its decoded center, which keeps the texture that the codebook loses."""
+    """`plain`: the decoded sample (Eq. 3). `residual`: the image that is sampled around, plus the sample's difference
+    from its center when both are decoded, which keeps the texture that the codebook loses."""
     temperature: Weight = 1.0
     """Factor on the standard deviation when sampling."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
