@@ -36,7 +36,7 @@ def evaluate_detectors(
     for path in detectors:
         detector = Detector(path)
         measured = split.measure(detector)
-        record = measured.record.with_metrics(proxy_metrics(path))
+        record = measured.record.with_metrics({**proxy_metrics(path), **bank_metrics(path)})
         identity = {name: getattr(record, name) for name in _IDENTITY}
         scores = measured.scores.numpy()
         recalls = defect_recall(scores, split.labels, split.defects, detector.threshold.value)
@@ -62,6 +62,12 @@ def evaluate_detectors(
         artifacts.write_json(directory / artifacts.RECORDS, [record.to_json() for record in records])
         artifacts.write_json(directory / artifacts.EVALUATION, {**evaluation, "defect_auroc": by_defect})
     return records
+
+
+def bank_metrics(detector: str | Path) -> dict[str, float]:
+    """Field of a `Record` that says how large a detector's memory bank is; empty where it has none."""
+    bank = artifacts.read_json(Path(detector) / artifacts.CONFIG).get("bank")
+    return {"bank_patches": float(bank["patches"])} if bank else {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,8 @@ class Record:
     """Median milliseconds to score one image on one core."""
     images_per_second: float | None = None
     """Throughput in batches on one core."""
+    bank_patches: float | None = None
+    """Patches in the detector's memory bank; None for one that has none."""
     proxy_image_auroc: float | None = None
     """Area under the ROC curve of held-out good images against the synthetic defects on them, scored by detectors that
     have seen neither; a proxy, None with fewer than two such images."""

@@ -30,6 +30,8 @@ CHOSEN, WORST, ANY = "chosen by the proxy", "the worst on the test split", "any,
 RATES = ("false_alarm_rate", "promised_false_alarm_rate")
 """Observed false alarms on the test split, and what the threshold's rule lets expect."""
 
+BANK = "bank_patches"
+"""Patches in a detector's memory bank."""
 IMAGES = "images"
 """Measure of an image set: the number of its images."""
 
@@ -84,7 +86,7 @@ def prediction_rows(path: Path) -> Iterable[Row]:
             why = "no test image has a mask" if name in ("pixel_auroc", "aupro") else "there are no bad test images"
             note = "" if value is not None else why
             yield {**names, "measure": name, "value": value, "note": note}
-        for name in (*EXTRA_HEADS, *PROXY_HEADS, *RATES, "latency_ms"):
+        for name in (*EXTRA_HEADS, *PROXY_HEADS, *RATES, BANK, "latency_ms"):
             if (value := record.metric(name)) is not None:
                 yield {**names, "measure": name, "value": value}
         for defect, auroc in defects[record.trial].items():

@@ -10,14 +10,14 @@ from components.metrics.seeds import Spread
 from components.pages.html import figure_html, page_template, write_html
 from components.tabulation import figures, statistics
 from components.tabulation.descriptions import DESCRIPTIONS, OURS
-from components.tabulation.gather import CHOSEN, COMPARED_PROMPTS, IMAGES, PROMPT_MEASURES
+from components.tabulation.gather import BANK, CHOSEN, COMPARED_PROMPTS, IMAGES, PROMPT_MEASURES
 from components.tabulation.statistics import ALL_CLASSES, Line
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-HEADS = METRIC_HEADS | EXTRA_HEADS
+HEADS = METRIC_HEADS | EXTRA_HEADS | {BANK: "patches in the memory bank"}
 """Measures of detectors, in the order of the page."""
 CHOICE_HEADS = {
     "regret": "Regret of each way to choose: the best test figure minus its own",
@@ -89,7 +89,7 @@ def _tables(results: "pd.DataFrame", heads: Mapping[str, str]) -> list[dict[str,
         columns = _columns(lines)
         rows = [
             {"names": [line.detector, shots_text(line.shots), line.label], "ours": line.method == OURS,
-             "cells": [spread_text(line.cells.get(name)) for name in columns]}
+             "cells": [spread_text(line.cells.get(name), 0 if measure == BANK else 3) for name in columns]}
             for line in lines
         ]  # fmt: skip
         if rows:
@@ -153,8 +153,9 @@ def shots_text(shots: int) -> str:
     return f"{shots or 'all'} shot{'' if shots == 1 else 's'}"
 
 
-def spread_text(found: Spread | None) -> str:
+def spread_text(found: Spread | None, digits: int = 3) -> str:
     """Mean, and the standard deviation where there are several seeds."""
     if found is None:
         return "-"
-    return f"{found.mean:.3f}" if found.sd is None else f"{found.mean:.3f} ± {found.sd:.3f}"
+    mean = f"{found.mean:.{digits}f}"
+    return mean if found.sd is None else f"{mean} ± {found.sd:.{digits}f}"

@@ -12,8 +12,9 @@ from components.tabulation.gather import IMAGES
 if TYPE_CHECKING:
     import pandas as pd
 
-BASELINES = ("none", "rotations", "augmented")
-"""Methods that every table of detectors shows, in its order."""
+BASELINES = ("none", "repeated", "rotations", "shifts+rotations", "augmented")
+"""Methods without generated images, in the order of a table of detectors; `repeated` is a control, and adds nothing but
+the given images once more."""
 ALL_CLASSES = "mean"
 """Column of the mean over the classes."""
 

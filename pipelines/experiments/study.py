@@ -11,12 +11,14 @@ from components.detectors.config import TRAINING_SETS
 from components.detectors.table import DETECTORS
 from components.listing.layouts import PLAIN
 from components.quality.config import Config as QualityConfig
+from components.tabulation.statistics import BASELINES
 from components.vqgan_clip.config import Config as VqganClipConfig
 from pipelines.experiments.nodes import Cell, Node
 from pipelines.lines.line import Line
 
-BASELINES = tuple(name for name in TRAINING_SETS if name != "generated")
-"""Training sets that every table shows beside the generated one."""
+SHIFTED = "shifts+rotations"
+MOST_SHIFTED = 5
+"""Given images up to which tables show the training set `SHIFTED`: at the default step it has 128 images for each."""
 CANDIDATES = (*TRAINING_SETS, "rotations+generated")
 """Training sets among which the proxy chooses."""
 
@@ -119,8 +121,9 @@ class Group:
         return self._measured(CANDIDATES, selected, method)
 
     def baselines(self) -> Cell:
-        """Measured detectors that were trained without generated images."""
-        return self._measured(BASELINES, self.augmented, "")
+        """Measured detectors that were trained without generated images; given images repeat as often as augmented."""
+        names = [name for name in BASELINES if name != SHIFTED or 0 < self.shots <= MOST_SHIFTED]
+        return self._measured(names, self.augmented, "")
 
     def generated(self, selected: Node, method: str) -> Cell:
         """Measured detectors that were trained with an image set."""

@@ -229,7 +229,7 @@ def test_records_hold_every_trial_with_all_metrics(chain: Chain) -> None:
     assert [record["training_set"] for record in records] == list(TRIALS)
     keys = {"image_auroc", "pixel_auroc", "aupro", "image_ap", "image_f1_max"}
     assert all(0 <= record[key] <= 1 for record in records for key in keys)
-    keys |= {"threshold", "false_alarm_rate", "recall", "latency_ms", "images_per_second"}
+    keys |= {"threshold", "false_alarm_rate", "recall", "latency_ms", "images_per_second", "bank_patches"}
     keys |= {*PROXY_HEADS, "proxy_standard_error", "validation_images", "promised_false_alarm_rate"}
     assert [record["validation_images"] for record in records] == [2.0] * len(TRIALS)
     by_kind = {*KIND_METRICS, *SPRO_METRICS}

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import load_file
 
-from components.artifacts import RECALL, read_table
+from components.artifacts import RECALL, WEIGHTS, read_table
 from components.detection.train import train_detector
 from components.detectors.config import Config
 from components.detectors.detector import Detector
@@ -19,6 +20,7 @@ def test_record_has_the_rates_at_the_detectors_threshold(tmp_path: Path) -> None
     (record,) = evaluate_detectors(reference, [tmp_path / "detector"], tmp_path / "predictions", EvaluationConfig())
     assert record.threshold == Detector(tmp_path / "detector").threshold.value
     assert record.recall == 1.0
+    assert record.bank_patches == len(load_file(tmp_path / "detector" / WEIGHTS)["bank.patches"])
     assert 0 <= (record.false_alarm_rate or 0) < 1
     assert min(record.latency_ms or 0, record.images_per_second or 0) > 0
     (row,) = read_table(tmp_path / "predictions" / RECALL).to_dict("records")

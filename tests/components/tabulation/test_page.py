@@ -56,6 +56,17 @@ def test_rows_state_how_many_images_they_add(tmp_path: Path) -> None:
     assert "<h3>images</h3>" not in html
 
 
+def test_banks_are_whole_numbers_of_patches(tmp_path: Path) -> None:
+    banks = [
+        row(class_name="bolt", method=name, seed=seed, detector="patchcore", measure="bank_patches", value=1024 + seed)
+        for name in ("none", "repeated")
+        for seed in (0, 2)
+    ]
+    html = page(tmp_path, "fig5", pd.concat([detector_table(), pd.DataFrame(banks)]))
+    assert "<summary>patches in the memory bank</summary>" in html
+    assert html.count("1025 ± 1") == 2
+
+
 def test_values_are_escaped(tmp_path: Path) -> None:
     table = detector_table()
     table["class_name"] = "<script>alert(1)</script>"
