@@ -15,7 +15,7 @@ from components.artifacts import ImageSet
 from components.compute import device
 from components.detection.training_sets import Sources, load_training_set, moved
 from components.detection.validation import CALIBRATION, NONE, Validation
-from components.detectors.config import Config, Threshold
+from components.detectors.config import NO_THRESHOLD, Config, Threshold
 from components.detectors.detector import fit, predict
 
 _ROUNDING = 1e-9
@@ -25,7 +25,20 @@ _QUARTER_TURNS = (90, 180, 270)
 
 
 def find_threshold(model: nn.Module, validation: Validation, sources: Sources, config: Config) -> Threshold:
-    """Threshold of a trained detector, by the scores of held-out good images where there are any."""
+    """Threshold of a trained detector, by the scores of held-out good images where there are any.
+
+    Its value is None where the config asks for none.
+    """
+    if config.threshold == NO_THRESHOLD:
+        return Threshold(
+            value=None,
+            source=NO_THRESHOLD,
+            images=0,
+            rule=NO_THRESHOLD,
+            false_alarm_rate=config.false_alarm_rate,
+            expected_rate=None,
+            guaranteed_rate=None,
+        )
     held_out = validation.method != NONE
     source, scores = (validation.method, validation.good_scores) if held_out else scores_of_one(model, sources, config)
     value, rule = estimate(scores, config.false_alarm_rate)
@@ -80,7 +93,8 @@ def scores_of_one(model: nn.Module, sources: Sources, config: Config) -> tuple[s
         return "own-patches", [own_patches(network, sources)]
     parts = tuple(part for part in config.parts if part != "rotations")
     if parts != config.parts:
-        model = fit(load_training_set(sources, config, parts=parts), config, preprocessing)
+        images = load_training_set(sources, config, parts=parts)
+        model = fit(images, config.for_given(images.given), preprocessing)
     content = preprocessing.content_box if preprocessing.padded else None
     copies = torch.cat([moved(given, turn, content) for turn in _QUARTER_TURNS])
     return "turned-copies", predict(model, copies)[0].tolist()

@@ -33,7 +33,7 @@ def train_detector(
     sources = Sources(reference=reference, augmented=augmented, selected=selected, synthetic=synthetic)
     images = load_training_set(sources, config)
     started = time.perf_counter()
-    model = fit(images, config, sources.preprocessing)
+    model = fit(images, config.for_given(images.given), sources.preprocessing)
     seconds = time.perf_counter() - started
     validation, bank = validate(model, sources, config), bank_size(model)
     threshold = find_threshold(model, validation, sources, config)
@@ -66,6 +66,8 @@ def bank_size(model: nn.Module) -> dict[str, int]:
 
 
 def _shown(threshold: Threshold) -> dict[str, Any]:
+    if threshold.value is None:
+        return {"threshold_source": threshold.source}
     return {
         "threshold": threshold.value,
         "threshold_source": threshold.source,

@@ -92,9 +92,11 @@ def _moved_rows(
 class TrainingImages:
     """Images of a training set, read and rotated when they are asked for, so that any number of them fits in memory."""
 
-    def __init__(self, rows: Sequence[_Row], size: tuple[int, int]) -> None:
+    def __init__(self, rows: Sequence[_Row], size: tuple[int, int], given: int) -> None:
         self._rows = rows
         self._size = size
+        self.given = given
+        """Number of given images that all of them were made of."""
 
     @property
     def shape(self) -> torch.Size:
@@ -129,7 +131,7 @@ def load_training_set(
     rows = [row for id in given for row in _given_rows(preprocessing, reference, id)]
     for part in config.parts if parts is None else parts:
         rows += _added(part, given, reference, sources, config)
-    return TrainingImages(rows, (preprocessing.image_size, preprocessing.image_size))
+    return TrainingImages(rows, (preprocessing.image_size, preprocessing.image_size), len(given))
 
 
 def _added(part: str, given: Sequence[str], reference: ImageSet, sources: Sources, config: Config) -> list[_Row]:

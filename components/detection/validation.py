@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from components.artifacts import VALIDATION, VALIDATION_MAPS, ImageSet, write_table
 from components.detection.training_sets import Sources, load_training_set
-from components.detectors.config import Config
+from components.detectors.config import NO_THRESHOLD, Config
 from components.detectors.detector import fit, predict
 
 CALIBRATION, CROSS_VALIDATION, LEAVE_ONE_OUT, NONE = "calibration", "cross-validation", "leave-one-out", "none"
@@ -61,9 +61,14 @@ class Validation:
 
 
 def validate(model: nn.Module, sources: Sources, config: Config) -> Validation:
-    """Held-out scores of a trained detector's calibration images, or of its given images by detectors of folds."""
+    """Held-out scores of a trained detector's calibration images, or of its given images by detectors of folds.
+
+    None are held out where the config asks for no threshold.
+    """
     reference = ImageSet(sources.reference)
     calibration, given = reference.ids("calibration", "good"), reference.ids("train", "good")
+    if config.threshold == NO_THRESHOLD:
+        return Validation(NONE, "No threshold was asked for, and nothing was held out.")
     method = _method(len(calibration), len(given), config)
     found = Validation(method, _NOTES[method].format(count=len(calibration or given)))
     if method == NONE:
@@ -93,7 +98,8 @@ def _folds(
     count = min(config.threshold_folds, len(given))
     for start in range(count):
         ids = given[start::count]
-        yield fit(load_training_set(sources, config, without=ids), config, sources.preprocessing), ids
+        images = load_training_set(sources, config, without=ids)
+        yield fit(images, config.for_given(images.given), sources.preprocessing), ids
 
 
 def _score_good(found: Validation, detector: nn.Module, images: ImageSet, ids: Sequence[str], fold: int) -> None:

@@ -1,5 +1,6 @@
 """Settings of a detector, and its threshold."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
 
@@ -7,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from components.detectors.scoring import IMAGE_SCORES
 from components.detectors.table import DETECTORS
-from components.errors import check
+from components.errors import InputError, check
 from components.networks.backbones import BACKBONES, RESNETS, VITS
 from components.settings import Expected, Fraction, OneOf, Seed, Settings
 
@@ -17,8 +18,11 @@ PARTS = (*TRAINING_SETS, "shifts", "repeated")
 """Parts of a training set: those, shifts of the given images by less than the stride of a backbone's features, and the
 given images repeated as often as there are generated ones, a control."""
 SEPARATOR = "+"
+GOOD_IMAGES, NO_THRESHOLD = "good-images", "none"
+"""What a threshold is set by."""
 
-Steps = Annotated[int, Field(ge=1, le=100_000)]
+MOST_STEPS = 100_000
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 
 
 def training_set_parts(name: str, setting: str = "detection.training_set") -> tuple[str, ...]:
@@ -68,6 +72,9 @@ class Config(Settings):
     """Optimiser steps of EfficientAD, each on one image."""
     dinomaly_steps: Steps = 100
     """Optimiser steps of Dinomaly, each on at most 2 images."""
+    steps_images: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Given images up to which these numbers of steps hold. With more they grow in proportion, the same for every
+    training set, to 100000 at most; 0 keeps them for any number."""
     subspace_variance: Fraction = 0.99
     """Share of the variance of good patches that SubspaceAD's directions explain."""
     coreset_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -82,6 +89,9 @@ class Config(Settings):
     papers of all but AnomalyDINO and Dinomaly; PatchCore reweights it)."""
     rotation_step: Annotated[float, Field(ge=1, le=180), Expected("{} degrees")] = 45.0
     """Degrees between the copies of the training set `rotations`."""
+    threshold: Annotated[str, OneOf((GOOD_IMAGES, NO_THRESHOLD))] = GOOD_IMAGES
+    """`good-images`, or `none` for no threshold and no held-out scores, which spares the training of every fold: for
+    experiments, as a line's detector needs its threshold."""
     false_alarm_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.01
     """Share of good images that the threshold may call anomalous; `components/detection/threshold.py` has the rule."""
     threshold_folds: Annotated[int, Field(ge=2, le=50)] = 5
@@ -109,6 +119,14 @@ class Config(Settings):
         """See `Settings.references`."""
         return tuple(dict.fromkeys([self.backbone_reference, DETECTORS[self.detector].network(self).reference]))
 
+    def for_given(self, count: int) -> Self:
+        """The config with the optimiser steps that a number of given images takes."""
+        factor = count / self.steps_images if self.steps_images else 1.0
+        if factor <= 1:
+            return self
+        names = [name for name in type(self).model_fields if name.endswith("_steps")]
+        return self.replace(**{name: min(MOST_STEPS, math.ceil(factor * getattr(self, name))) for name in names})
+
     @field_validator("detector")
     @classmethod
     def _check_detector(cls, detector: str) -> str:
@@ -133,15 +151,16 @@ class Config(Settings):
 class Threshold:
     """The score above which an image is anomalous, and what it rests on. No test image and no bad image does."""
 
-    value: float
+    value: float | None
+    """None where none was asked for."""
     source: str
     """Good images whose scores it was set by: `calibration` (held out from training), `leave-one-out` or
     `cross-validation` (given images, each scored by a detector trained without it and all that was made of it). One
     given image holds nothing out: `own-patches` compares its patches with those elsewhere in it, `turned-copies` scores
-    its quarter turns."""
+    its quarter turns. `none` where there is no threshold."""
     images: int
     rule: str
-    """`conformal`, `normal` or `maximum`."""
+    """`conformal`, `normal` or `maximum`; `none` where there is no threshold."""
     false_alarm_rate: float
     expected_rate: float | None
     """Rate to expect of the rule `normal` where good images' scores are normally distributed; None for the others."""
@@ -152,3 +171,12 @@ class Threshold:
     highest_rate: float = 1.0
     """The rate of false alarms lies between these two with a confidence of 90 %, whatever the distribution of scores:
     exactly for `calibration`, nearly for the given images held out in turn, and 0 to 1 where nothing was held out."""
+
+    @property
+    def known(self) -> float:
+        """The value; `InputError` where there is none."""
+        if self.value is None:
+            raise InputError(
+                f"detection.threshold: got {NO_THRESHOLD!r}, expected {GOOD_IMAGES}: images are called by it"
+            )
+        return self.value

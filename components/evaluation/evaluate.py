@@ -39,11 +39,12 @@ def evaluate_detectors(
         record = measured.record.with_metrics({**proxy_metrics(path), **bank_metrics(path)})
         identity = {name: getattr(record, name) for name in _IDENTITY}
         scores = measured.scores.numpy()
-        recalls = defect_recall(scores, split.labels, split.defects, detector.threshold.value)
+        threshold = detector.threshold.value
+        recalls = {} if threshold is None else defect_recall(scores, split.labels, split.defects, threshold)
         rows += [identity | {"id": id, "score": float(score)} for id, score in zip(split.ids, scores, strict=True)]
         recall_rows += [identity | {"defect": name, **asdict(found)} for name, found in recalls.items()]
         if (validation := Validation.read(path)) is not None:
-            proxy_rows += [identity | row for row in validation.by_family(detector.threshold.value)]
+            proxy_rows += [identity | row for row in validation.by_family(detector.threshold.known)]
             held_out = artifacts.read_table(Path(path) / artifacts.VALIDATION)
             held_out_rows += [identity | row for row in held_out.to_dict("records")]
         maps[record.trial] = measured.maps.half()

@@ -96,7 +96,7 @@ def compare(detector: Detector, exported: Predictor, images: "Tensor", config: C
     """Parity of an export and its checkpoint on images [n, 3, height, width] in [0, 1]."""
     scores, maps = detector.predict(images)
     other_scores, other_maps = exported(images)
-    threshold = detector.threshold.value
+    threshold = detector.threshold.known
     by_score, by_map = float((scores - other_scores).abs().max()), float((maps - other_maps).abs().max())
     changed = int(((scores > threshold) != (other_scores > threshold)).sum())
     close = max(by_score, by_map) <= config.parity_tolerance * abs(threshold)

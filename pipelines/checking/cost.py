@@ -40,7 +40,8 @@ def check_cost(line: Line, findings: Findings) -> None:
             detectors.append(Node(stage="detection", config=config, inputs=inputs))
             images = _images(line, added, given)
             largest = max(largest, images)
-            factor = 1.0 if by_steps else max(1.0, images / _FEW_IMAGES)
+            steps = line.detection.for_given(given).cflow_steps / line.detection.cflow_steps
+            factor = steps if by_steps else max(1.0, images / _FEW_IMAGES)
             seconds["detection"] = seconds.get("detection", 0.0) + factor * rough_seconds(detectors[-1])
     evaluation = Node(
         stage="evaluation", config=line.evaluation, inputs={"reference": reference}, detectors=tuple(detectors)

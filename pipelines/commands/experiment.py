@@ -32,6 +32,9 @@ Extra = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=ROOT", help="Table 1: more images in ROOT/CLASS, such as of the web; may be repeated."),
 ]
+Thresholds = Annotated[
+    bool, typer.Option("--thresholds", help="Set thresholds too, which proxy does always: a training for every fold.")
+]
 Plan = Annotated[bool, typer.Option("--plan", help="Print the cells and the estimated time, and run nothing.")]
 
 
@@ -48,6 +51,7 @@ def experiment(
     layout: Annotated[str, typer.Option(help="mvtec, btad, loco or folder.")] = "mvtec",
     objects: Objects = None,
     extra: Extra = None,
+    thresholds: Thresholds = False,
     settings: Settings = None,
     jobs: Annotated[int, typer.Option(min=1, help="Tasks at once, which share the processor's cores.")] = 1,
     plan: Plan = False,

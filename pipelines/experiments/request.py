@@ -16,6 +16,8 @@ from pipelines.lines.stages import STAGES, Stage, with_new_keys
 
 SECTIONS: Mapping[str, Stage] = {name: STAGES[name] for name in ("quality", "vqgan_clip")}
 """Sections of `--set` that no line has: of what experiments measure, and of what they compare with."""
+NEEDS_THRESHOLDS = ("proxy",)
+"""Experiments whose tables show false alarms, or the scores of held-out images."""
 _PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "embedded": {},
     "standard": {"quality": {"inception": "inception", "lpips_backbone": "vgg16"}},
@@ -45,6 +47,8 @@ class Request:
     """`CLASS=NAME` where the object's name is not the class's."""
     extra: Sequence[str] = ()
     """`NAME=ROOT`: further images of each class for Table 1."""
+    thresholds: bool = False
+    """Whether detectors get thresholds, which cost the training of every fold; those of `NEEDS_THRESHOLDS` always."""
     settings: Sequence[str] = ()
     """`SECTION.FIELD=VALUE`, as in a line's YAML; `quality` and `vqgan_clip` are sections of experiments alone."""
 
@@ -88,6 +92,7 @@ class Request:
             seeds=[_number("--seeds", text, least=0) for text in _split(self.seeds)],
             copies=[_number("--copies", text) for text in _split(self.copies)],
             extra={name: absolute(address(root, "--extra"), Path.cwd()) for name, root in extra},
+            thresholds=self.thresholds or self.name in NEEDS_THRESHOLDS,
             digest=(lambda uri, _layout: uri) if for_cluster else cache(dataset_digest),
         )
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from components.dataset.config import FolderConfig
-from components.detectors.config import TRAINING_SETS
+from components.detectors.config import GOOD_IMAGES, NO_THRESHOLD, TRAINING_SETS
 from components.detectors.table import DETECTORS
 from components.listing.layouts import PLAIN
 from components.quality.config import Config as QualityConfig
@@ -44,6 +44,8 @@ class Study:
     """Numbers of generated images that Table 3 compares."""
     extra: Mapping[str, str]
     """Folders with further images of each class, such as of the web, by the name of the method."""
+    thresholds: bool
+    """Whether detectors get thresholds, and held-out images are scored."""
     digest: Callable[[str, str], str]
     """Digest of the data at an address, in a layout."""
 
@@ -144,7 +146,8 @@ class Group:
 
     def _detector(self, detector: str, training_set: str, selected: Node) -> Node:
         """A detector; training sets without generated images do not read what is given as `selected`."""
-        config = self.config("detection", detector=detector, training_set=training_set)
+        threshold = GOOD_IMAGES if self.study.thresholds else NO_THRESHOLD
+        config = self.config("detection", detector=detector, training_set=training_set, threshold=threshold)
         inputs = {"reference": self.reference, "augmented": self.augmented, "selected": selected}
         inputs["synthetic"] = self.synthetic
         outside = config.imagenet_dir if "imagenet_dir" in DETECTORS[detector].reads else ""

@@ -13,7 +13,7 @@ from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import ALL_SHOTS
 from components.dataset.config import Config as DatasetConfig
 from components.defect_synthesis.config import Config as DefectSynthesisConfig
-from components.detectors.config import PARTS, SEPARATOR, TRAINING_SETS, training_set_parts
+from components.detectors.config import GOOD_IMAGES, NO_THRESHOLD, PARTS, SEPARATOR, TRAINING_SETS, training_set_parts
 from components.detectors.config import Config as DetectionConfig
 from components.detectors.table import DETECTORS
 from components.errors import InputError, check, unknown_key
@@ -184,6 +184,8 @@ class Line(Settings):
                 errors.append(f"registration.metric: got {self.registration.metric!r}, expected {expected}")
             if self.evaluation.spro_limit:
                 errors.append(f"evaluation.spro_limit: got {self.evaluation.spro_limit!r}, expected {expected}")
+        if self.detection.threshold == NO_THRESHOLD:
+            errors.append(f"detection.threshold: got {NO_THRESHOLD!r}, expected {GOOD_IMAGES} for a line's detectors")
         for detector in self.detectors:
             try:
                 self.detection.replace(detector=detector)  # each may need settings that others do not

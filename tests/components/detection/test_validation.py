@@ -4,14 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
-from components.artifacts import VALIDATION, VALIDATION_MAPS, ImageSet, new_image_set, read_table
+from components.artifacts import VALIDATION, VALIDATION_MAPS, WEIGHTS, ImageSet, new_image_set, read_table
 from components.detection.train import train_detector
 from components.detection.training_sets import Sources, load_training_set
 from components.detection.validation import Validation, validate
 from components.detectors.config import Config
-from components.detectors.detector import fit, predict
+from components.detectors.detector import Detector, fit, predict
+from components.errors import InputError
+from components.evaluation.config import Config as EvaluationConfig
+from components.evaluation.evaluate import evaluate_detectors
 from tests.components.image_sets import DEFECT, SIZE, write_added, write_reference
 
 GIVEN = ("train-good-0", "train-good-1")
@@ -55,8 +59,6 @@ def test_every_score_is_that_of_a_detector_without_the_image(root: Path) -> None
     for id, other in zip(GIVEN, reversed(GIVEN), strict=True):
         reference, added = ImageSet(root / "reference"), ImageSet(root / "added")
         own = added.manifest[added.manifest["source"] == other]["id"].tolist()
-        import torch
-
         by_hand = fit(torch.cat([reference.tensor([other]), added.tensor(own)]), config)
         assert scores[id] == pytest.approx(float(predict(by_hand, reference.tensor([id]))[0]), rel=1e-5)
         defects = ImageSet(root / "synthetic").tensor([f"{id}-hole", f"{id}-scratch"])
@@ -105,3 +107,31 @@ def test_maps_of_a_family_are_bounded(root: Path, tmp_path: Path) -> None:
     assert found.method == "cross-validation"
     assert len(found.maps) == 2 * 4
     assert len(found.rows) == 6 + 12
+
+
+def test_without_a_threshold_nothing_is_held_out(root: Path) -> None:
+    config, added = Config(threshold="none"), root / "added"
+    facts = train_detector(root / "reference", added, added, root / "bare", config, root / "synthetic")
+    threshold = Detector(root / "bare").threshold
+    assert (facts["threshold_source"], threshold.value, threshold.images) == ("none", None, 0)
+    assert read_table(root / "bare" / VALIDATION).empty
+    with pytest.raises(InputError, match="detection.threshold: got 'none', expected good-images"):
+        _ = threshold.known
+    (record,) = evaluate_detectors(root / "reference", [root / "bare"], root / "measured", EvaluationConfig())
+    assert record.image_auroc is not None
+    rates = (record.threshold, record.recall, record.false_alarm_rate, record.promised_false_alarm_rate)
+    assert rates == (None, None, None, None)
+
+
+def test_steps_grow_with_the_given_images(root: Path) -> None:
+    added, fixed = root / "added", {"detector": "cflow", "threshold": "none"}
+    for name, steps in {"grown": {"cflow_steps": 2, "steps_images": 1}, "many": {"cflow_steps": 4}}.items():
+        train_detector(root / "reference", added, added, root / name, Config(**fixed, **steps))
+    grown, many = (load_file(root / name / WEIGHTS) for name in ("grown", "many"))
+    assert grown.keys() == many.keys()
+    assert all(torch.equal(grown[key], many[key]) for key in many)
+
+
+@pytest.mark.parametrize(("given", "images", "steps"), [(1, 5, 400), (5, 5, 400), (7, 5, 560), (7, 0, 400)])
+def test_steps_are_for_a_number_of_given_images(given: int, images: int, steps: int) -> None:
+    assert Config(steps_images=images).for_given(given).cflow_steps == steps

@@ -140,3 +140,12 @@ def test_seed_and_object_reach_every_stage(ask: Ask) -> None:
         assert getattr(node.config, "object", "firebrick") == "firebrick"
     stages = {node.stage: node.config for node in in_order(found)}
     assert (stages["vqgan"].seed, stages["prompts"].object) == (7, "firebrick")
+
+
+@pytest.mark.parametrize(
+    ("name", "thresholds", "expected"),
+    [("fig5", False, "none"), ("fig5", True, "good-images"), ("proxy", False, "good-images")],
+)
+def test_thresholds_that_no_table_shows_are_left_out(ask: Ask, name: str, thresholds: bool, expected: str) -> None:
+    found = cells_of(ask, name, thresholds=thresholds)
+    assert {node.config.threshold for cell in found for node in cell.node.detectors} == {expected}
