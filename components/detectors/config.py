@@ -176,7 +176,5 @@ class Threshold:
     def known(self) -> float:
         """The value; `InputError` where there is none."""
         if self.value is None:
-            raise InputError(
-                f"detection.threshold: got {NO_THRESHOLD!r}, expected {GOOD_IMAGES}: images are called by it"
-            )
+            raise InputError(f"detection.threshold: got {NO_THRESHOLD!r}, expected {GOOD_IMAGES}, to call images")
         return self.value

@@ -4,11 +4,12 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from components.artifacts import file_sha256
 from components.errors import InputError
@@ -21,6 +22,14 @@ logger = logging.getLogger(__name__)
 
 _SHOWN = 5
 _CHANGED = ": the data set changed after the run began; run again"
+
+
+class ImageCounts(NamedTuple):
+    """Images of a data set by what they are read for."""
+
+    train: int
+    """Good images to be given."""
+    test: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +76,18 @@ def _local_digest(root: Path, listing: Listing) -> str:
     names = sorted(listing.names, key=lambda name: name.split("/"))
     lines = (f"{name}\t{file_sha256(root / name)}" for name in names)
     return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()
+
+
+def count_images(uri: str, layout: str, test_fraction: float) -> ImageCounts:
+    """Images of a data set by its listing alone; a test split that is yet to be drawn counts by its share.
+
+    `InputError` where it is missing or not in the layout.
+    """
+    uri = _bare(uri, "dataset")
+    listing = _listed(uri, layout, "dataset")[1] if is_s3(uri) else _local(uri, layout, "dataset")
+    counts = Counter(source.split for source in listing.sources)
+    held = round(test_fraction * counts["train"]) if listing.splits else 0
+    return ImageCounts(train=counts["train"] - held, test=counts["test"] + held)
 
 
 @contextmanager

@@ -5,28 +5,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.augmentation.augment import MIN_PER_GIVEN, MOST
+from components.detectors.config import NO_THRESHOLD
+from components.detectors.table import DETECTORS
 from components.preprocessing.geometry import tile_grid
+from components.vqgan.latents import SamplingPlan
 from pipelines.experiments.nodes import Node
 from pipelines.experiments.running import Store
 
 _SECONDS_PER_UNIT: Mapping[str, float] = {
-    "dataset": 4.0,
-    "image_folder": 2.0,
+    "dataset": 0.05,
+    "image_folder": 0.05,
     "prompts": 8.0,
-    "augmentation": 1.0,
-    "defect_synthesis": 2.0,
+    "augmentation": 0.06,
+    "defect_synthesis": 0.1,
     "vqgan": 0.28,
     "selection": 0.15,
     "vqgan_clip": 0.3,
-    "detection": 50.0,
-    "detection patchcore": 4.0,
-    "detection padim": 4.0,
-    "detection cflow": 30.0,
-    "detection reverse_distillation": 20.0,
-    "evaluation": 8.0,
+    "detection": 0.2,
+    "detection patchcore": 0.16,
+    "detection padim": 0.16,
+    "detection cflow": 0.075,
+    "detection reverse_distillation": 0.065,
+    "evaluation": 0.08,
     "quality": 15.0,
 }
 """By family, else by stage: on two cores of an Intel Xeon without a GPU, with the embedded profile at 256 pixels."""
+_START = 8
+"""Images that pass a detector in the time that its training takes to begin."""
+_SHIFTED = 16
+"""Copies of a given image, itself among them, in the part `shifts` of a training set."""
+_UNKNOWN_TEST = 60
+"""Test images of a data set that was not listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,21 +74,92 @@ def rough_seconds(node: Node) -> float:
 
 
 def work(node: Node) -> float:
-    """Size of a task in the unit of its stage: images that pass a network, in sizes of 256 x 256 pixels, or 1."""
+    """Size of a task in the unit of its stage: images of 256 x 256 pixels, steps of a detector, or 1."""
     dataset = _dataset(node).config
     scale = float(dataset.image_size / 256) ** 2
-    config = node.config
-    if node.stage == "vqgan":
-        images = 2 * config.steps * config.batch_size * config.accumulate + config.images
-        return float(scale * config.iterations * images)
-    if node.stage == "vqgan_clip":
-        return float(scale * config.images * config.steps)
-    if node.stage == "selection":
-        loop = node.inputs["candidates"].config
-        return float(loop.iterations * (config.images or loop.images))
-    if node.stage == "evaluation":
-        return scale * _tiles(dataset) * len(node.detectors)
-    return scale * _tiles(dataset) if node.stage == "detection" else 1.0
+    seen = scale * _tiles(dataset)
+    match node.stage:
+        case "dataset" | "image_folder":
+            amount = given_images(node) + _test_images(node)
+        case "augmentation":
+            amount = scale * set_size(node)
+        case "defect_synthesis":
+            amount = scale * _synthetic_images(node)
+        case "vqgan":
+            amount = scale * _loop_images(node)
+        case "vqgan_clip":
+            amount = scale * node.config.images * node.config.steps
+        case "selection":
+            amount = node.inputs["candidates"].config.iterations * set_size(node)
+        case "detection":
+            amount = seen * _detection_images(node)
+        case "evaluation":
+            images = _test_images(_dataset(node)) + 2 * node.config.latency_images
+            amount = seen * images * len(node.detectors)
+        case _:
+            amount = 1
+    return float(amount)
+
+
+def _loop_images(node: Node) -> int:
+    """Images that pass the generator in a loop: of each step's two batches, and of every set."""
+    config, plan = node.config, SamplingPlan(given_images(node), node.config)
+    return int(config.iterations * (2 * plan.steps * config.batch_size * config.accumulate + plan.images))
+
+
+def given_images(node: Node) -> int:
+    """Good images that a task's image set is given: its shots, or what is left of the listing after the calibration."""
+    reference = _dataset(node)
+    listed = reference.counts.train if reference.counts else 1
+    if reference.stage == "image_folder":
+        return listed
+    return int(reference.config.shots or max(1, listed - reference.config.calibration))
+
+
+def set_size(node: Node) -> int:
+    """Images of the set that a task writes, one that adds to the given ones."""
+    given = given_images(node)
+    match node.stage:
+        case "augmentation":
+            return given * max(MIN_PER_GIVEN, min(node.config.images, MOST // given))
+        case "selection":
+            return int(node.config.images or SamplingPlan(given, node.inputs["candidates"].config).images)
+        case "vqgan_clip":
+            return int(node.config.images)
+        case _:
+            return given
+
+
+def training_images(node: Node) -> int:
+    """Images that a detector is trained on, the given ones among them."""
+    given, config, inputs = given_images(node), node.config, node.inputs
+    turns = round(360 / config.rotation_step) if "rotations" in config.parts else 1
+    copies = turns * (_SHIFTED if "shifts" in config.parts else 1)
+    added = {"augmented": "augmented", "generated": "selected", "repeated": "selected"}
+    return given * copies + sum(set_size(inputs[name]) for part, name in added.items() if part in config.parts)
+
+
+def _detection_images(node: Node) -> float:
+    """Images, or steps of a detector that is optimised, of the training and of those without each fold's images."""
+    given, config = given_images(node), node.config
+    steps = [name for name in DETECTORS[config.detector].reads if name.endswith("_steps")]
+    one = _START + (getattr(config.for_given(given), steps[0]) if steps else training_images(node))
+    calibration = _dataset(node).config.calibration
+    if config.threshold == NO_THRESHOLD or (given == 1 and not calibration):
+        return float(one)
+    held_out = (calibration or given) + _synthetic_images(node)
+    folds = 0 if calibration else min(config.threshold_folds, given)
+    return float(one + max(0, folds - 1) * one + held_out)
+
+
+def _synthetic_images(node: Node) -> int:
+    """Synthetic defects on the good images that are given, or held out for the calibration."""
+    config = node.config if node.stage == "defect_synthesis" else node.inputs["synthetic"].config
+    return int(min(config.limit, config.per_image * (given_images(node) + _dataset(node).config.calibration)))
+
+
+def _test_images(node: Node) -> int:
+    return _UNKNOWN_TEST if node.counts is None else node.counts.test
 
 
 def family(node: Node) -> str:

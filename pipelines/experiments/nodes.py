@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from components.listing.opened import ImageCounts
 from components.stage.provenance import code_digest
 from components.weights.fetch import resolve
 
@@ -28,6 +29,8 @@ class Node:
     """Tasks whose detectors an evaluation measures."""
     data: str = ""
     """Digest of the data that is read from outside the graph."""
+    counts: ImageCounts | None = None
+    """Images of the data set that a task reads, for estimates; no part of the key, and None where it was not listed."""
 
     @cached_property
     def key(self) -> str:

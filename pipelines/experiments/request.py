@@ -74,7 +74,7 @@ class Request:
 
         The tasks of a cluster take the digests of the data themselves; addresses stand for them then.
         """
-        from components.listing.opened import dataset_digest
+        from components.listing.opened import count_images, dataset_digest
 
         line, paths = self.line, [path.strip("/") for path in _split(",".join(self.classes))]
         folders = {path: path.rpartition("/")[2] for path in paths}
@@ -94,6 +94,7 @@ class Request:
             extra={name: absolute(address(root, "--extra"), Path.cwd()) for name, root in extra},
             thresholds=self.thresholds or self.name in NEEDS_THRESHOLDS,
             digest=(lambda uri, _layout: uri) if for_cluster else cache(dataset_digest),
+            count=(lambda *_: None) if for_cluster else cache(count_images),
         )
 
     def summary(self) -> dict[str, str]:

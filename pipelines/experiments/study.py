@@ -10,6 +10,7 @@ from components.dataset.config import FolderConfig
 from components.detectors.config import GOOD_IMAGES, NO_THRESHOLD, TRAINING_SETS
 from components.detectors.table import DETECTORS
 from components.listing.layouts import PLAIN
+from components.listing.opened import ImageCounts
 from components.quality.config import Config as QualityConfig
 from components.tabulation.statistics import BASELINES
 from components.vqgan_clip.config import Config as VqganClipConfig
@@ -48,6 +49,8 @@ class Study:
     """Whether detectors get thresholds, and held-out images are scored."""
     digest: Callable[[str, str], str]
     """Digest of the data at an address, in a layout."""
+    count: Callable[[str, str, float], ImageCounts | None]
+    """Images at an address, in a layout and with a share of good images held out; None where they are not listed."""
 
     def groups(self) -> Iterator["Group"]:
         """Every combination of class, shots and seed."""
@@ -80,7 +83,8 @@ class Group:
         """The given images, and the test split."""
         uri = _below(self.study.root, self.class_name)
         config = self.config("dataset", uri=uri, shots=self.shots)
-        return Node(stage="dataset", config=config, data=self.study.digest(uri, config.layout))
+        counts = self.study.count(uri, config.layout, config.test_fraction)
+        return Node(stage="dataset", config=config, data=self.study.digest(uri, config.layout), counts=counts)
 
     @cached_property
     def prompts(self) -> Node:
@@ -116,7 +120,8 @@ class Group:
         """Further images of the class out of a folder."""
         uri = _below(self.study.extra[name], self.class_name)
         config = FolderConfig(uri=uri, image_size=self.study.line.configs["dataset"].image_size)
-        return Node(stage="image_folder", config=config, data=self.study.digest(uri, PLAIN))
+        counts = self.study.count(uri, PLAIN, 0.0)
+        return Node(stage="image_folder", config=config, data=self.study.digest(uri, PLAIN), counts=counts)
 
     def validated(self, selected: Node, method: str) -> Cell:
         """Measured detectors among which a line chooses, by what they make of synthetic defects."""

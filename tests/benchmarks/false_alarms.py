@@ -37,7 +37,7 @@ def measure(folder: Path, shots: int, seed: int, given: argparse.Namespace) -> l
             config = Config(detector=given.detector, training_set=training_set, seed=seed)
             train_detector(reference, augmented, augmented, Path(work) / "detector", config)
             detector = Detector(Path(work) / "detector")
-            over = {label: (detector.predict(found)[0] > detector.threshold.value) for label, found in test.items()}
+            over = {label: (detector.predict(found)[0] > detector.threshold.known) for label, found in test.items()}
             facts = {"class": folder.name, "shots": shots, "training set": training_set, "seed": seed}
             counts = {"alarms": int(over["good"].sum()), "good": len(over["good"])}
             bounds = {"lowest": detector.threshold.lowest_rate, "highest": detector.threshold.highest_rate}

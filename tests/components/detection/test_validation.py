@@ -115,7 +115,7 @@ def test_without_a_threshold_nothing_is_held_out(root: Path) -> None:
     threshold = Detector(root / "bare").threshold
     assert (facts["threshold_source"], threshold.value, threshold.images) == ("none", None, 0)
     assert read_table(root / "bare" / VALIDATION).empty
-    with pytest.raises(InputError, match="detection.threshold: got 'none', expected good-images"):
+    with pytest.raises(InputError, match=r"detection\.threshold: got 'none', expected good-images"):
         _ = threshold.known
     (record,) = evaluate_detectors(root / "reference", [root / "bare"], root / "measured", EvaluationConfig())
     assert record.image_auroc is not None
@@ -124,9 +124,9 @@ def test_without_a_threshold_nothing_is_held_out(root: Path) -> None:
 
 
 def test_steps_grow_with_the_given_images(root: Path) -> None:
-    added, fixed = root / "added", {"detector": "cflow", "threshold": "none"}
-    for name, steps in {"grown": {"cflow_steps": 2, "steps_images": 1}, "many": {"cflow_steps": 4}}.items():
-        train_detector(root / "reference", added, added, root / name, Config(**fixed, **steps))
+    added, config = root / "added", Config(detector="cflow", threshold="none", cflow_steps=2, steps_images=1)
+    for name, own in {"grown": config, "many": config.replace(cflow_steps=4, steps_images=0)}.items():
+        train_detector(root / "reference", added, added, root / name, own)
     grown, many = (load_file(root / name / WEIGHTS) for name in ("grown", "many"))
     assert grown.keys() == many.keys()
     assert all(torch.equal(grown[key], many[key]) for key in many)

@@ -72,7 +72,7 @@ def test_perturbed_weights_fail(trained: Path, detector: Path) -> None:
     perturb(detector / ONNX_MODEL, 1.2)
     parity = compare(checkpoint, load_export(detector, "onnx"), tensor, Config())
     assert not parity.passed
-    assert parity.max_score_difference > 0.001 * checkpoint.threshold.value
+    assert parity.max_score_difference > 0.001 * checkpoint.threshold.known
 
 
 def test_changed_decision_fails_within_the_tolerance(trained: Path, detector: Path) -> None:
@@ -83,11 +83,11 @@ def test_changed_decision_fails_within_the_tolerance(trained: Path, detector: Pa
 
     def shifted(batch: Any) -> Any:
         scores, maps = checkpoint.predict(batch)
-        return scores + 0.9 * checkpoint.threshold.value, maps
+        return scores + 0.9 * checkpoint.threshold.known, maps
 
     strict = compare(checkpoint, shifted, tensor, Config(parity_tolerance=1.0))
     good = images.tensor(images.ids("test", "good"))
-    assert strict.changed_decisions == int((checkpoint.predict(good)[0] <= checkpoint.threshold.value).sum()) > 0
+    assert strict.changed_decisions == int((checkpoint.predict(good)[0] <= checkpoint.threshold.known).sum()) > 0
     assert not strict.passed
     assert compare(checkpoint, shifted, tensor, Config(parity_tolerance=1.0, parity_changes=8)).passed
 

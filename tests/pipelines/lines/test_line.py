@@ -254,6 +254,7 @@ def test_wrong_type_names_key_value_and_type(
         ({"registration": {"metric": "accuracy"}}, "registration.metric", "'accuracy'"),
         ({"registration": {"metric": "image_auroc_kind_mean"}}, "registration.metric", "'image_auroc_kind_mean'"),
         ({"evaluation": {"spro_limit": 0.05}}, "evaluation.spro_limit", "0.05"),
+        ({"detection": {"threshold": "none"}}, "detection.threshold", "'none'"),
         ({"detectors": ["fastflow"]}, "detectors", "'fastflow'"),
         ({"detectors": []}, "detectors", "[]"),
         ({"detectors": ["patchcore", "patchcore"]}, "detectors", "['patchcore', 'patchcore']"),
