@@ -27,6 +27,8 @@ CHOICE_HEADS = {
     "promised_false_alarm_rate": "false alarms to expect by the threshold",
 }
 """Measures of a choice without test defects."""
+LEAST_SEEDS = 5
+"""Seeds that a table should have: an interval over three is 4.3 standard errors wide to each side."""
 _OPEN = (*CHOICE_HEADS, "image_auroc", "pixel_auroc", *EXTRA_HEADS)
 _GAIN_MEASURES = {
     "embedding_similarity": "similarity to the given images",
@@ -45,6 +47,8 @@ def write_page(name: str, results: "pd.DataFrame", settings: dict[str, str], pat
         "settings": settings,
         "figures": [(title, figure_html(found, first=not index)) for index, (title, found) in drawn],
         "statements": [*(_choices(results) if name == "proxy" else _statements(results))],
+        "comparisons": [*_comparisons(results)],
+        "few_seeds": len(set(results["seed"])) < LEAST_SEEDS and LEAST_SEEDS,
         "tables": _tables(results, HEADS | (CHOICE_HEADS if name == "proxy" else {})),
         "quality": _tables(results, {str(measure): measure.replace("_", " ") for measure in sets["measure"]}),
         "missing": statistics.missing(results),
@@ -95,6 +99,28 @@ def _tables(results: "pd.DataFrame", heads: Mapping[str, str]) -> list[dict[str,
         if rows:
             tables.append({"open": measure in _OPEN, "head": head, "columns": columns, "rows": rows})
     return tables
+
+
+def _comparisons(results: "pd.DataFrame") -> Iterator[dict[str, Any]]:
+    """Texts of the paired differences from no added images, a row for each method."""
+    for found in statistics.comparisons(results):
+        yield {
+            "names": [found.detector, shots_text(found.shots), found.method],
+            "ours": found.method == OURS,
+            "cells": [
+                f"{found.mean:+.3f}",
+                f"{interval_text(found.by_seed.interval)}, {len(found.by_seed.differences)}",
+                f"{interval_text(found.by_class)}, {found.classes}",
+                f"{found.wins} of {found.pairs}",
+                "-" if found.p is None else f"{found.p:.3f}",
+                "-" if found.recovery is None else f"{found.recovery:.0%}",
+            ],
+        }
+
+
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """Both ends with their signs."""
+    return "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
 
 
 def _columns(lines: Sequence[Line]) -> list[str]:

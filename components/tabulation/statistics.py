@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from components.metrics.records import GENERATED
-from components.metrics.seeds import Gain, Spread, paired_gain, spread
+from components.metrics.seeds import MIN_PAIRS, Gain, Spread, paired_gain, spread, t_interval
 from components.tabulation.gather import IMAGES
 
 if TYPE_CHECKING:
@@ -18,6 +18,12 @@ the given images once more."""
 ALL_CLASSES = "mean"
 """Column of the mean over the classes."""
 
+FULL = "all good images"
+"""Method of `none` with all good training images given, which few of them come near at best."""
+
+_LEAST_RANKED = 6
+"""Pairs from which on the signed-rank test can fall below 0.05."""
+_LEAST_GAP = 0.005
 _GROUP = ["class_name", "shots", "seed", "detector"]
 _DIGITS = 12
 
@@ -40,7 +46,8 @@ def lines(results: "pd.DataFrame", measure: str) -> list[Line]:
 
     def order(names: tuple[str, int, str]) -> tuple[str, float, int]:
         detector, shots, method = names
-        return detector, shots or math.inf, BASELINES.index(method) if method in BASELINES else len(BASELINES)
+        place = BASELINES.index(method) if method in BASELINES else len(BASELINES)
+        return detector, shots or math.inf, place + (method == FULL)
 
     chosen, images = _values(results, measure), _values(results, IMAGES)
     groups = chosen[["detector", "shots", "method"]].drop_duplicates().itertuples(index=False)
@@ -81,6 +88,82 @@ def gains(
             if (gain := paired_gain(by_seed)) is not None:
                 found[str(detector), int(str(shots)), class_name] = gain
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A method against a baseline on the same classes and seeds, higher is better."""
+
+    detector: str
+    shots: int
+    method: str
+    mean: float
+    """Mean difference over classes and seeds."""
+    by_seed: Gain
+    """Differences of the means over the classes, by seed."""
+    classes: int
+    by_class: tuple[float, float] | None
+    """95 % t-interval with the class as the unit, over the means over its seeds; None for fewer than `MIN_PAIRS`."""
+    pairs: int
+    """Classes times seeds."""
+    wins: int
+    """Pairs in which the method is higher."""
+    p: float | None
+    """Wilcoxon's signed-rank test over the pairs, two-sided; None for fewer than `_LEAST_RANKED` that differ."""
+    recovery: float | None
+    """Mean difference as a share of that of all good images given, over the pairs that have both; None without it, or
+    where it is below `_LEAST_GAP`."""
+
+
+def comparisons(results: "pd.DataFrame", baseline: str = "none", measure: str = "image_auroc") -> list[Comparison]:
+    """Paired differences of each method from a baseline, by detector and number of given images.
+
+    Classes count alike, over the seeds that all of them have.
+    """
+    chosen, found = _values(results, measure), []
+    for (detector, shots), own in chosen.groupby(["detector", "shots"], sort=False):
+        table = own.pivot_table(index=["class_name", "seed"], columns="method", values="value", sort=False)
+        if baseline not in table:
+            continue
+        differences = table.sub(table[baseline], axis=0).drop(columns=baseline)
+        gap = differences.get(FULL)
+        for method in differences:
+            grid = differences[method].unstack("class_name").dropna(axis=1, how="all").dropna()
+            if not grid.empty:
+                names = {"detector": str(detector), "shots": int(str(shots)), "method": str(method)}
+                found.append(_compared(grid, baseline, None if method == FULL else gap, names))
+    return found
+
+
+def _compared(grid: Any, baseline: str, gap: Any, names: Mapping[str, Any]) -> Comparison:
+    """Comparison by differences, a row for each seed and a column for each class; `gap` has those of all images."""
+    seeds, classes, pairs = grid.mean(axis=1), list(grid.mean()), grid.to_numpy().ravel()
+    differences = tuple((int(seed), float(value)) for seed, value in sorted(seeds.items()))
+    interval = t_interval(list(seeds)) if len(seeds) >= MIN_PAIRS else None
+    return Comparison(
+        **names,
+        mean=float(pairs.mean()),
+        by_seed=Gain(baseline=baseline, differences=differences, mean=float(pairs.mean()), interval=interval),
+        classes=len(classes),
+        by_class=t_interval(classes) if len(classes) >= MIN_PAIRS else None,
+        pairs=len(pairs),
+        wins=int((pairs > 0).sum()),
+        p=_wilcoxon(pairs),
+        recovery=None if gap is None else _recovery(grid, gap),
+    )
+
+
+def _wilcoxon(pairs: Any) -> float | None:
+    from scipy.stats import wilcoxon
+
+    different = pairs[pairs.round(_DIGITS) != 0]
+    return float(wilcoxon(different).pvalue) if len(different) >= _LEAST_RANKED else None
+
+
+def _recovery(grid: Any, gap: Any) -> float | None:
+    both = grid.stack().rename("own").to_frame().join(gap.rename("gap"), on=["class_name", "seed"]).dropna()
+    whole = float(both["gap"].mean()) if len(both) else 0.0
+    return float(both["own"].mean()) / whole if whole >= _LEAST_GAP else None
 
 
 def _means(own: "pd.DataFrame") -> "pd.DataFrame":

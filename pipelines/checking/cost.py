@@ -19,7 +19,8 @@ _GB = 1e9
 def check_cost(line: Line, findings: Findings) -> None:
     """Expected seconds by stage, and the memory of the largest process, on two cores without a GPU."""
     images = findings.facts.get("images", {})
-    counts = ImageCounts(train=images.get("train", {}).get("good", 1), test=sum(images.get("test", {}).values()))
+    train, test = ({"good": 1, "bad": 0, **images.get(split, {})} for split in ("train", "test"))
+    counts = ImageCounts(train=train["good"], test=test["good"] + test["bad"])
     reference = Node(stage="dataset", config=line.dataset, counts=counts if images else None)
     synthetic = Node(stage="defect_synthesis", config=line.defect_synthesis, inputs={"reference": reference})
     augmented = Node(stage="augmentation", config=line.augmentation, inputs={"reference": reference})

@@ -44,7 +44,7 @@ def experiment(
     classes: Classes,
     workdir: Folder = Path("build/experiments"),
     shots: Annotated[str, typer.Option(help="Numbers of given images, or all; by comma.")] = "1",
-    seeds: Annotated[str, typer.Option(help="Seeds, by comma.")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(help="Seeds, by comma; five or more for an interval.")] = "0,1,2,3,4",
     detectors: Annotated[str, typer.Option(help="Detectors, by comma.")] = "patchcore",
     copies: Annotated[str, typer.Option(help="Table 3: numbers of generated images, by comma.")] = "1,10,20,30,50,100",
     profile: Annotated[str, typer.Option(help="Profile that the settings start from.")] = "embedded",

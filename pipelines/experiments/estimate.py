@@ -78,6 +78,7 @@ def work(node: Node) -> float:
     dataset = _dataset(node).config
     scale = float(dataset.image_size / 256) ** 2
     seen = scale * _tiles(dataset)
+    amount: float
     match node.stage:
         case "dataset" | "image_folder":
             amount = given_images(node) + _test_images(node)
@@ -121,7 +122,7 @@ def set_size(node: Node) -> int:
     given = given_images(node)
     match node.stage:
         case "augmentation":
-            return given * max(MIN_PER_GIVEN, min(node.config.images, MOST // given))
+            return int(given * max(MIN_PER_GIVEN, min(node.config.images, MOST // given)))
         case "selection":
             return int(node.config.images or SamplingPlan(given, node.inputs["candidates"].config).images)
         case "vqgan_clip":

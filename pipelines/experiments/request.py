@@ -37,7 +37,7 @@ class Request:
     """Paths of classes below it."""
     shots: str = "1"
     """Numbers of given images, or `all`."""
-    seeds: str = "0,1,2"
+    seeds: str = "0,1,2,3,4"
     detectors: str = "patchcore"
     copies: str = "1,10,20,30,50,100"
     """Numbers of generated images that Table 3 compares."""

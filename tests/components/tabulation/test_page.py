@@ -67,6 +67,14 @@ def test_banks_are_whole_numbers_of_patches(tmp_path: Path) -> None:
     assert html.count("1025 ± 1") == 2
 
 
+def test_every_method_has_its_difference_from_none(tmp_path: Path) -> None:
+    html = page(tmp_path, "fig5", detector_table())
+    assert '<td>generated</td><td class="number">+0.115</td><td class="number">-, 2</td>' in html
+    assert "With fewer than 5 seeds an interval says little" in html
+    more = pd.concat([detector_table().query("seed == 0").assign(seed=seed) for seed in range(5)])
+    assert "With fewer than" not in page(tmp_path, "fig5", more)
+
+
 def test_values_are_escaped(tmp_path: Path) -> None:
     table = detector_table()
     table["class_name"] = "<script>alert(1)</script>"

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from components.metrics.seeds import Spread
-from components.tabulation.statistics import ALL_CLASSES, correlation, gains, lines, missing, paired
+from components.tabulation.statistics import ALL_CLASSES, FULL, comparisons, correlation, gains, lines, missing, paired
 from tests.components.tabulation.tables import detector_table, row
 
 
@@ -127,3 +127,48 @@ def test_gain_over_no_added_images_stands_beside_the_sets_quality() -> None:
     found = paired(pd.concat([detector_table(), pd.DataFrame(quality)]), "pixel_std")
     assert found["gain"].tolist() == pytest.approx([0.30, 0.16])
     assert found["value"].tolist() == pytest.approx([0.0, 0.1])
+
+
+def long_table(**methods: list[list[float]]) -> pd.DataFrame:
+    """Image AUROC by method, a list for each class with a value for each seed."""
+    names = {"detector": "patchcore", "measure": "image_auroc"}
+    return pd.DataFrame(
+        [
+            row(**names, class_name=f"class {index}", method=method.replace("_", " "), seed=seed, value=value)
+            for method, classes in methods.items()
+            for index, own in enumerate(classes)
+            for seed, value in enumerate(own)
+        ]
+    )
+
+
+def test_differences_are_paired_and_have_intervals_by_seed_and_by_class() -> None:
+    none = [[0.5, 0.6, 0.7], [0.1, 0.2, 0.3], [0.8, 0.8, 0.8]]
+    gains_of = [[0.1, 0.2, 0.3], [0.0, 0.1, 0.2], [0.2, 0.3, 0.1]]
+    better = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(none, gains_of, strict=True)]
+    (found,) = comparisons(long_table(none=none, ours=better))
+    assert (found.method, found.pairs, found.wins, found.classes) == ("ours", 9, 8, 3)
+    assert found.mean == pytest.approx(1 / 6)
+    # Student's t of 2 degrees of freedom is 4.302653; means by seed 0.1, 0.2, 0.2, by class 0.2, 0.1, 0.2.
+    half = 4.302653 * (0.01 / 3) ** 0.5 / 3**0.5
+    for interval in (found.by_seed.interval, found.by_class):
+        assert interval == pytest.approx((1 / 6 - half, 1 / 6 + half), abs=1e-6)
+    assert found.p == pytest.approx(2 / 2**8)
+    assert found.recovery is None
+
+
+def test_a_seed_that_a_class_lacks_counts_for_none() -> None:
+    table = long_table(none=[[0.5, 0.5], [0.5, 0.5]], ours=[[0.6, 0.9], [0.6, 0.6]])
+    table = table[~((table["class_name"] == "class 1") & (table["seed"] == 1))]
+    (found,) = comparisons(table)
+    assert (found.pairs, found.mean, found.p, found.by_seed.interval) == (2, pytest.approx(0.1), None, None)
+
+
+def test_recovery_is_a_share_of_what_all_images_gain() -> None:
+    table = long_table(none=[[0.5, 0.7]], ours=[[0.6, 0.7]], all_good_images=[[0.9, 0.7]])
+    found = {one.method: one for one in comparisons(table)}
+    assert found["ours"].recovery == pytest.approx(0.25)
+    assert found[FULL].recovery is None
+    assert lines(table, "image_auroc")[-1].method == FULL
+    (little,) = comparisons(long_table(none=[[0.7]], ours=[[0.8]]))
+    assert little.recovery is None
