@@ -90,6 +90,22 @@ DESCRIPTIONS: Mapping[str, Description] = {
         question="What does sampling with the estimated variance change against a variance of 1?",
         paper="Shown by images: with the estimated variance they keep the part's look.",
     ),
+    "eq6": Description(
+        title="The mean of Eq. 6",
+        source="",
+        question="How much of L_mse should the loop minimise, and is its mean one over values or over images?",
+        paper="",
+        differs="The paper leaves open what n of Eq. 6 counts. Over images, the squares of an image's values are "
+        "summed, which is the same as a factor of 3 x height x width on the mean over values.",
+    ),
+    "gain": Description(
+        title="Gain of each part",
+        source="",
+        question="How much of what all good images gain do few of them recover, by each way to make more of them?",
+        paper="",
+        differs="A detector's name says how it scores an image, and how its given images were taken. With the shots "
+        "chosen by coverage the seed decides between equal ones alone, so its spread is that of the methods.",
+    ),
     "proxy": Description(
         title="Choosing without test defects",
         source="",

@@ -30,6 +30,8 @@ CHOSEN, WORST, ANY = "chosen by the proxy", "the worst on the test split", "any,
 RATES = ("false_alarm_rate", "promised_false_alarm_rate")
 """Observed false alarms on the test split, and what the threshold's rule lets expect."""
 
+FULL = "all good images"
+"""Method of `none` with all good training images given, which few of them come near at best."""
 BANK = "bank_patches"
 """Patches in a detector's memory bank."""
 IMAGES = "images"
@@ -42,7 +44,7 @@ Row = dict[str, Any]
 
 
 def gather(labels: Sequence[Mapping[str, Any]], paths: Sequence[str | Path], results: str | Path) -> int:
-    """Write the table of some cells, and count its rows.
+    """Write the table of some cells, and count its rows; a cell's variant is part of its detectors' names.
 
     `labels` has the names of each cell, and the kind of the artifact in `paths`, a key of `READERS`.
     """
@@ -51,7 +53,10 @@ def gather(labels: Sequence[Mapping[str, Any]], paths: Sequence[str | Path], res
     rows = []
     for label, path in zip(labels, paths, strict=True):
         names = {name: label[name] for name in ("class_name", "shots", "seed", "method")}
-        rows += [{**_EMPTY, **names, **row} for row in READERS[label["kind"]](Path(path))]
+        own = [{**_EMPTY, **names, **row} for row in READERS[label["kind"]](Path(path))]
+        for row in own if label.get("variant") else ():
+            row["detector"] = f"{row['detector']}, {label['variant']}" if row["detector"] else ""
+        rows += own
     texts = ["class_name", "detector", "method", "measure", "item", "note", "picture"]
     types = {"shots": "int64", "seed": "int64", "value": "float64", **dict.fromkeys(texts, "string")}
     with new_directory(results) as directory:
@@ -91,6 +96,11 @@ def prediction_rows(path: Path) -> Iterable[Row]:
                 yield {**names, "measure": name, "value": value}
         for defect, auroc in defects[record.trial].items():
             yield {**names, "measure": "image_auroc", "item": defect, "value": auroc}
+
+
+def full_rows(path: Path) -> Iterable[Row]:
+    """Metrics of detectors that were trained on all good images alone, as a method in a table of fewer given ones."""
+    yield from ({**row, "method": FULL} for row in prediction_rows(path))
 
 
 def choice_rows(path: Path) -> Iterable[Row]:
@@ -164,6 +174,7 @@ def picture_rows(path: Path) -> Iterable[Row]:
 
 READERS: Mapping[str, Callable[[Path], Iterable[Row]]] = {
     "predictions": prediction_rows,
+    "full": full_rows,
     "choice": choice_rows,
     "quality": quality_rows,
     "trend": trend_rows,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.metrics.records import GENERATED
 from components.metrics.seeds import MIN_PAIRS, Gain, Spread, paired_gain, spread, t_interval
-from components.tabulation.gather import IMAGES
+from components.tabulation.gather import FULL, IMAGES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,9 +17,6 @@ BASELINES = ("none", "repeated", "rotations", "shifts+rotations", "augmented")
 the given images once more."""
 ALL_CLASSES = "mean"
 """Column of the mean over the classes."""
-
-FULL = "all good images"
-"""Method of `none` with all good training images given, which few of them come near at best."""
 
 _LEAST_RANKED = 6
 """Pairs from which on the signed-rank test can fall below 0.05."""

@@ -14,7 +14,7 @@ from pipelines.terminal import console, resumable
 if TYPE_CHECKING:
     from pipelines.experiments.nodes import Cell
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="table1, table2, table3, fig2, fig5 to fig10, or proxy.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="table1 to table3, fig2, fig5 to fig10, proxy, eq6 or gain.")]
 Data = Annotated[str, typer.Option("--data", metavar="ROOT", help="Folder, or s3://BUCKET/PREFIX, of the classes.")]
 Classes = Annotated[list[str], typer.Option("--classes", help="Paths of classes below ROOT, by comma or repeated.")]
 Folder = Annotated[Path, typer.Option("--workdir", help="Folder of tables, pages and finished tasks.")]

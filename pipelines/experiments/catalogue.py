@@ -1,15 +1,26 @@
-"""Which cells each table and figure of the paper consists of, and the experiment that measures the proxy."""
+"""Which cells each table and figure of the paper consists of, and the experiments that the paper has not."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 
 from components.artifacts import PROMPT_KINDS
+from components.dataset.config import COVERAGE
+from components.detectors.scoring import IMAGE_SCORES
 from components.errors import check
 from components.tabulation.descriptions import OURS
 from pipelines.experiments.nodes import Cell, Node
 from pipelines.experiments.study import Group, Study
 
 _PROMPT_METHODS = {"best": OURS, "worst": "worst prompt", "word": "only word", "naive": "naive prompt"}
+_MEANS, _WEIGHTS = ("values", "images"), (0.1, 1.0, 10.0)
+"""What n of Eq. 6 counts, and factors on L_mse."""
+_PARTS: Mapping[str, Mapping[str, str]] = {
+    OURS: {"covariance": "independent", "decode": "plain"},
+    "generated, low rank": {"covariance": "lowrank", "decode": "plain"},
+    "generated, low rank and residual": {"covariance": "lowrank", "decode": "residual"},
+}
+"""Ways to sample and decode the generated set, the paper's first."""
 _LAYOUTS = {"fig6": "btad", "fig7": "loco"}
 
 
@@ -116,6 +127,29 @@ def fig10(group: Group) -> Iterator[Cell]:
         yield group.cell(selected, "pictures", method)
 
 
+def eq6(group: Group) -> Iterator[Cell]:
+    """L_mse of Eq. 6 by both readings of its n, from none of it to ten times the paper's factor."""
+    yield group.baselines()
+    own = group.config("vqgan")
+    yield group.quality(group.augmented, "augmented")
+    for mean, weight in ((_MEANS[0], 0.0), *itertools.product(_MEANS, _WEIGHTS)):
+        selected = group.selected(group.candidates(mse_mean=mean, mse_weight=weight))
+        ours = (mean, weight) == (own.mse_mean, own.mse_weight)
+        method = OURS if ours else f"{weight:g} x L_mse over {mean}" if weight else "without L_mse"
+        yield group.generated(selected, method)
+        yield group.quality(selected, method)
+
+
+def gain(group: Group) -> Iterator[Cell]:
+    """What each part adds, by both image scores and both ways to take the given images, up to all good images."""
+    for choose, score in itertools.product(("random", COVERAGE), IMAGE_SCORES):
+        own = dataclasses.replace(group, choose=choose, image_score=score)
+        yield own.baselines()
+        for method, changes in _PARTS.items():
+            yield own.generated(own.selected(own.candidates(**changes)), method)
+        yield own.full()
+
+
 def proxy(group: Group) -> Iterator[Cell]:
     """The choice by synthetic defects on held-out good images, beside what the test split says of all candidates."""
     measured = group.validated(_ours(group), OURS)
@@ -126,6 +160,6 @@ def proxy(group: Group) -> Iterator[Cell]:
 EXPERIMENTS: Mapping[str, Callable[[Group], Iterator[Cell]]] = {
     **{build.__name__: build for build in (table1, table2, table3, fig2)},
     **dict.fromkeys(("fig5", "fig6", "fig7"), _compared),
-    **{build.__name__: build for build in (fig8, fig9, fig10, proxy)},
+    **{build.__name__: build for build in (fig8, fig9, fig10, proxy, eq6, gain)},
 }
 """Builds the cells of one class, number of shots and seed, by the experiment's name."""

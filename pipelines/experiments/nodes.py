@@ -71,6 +71,8 @@ class Cell:
     seed: int
     method: str
     """Name of the generated set, or of what else is measured."""
+    variant: str = ""
+    """How detectors are used or the given images are taken, where cells differ in it: part of a detector's name."""
 
     @property
     def labels(self) -> dict[str, Any]:

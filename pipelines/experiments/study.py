@@ -2,11 +2,11 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from components.dataset.config import FolderConfig
+from components.dataset.config import ALL_SHOTS, COVERAGE, FolderConfig
 from components.detectors.config import GOOD_IMAGES, NO_THRESHOLD, TRAINING_SETS
 from components.detectors.table import DETECTORS
 from components.listing.layouts import PLAIN
@@ -66,6 +66,16 @@ class Group:
     class_name: str
     shots: int
     seed: int
+    choose: str = ""
+    """How the given images are taken; empty as the line says."""
+    image_score: str = ""
+    """How detectors score an image by its map; empty as the line says."""
+
+    @property
+    def variant(self) -> str:
+        """What tells the detectors of this group from those of another of the same class, shots and seed."""
+        taken = {"": "", "random": "random shots", COVERAGE: "chosen shots"}[self.choose]
+        return ", ".join(text for text in (self.image_score, taken) if text)
 
     @property
     def object(self) -> str:
@@ -82,7 +92,8 @@ class Group:
     def reference(self) -> Node:
         """The given images, and the test split."""
         uri = _below(self.study.root, self.class_name)
-        config = self.config("dataset", uri=uri, shots=self.shots)
+        taken = {"choose": self.choose} if self.choose else {}
+        config = self.config("dataset", uri=uri, shots=self.shots, **taken)
         counts = self.study.count(uri, config.layout, config.test_fraction)
         return Node(stage="dataset", config=config, data=self.study.digest(uri, config.layout), counts=counts)
 
@@ -136,6 +147,15 @@ class Group:
         """Measured detectors that were trained with an image set."""
         return self._measured(("generated",), selected, method)
 
+    def full(self) -> Cell:
+        """Measured detectors that were trained on all good images, entered under this group's names.
+
+        All images are the same for every seed and way to choose, and so is the detector, of the study's first seed.
+        """
+        whole = replace(self, shots=ALL_SHOTS, seed=self.study.seeds[0], choose="random" if self.choose else "")
+        node = whole._measured(("none",), whole.augmented, "").node
+        return self.cell(node, "full", "")
+
     def quality(self, images: Node, method: str) -> Cell:
         """Quality of an image set."""
         config = self.study.quality.replace(seed=self.seed)
@@ -144,7 +164,8 @@ class Group:
     def cell(self, node: Node, kind: str, method: str) -> Cell:
         """A cell with this group's names."""
         name = self.class_name.rpartition("/")[2]
-        return Cell(node=node, kind=kind, class_name=name, shots=self.shots, seed=self.seed, method=method)
+        names = {"shots": self.shots, "seed": self.seed, "method": method, "variant": self.variant}
+        return Cell(node=node, kind=kind, class_name=name, **names)
 
     def _node(self, stage: str, config: Any, **inputs: Node) -> Node:
         return Node(stage=stage, config=config, inputs={"reference": self.reference, **inputs})
@@ -152,7 +173,8 @@ class Group:
     def _detector(self, detector: str, training_set: str, selected: Node) -> Node:
         """A detector; training sets without generated images do not read what is given as `selected`."""
         threshold = GOOD_IMAGES if self.study.thresholds else NO_THRESHOLD
-        config = self.config("detection", detector=detector, training_set=training_set, threshold=threshold)
+        scored = {"image_score": self.image_score} if self.image_score else {}
+        config = self.config("detection", detector=detector, training_set=training_set, threshold=threshold, **scored)
         inputs = {"reference": self.reference, "augmented": self.augmented, "selected": selected}
         inputs["synthetic"] = self.synthetic
         outside = config.imagenet_dir if "imagenet_dir" in DETECTORS[detector].reads else ""

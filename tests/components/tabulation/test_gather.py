@@ -18,7 +18,7 @@ from components.artifacts import (
     write_table,
 )
 from components.metrics.records import EXTRA_HEADS, METRICS
-from components.tabulation.gather import ANY, CHOSEN, WORST, gather, merge, read_results
+from components.tabulation.gather import ANY, CHOSEN, FULL, WORST, gather, merge, read_results
 from components.tabulation.page import write_page
 from tests.components.image_sets import write_added
 from tests.components.validations import write_validation
@@ -52,6 +52,12 @@ def test_training_sets_without_generated_images_are_methods_of_their_own(tmp_pat
     table = gathered(tmp_path, "predictions", predictions, "with text")
     whole = table[(table["measure"] == "image_auroc") & (table["item"] == "")]
     assert dict(zip(whole["method"], whole["value"], strict=True)) == {"none": 0.5, "with text": 0.75}
+
+
+def test_a_variant_is_part_of_the_detectors_name(tmp_path: Path, predictions: Path) -> None:
+    gather([label("full") | {"variant": "max, chosen shots"}], [predictions], tmp_path / "varied")
+    table = read_results(tmp_path / "varied")
+    assert (set(table["detector"]), set(table["method"])) == ({"patchcore, max, chosen shots"}, {FULL})
 
 
 def test_defect_types_are_items(tmp_path: Path, predictions: Path) -> None:

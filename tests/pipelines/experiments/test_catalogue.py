@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import InputError
-from components.tabulation.descriptions import DESCRIPTIONS
+from components.tabulation.descriptions import DESCRIPTIONS, OURS
 from components.tabulation.gather import READERS
 from components.tabulation.statistics import BASELINES
 from pipelines.experiments.catalogue import EXPERIMENTS, cells
@@ -149,3 +149,35 @@ def test_seed_and_object_reach_every_stage(ask: Ask) -> None:
 def test_thresholds_that_no_table_shows_are_left_out(ask: Ask, name: str, thresholds: bool, expected: str) -> None:
     found = cells_of(ask, name, thresholds=thresholds)
     assert {node.config.threshold for cell in found for node in cell.node.detectors} == {expected}
+
+
+def test_eq_6_is_swept_by_both_readings(ask: Ask) -> None:
+    found = cells_of(ask, "eq6")
+    loops = {(node.config.mse_mean, node.config.mse_weight) for node in in_order(found) if node.stage == "vqgan"}
+    assert loops == {("values", 0), *((mean, weight) for mean in ("values", "images") for weight in (0.1, 1, 10))}
+    (ours,) = [cell for cell in found if cell.method == OURS and cell.kind == "quality"]
+    loop = ours.node.inputs["images"].inputs["candidates"].config
+    assert (loop.mse_mean, loop.mse_weight) == ("values", 1)
+
+
+def test_gain_crosses_parts_with_scores_and_ways_to_take_the_shots(ask: Ask) -> None:
+    found = cells_of(ask, "gain", seeds="3,4")
+    variants = {f"{score}, {taken} shots" for score in ("max", "top1") for taken in ("random", "chosen")}
+    assert {cell.variant for cell in found} == variants
+    loops = [node.config for node in in_order(found) if node.stage == "vqgan" and node.config.seed == 3]
+    parts = [("independent", "plain"), ("lowrank", "plain"), ("lowrank", "residual")]
+    # Both scores are of the same sets, which the two ways to take the shots have apart.
+    assert sorted((loop.covariance, loop.decode) for loop in loops) == sorted(2 * parts)
+    for cell in found:
+        score, taken, _ = cell.variant.replace(",", "").split()
+        assert {node.config.image_score for node in cell.node.detectors} == {score}
+        given = cell.node.inputs["reference"].config
+        if cell.kind != "full":
+            assert (given.shots, given.choose) == (1, {"random": "random", "chosen": "coverage"}[taken])
+
+
+def test_all_good_images_are_trained_on_once(ask: Ask) -> None:
+    whole = [cell for cell in cells_of(ask, "gain", seeds="3,4") if cell.kind == "full"]
+    assert [cell.shots for cell in whole] == [1] * 8
+    assert len({cell.node.key for cell in whole}) == 2
+    assert {node.inputs["reference"].config.shots for cell in whole for node in cell.node.detectors} == {0}

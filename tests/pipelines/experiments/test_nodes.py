@@ -89,4 +89,11 @@ def test_tasks_come_once_with_parents_first() -> None:
 
 def test_labels_are_the_cells_names() -> None:
     cell = Cell(node=reference(), kind="trend", class_name="bolt", shots=1, seed=2, method="ours")
-    assert cell.labels == {"kind": "trend", "class_name": "bolt", "shots": 1, "seed": 2, "method": "ours"}
+    assert cell.labels == {
+        "kind": "trend",
+        "class_name": "bolt",
+        "shots": 1,
+        "seed": 2,
+        "method": "ours",
+        "variant": "",
+    }
