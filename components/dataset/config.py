@@ -4,10 +4,11 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from components.dataset.coverage import BACKBONE, MAX_SHOTS
+from components.dataset.coverage import MAX_SHOTS
 from components.decode import MEGAPIXELS
 from components.errors import check
 from components.listing.layouts import LAYOUTS
+from components.networks.patches import BACKBONE
 from components.preprocessing.choice import AUTO, BIT_DEPTHS, BY_DATA_SET
 from components.preprocessing.geometry import crop_edges, tile_grid
 from components.settings import Expected, Fraction, OneOf, Seed, Settings

@@ -13,22 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.compute import device, placed
 from components.errors import check
+from components.networks.patches import nearest_distances
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from components.artifacts import UInt8Image
 
-BACKBONE = "efficientnet-lite0"
-"""Name, in the weights manifest, of the network whose patches are compared."""
 SIDE = 256
 """Side in pixels at which the images are compared, whatever the size that detectors see."""
 MAX_SHOTS = 100
 """Most images that are chosen."""
 
-_LEVELS = (2, 3)
 _REFERENCES = 128
 """Images that are compared with every image of the pool; in a larger pool, evenly spaced from usual to unusual."""
 _KEPT_IMAGES = 512
@@ -87,7 +84,7 @@ def choose_shots(read: Read, pool_size: int, shots: int, seed: int = 0, on_image
     oddness: list[float] = []
     table: dict[int, Tensor] = {}
     for index in range(pool_size):
-        distances = _nearest(pool.patches(index), compared)
+        distances = nearest_distances(pool.patches(index), compared)
         oddness.append(_mutual_score(distances, [at for at, other in enumerate(references) if other != index]))
         if index in references:
             table[index] = distances
@@ -109,32 +106,22 @@ class _Pool:
     """Patch features of the images of a pool, which are read one at a time."""
 
     def __init__(self, read: Read) -> None:
-        from components.networks.backbones import load_features
+        from components.networks.patches import PatchNetwork
 
         self._read = read
-        self._network = placed(load_features(BACKBONE, _LEVELS))
+        self._network = PatchNetwork()
         self._kept: dict[int, Tensor] = {}
 
     def patches(self, index: int) -> "Tensor":
         """Features [256, 152] of the patches of 16 x 16 pixels, on the device."""
+        from components.artifacts import to_tensor
+
         if index not in self._kept:
-            patches = self._features(index)
+            patches = self._network.coarse(to_tensor([self._read(index)]))[0]
             if len(self._kept) == _KEPT_IMAGES:
                 return patches
             self._kept[index] = patches
         return self._kept[index]
-
-    def _features(self, index: int) -> "Tensor":
-        import torch
-        from torch.nn import functional
-
-        from components.artifacts import to_tensor
-        from components.networks.backbones import IMAGE_MEAN, IMAGE_STD
-
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
-        with torch.inference_mode():
-            fine, coarse = self._network(((to_tensor([self._read(index)]) - mean) / std).to(device()))
-            return torch.cat([functional.avg_pool2d(fine, 2), coarse], dim=1).flatten(2)[0].T.contiguous()
 
 
 def _trimmed_distances(pooled: "Tensor") -> "Tensor":
@@ -153,16 +140,6 @@ def _evenly_spaced(remoteness: "Tensor") -> list[int]:
     ranked = remoteness.argsort(stable=True).cpu().numpy()
     places = np.linspace(0, len(ranked) - 1, min(len(ranked), _REFERENCES)).round().astype(int)
     return sorted(int(index) for index in ranked[places])
-
-
-def _nearest(patches: "Tensor", references: "Tensor") -> "Tensor":
-    """Distance [r, p] of each of some patches [p, dim] to the nearest one of each image, whose patches are [r, q, dim].
-
-    Squared distances by a product of matrices; rounding can make them negative.
-    """
-    products = references @ patches.T
-    squares = references.square().sum(dim=2, keepdim=True) - 2 * products
-    return (squares.amin(dim=1) + patches.square().sum(dim=1)).clamp(min=0).sqrt()
 
 
 def _mutual_score(distances: "Tensor", others: list[int]) -> float:

@@ -37,7 +37,7 @@ def reporting(
         best: the chosen detector.
         html: report.
         summary: comparison and decision in short.
-        metrics: gain of the generated set.
+        metrics: gain of the generated set, and how much the images of each set vary.
     """
     from components.reporting.report import write_report
     from components.reporting.sources import Sources

@@ -1,7 +1,7 @@
 """The self-contained HTML report of a run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from components.change.config import ChangeLimits
 from components.change.rule import Hint, retrain_hint
 from components.change.shift import looks_of
 from components.metrics import records as metrics
+from components.metrics.variety import Variety, flat_variety
 from components.networks.backbones import BACKBONES
 from components.pages.html import figure_html, page_template, plotly_script
 from components.reporting import figures
@@ -24,6 +25,7 @@ from components.reporting.sources import (
     synthetic_defects,
     worst_errors,
 )
+from components.reporting.variety import image_sets
 
 _SHOWN_PROMPTS = 12
 _HELD_OUT = ("calibration", "cross-validation", "leave-one-out")
@@ -33,8 +35,9 @@ _HELD_OUT = ("calibration", "cross-validation", "leave-one-out")
 def write_report(sources: Sources, html: str | Path, line: str, settings: str) -> dict[str, float]:
     """Write the report, with every parameter of the run, which `settings` has as JSON.
 
-    Returns the gain of the generated set in image AUROC per detector.
+    Returns the gain of the generated set in image AUROC per detector, and the variety of the image sets.
     """
+    sets = image_sets(sources)
     records = metrics.read_records(Path(sources.predictions) / artifacts.RECORDS)
     errors, curves = worst_errors(sources), roc_curves(sources)
     content = {
@@ -45,7 +48,7 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
         "validation": _validation(sources),
         "decision": read_json(Path(sources.best) / artifacts.DECISION),
         "prompts": _prompts(Path(sources.prompts)),
-        "generation": _generation(sources),
+        "generation": _generation(sources, sets),
         "threshold": _threshold(sources),
         "retraining": given_against_held_out(sources),
         "errors": errors,
@@ -56,7 +59,8 @@ def write_report(sources: Sources, html: str | Path, line: str, settings: str) -
         "provenance": _provenance(sources),
     }
     Path(html).write_text(page_template("components.reporting", "report.html.j2").render(**content), encoding="utf-8")
-    return metrics.gain_metrics(records)
+    main = {name: found for name, found in sets.items() if not name.startswith("iteration")}
+    return metrics.gain_metrics(records) | flat_variety(main)
 
 
 def comparison(records: Sequence[metrics.Record], best: str) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def _prompts(path: Path) -> dict[str, Any]:
     }
 
 
-def _generation(sources: Sources) -> dict[str, Any]:
+def _generation(sources: Sources, sets: Mapping[str, Variety]) -> dict[str, Any]:
     trend = read_table(Path(sources.selected) / artifacts.TREND)
     iterations, directory = trend["iteration"], Path(sources.candidates)
     return {
@@ -105,6 +109,7 @@ def _generation(sources: Sources) -> dict[str, Any]:
         "trend": figure_html(figures.trend_figure(trend)),
         "iterations": read_table(directory / artifacts.ITERATIONS).to_dict("records"),
         "summary": read_json(directory / artifacts.SUMMARY),
+        "variety": [found.to_content() for found in sets.values()],
     }
 
 

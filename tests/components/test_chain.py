@@ -273,6 +273,7 @@ def test_report_is_self_contained_and_shows_what_was_used(chain: Chain) -> None:
         "vqgan_steps",
         "train/good/&lt;phone&gt;.heic",
         "images of the ending .heic are not read",
+        "Diversity and fidelity of each set",
     ):
         assert text in visible
     markup = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
