@@ -1,4 +1,4 @@
-"""What everything that computes shares: device, threads, seeds, and rotation of images."""
+"""What everything that computes shares: device, threads, seeds, and moves of images."""
 
 import math
 import os
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Network = TypeVar("Network", bound="torch.nn.Module")
+
+GRID_PHASES = tuple((down, right) for down in range(0, 8, 2) for right in range(0, 8, 2) if down or right)
+"""Pixels by which an image is moved, so that a backbone's features of stride 8 come in all phases of their grid."""
 
 _THREADS = "OMP_NUM_THREADS"
 _OTHER_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -13,6 +13,7 @@ from components.stage.images import image
 def augmentation(
     line: str,
     reference: Input[Dataset],
+    synthetic: Input[Dataset],
     augmented: Output[Dataset],
     metrics: Output[Metrics],
     policy: str = "photometric",
@@ -26,6 +27,7 @@ def augmentation(
     Args:
         line: name of the production line.
         reference: image set.
+        synthetic: image set of synthetic defects, by which the policy `auto` is chosen.
         augmented: image set.
         metrics: counts.
     """
@@ -35,4 +37,5 @@ def augmentation(
 
     with stage("augmentation", line) as run:
         config = run.configure(Config.from_arguments(locals()))
-        run.finish(augmented.path, augment_images(reference.path, augmented.path, config), metrics)
+        result = augment_images(reference.path, augmented.path, config, synthetic.path)
+        run.finish(augmented.path, result, metrics)

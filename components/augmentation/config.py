@@ -5,11 +5,16 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from components.errors import check
+from components.networks.patches import BACKBONE
 from components.settings import OneOf, Seed, Settings
 
-AUTOAUGMENT = "autoaugment"
+AUTOAUGMENT, RANDAUGMENT = "autoaugment", "randaugment"
 ROTATIONS = "rotations"
-POLICIES = ("photometric", AUTOAUGMENT, "randaugment", ROTATIONS)
+SHIFTS, FLIPS, SMALL_ROTATIONS, SCALE = "shifts", "flips", "small_rotations", "scale"
+AUTO = "auto"
+DRAWN = ("photometric", AUTOAUGMENT, RANDAUGMENT, ROTATIONS, SHIFTS, FLIPS, SMALL_ROTATIONS, SCALE)
+"""Policies that are a way to draw images."""
+POLICIES = (*DRAWN, AUTO)
 
 
 class Config(Settings):
@@ -18,19 +23,28 @@ class Config(Settings):
     section: ClassVar = "augmentation"
 
     policy: Annotated[str, OneOf(POLICIES)] = "photometric"
-    """`photometric` keeps every pixel in its place but for moves of a pixel or two; `autoaugment`, `randaugment`
-    and `rotations` move pixels, which blurs the mean latent of Eq. 3. `rotations`, by any angle, makes good images only
-    of a part that lies in any direction: see `orientation_free`."""
+    """`photometric` keeps every pixel in its place but for moves of a pixel or two; the others move pixels, which blurs
+    the mean latent of Eq. 3. `shifts` (by 2, 4 or 6 pixels: all phases of a detector's grid), `small_rotations` (5
+    degrees), `scale` (5 %) and `flips` (along either axis, and both); `rotations`, by any angle, makes good images only
+    of a part that lies in any direction: see `orientation_free`. `auto` chooses one of these five for the line, by how
+    well they help to know unseen good images from synthetic defects; it takes two held-out good images."""
     images: Annotated[int, Field(ge=1, le=1000)] = 16
-    """N, number of augmented images of each given image; fewer where that would be more than 1000 in all, but at least
-    two."""
+    """N, number of augmented images of each given image; fewer where that would be more than 1000 in all, or where a
+    policy makes no more (`shifts` 15, `flips` 3), but at least two."""
     strength: Annotated[float, Field(ge=0, le=3)] = 1.0
-    """Scale of the photometric jitter, 0 copies the image; with `randaugment`, of its magnitude, 9 of 30 at 1.
-    `rotations` ignores it, and `autoaugment` has fixed magnitudes and takes 1 alone."""
+    """Scale of the photometric jitter and of the small moves, 0 copies the image; with `randaugment`, of its
+    magnitude, 9 of 30 at 1.
+    `rotations`, `shifts` and `flips` ignore it, and `autoaugment` has fixed magnitudes and takes 1 alone."""
     orientation_free: bool = False
-    """A good part may lie in any direction (a nut, a nozzle; not a transistor in its socket)."""
+    """A good part may lie in any direction (a nut, a nozzle; not a transistor in its socket). With `auto`, false leaves
+    it to an estimate: whether rotated images help by more than chance."""
     seed: Seed = 0
     """Draws every augmentation."""
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """See `Settings.references`."""
+        return (BACKBONE,) if self.policy == AUTO else ()
 
     @model_validator(mode="after")
     def _check_policy(self) -> Self:

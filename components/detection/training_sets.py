@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from components.artifacts import ImageSet
-from components.compute import device, rotate, shift
+from components.compute import GRID_PHASES, device, rotate, shift
 from components.detectors.config import Config
 from components.preprocessing.geometry import Box
 from components.preprocessing.transform import Preprocessing, preprocessing_of
@@ -31,10 +31,6 @@ class Sources:
     def preprocessing(self) -> Preprocessing:
         """What the given images went through."""
         return preprocessing_of(ImageSet(self.reference))
-
-
-_SHIFTS = [(down, right) for down in range(0, 8, 2) for right in range(0, 8, 2) if down or right]
-"""Pixels by which `shifts` moves an image: a backbone's features of stride 8 then come in all phases of their grid."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +134,11 @@ def _added(part: str, given: Sequence[str], reference: ImageSet, sources: Source
     """What a part adds to given images, in the order of the image set that it comes from."""
     if part == "rotations":
         turns = range(1, round(360 / config.rotation_step))
-        shifts = [(0, 0), *(_SHIFTS if "shifts" in config.parts else ())]
+        shifts = [(0, 0), *(GRID_PHASES if "shifts" in config.parts else ())]
         kinds = [(turn * config.rotation_step, shifted) for turn in turns for shifted in shifts]
         return _moved_rows(kinds, given, reference, sources.preprocessing)
     if part == "shifts":
-        return _moved_rows([(0.0, shifted) for shifted in _SHIFTS], given, reference, sources.preprocessing)
+        return _moved_rows([(0.0, shifted) for shifted in GRID_PHASES], given, reference, sources.preprocessing)
     if part == "augmented":
         return list(_made_of(ImageSet(sources.augmented), given))
     if part == "generated":

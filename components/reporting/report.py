@@ -28,6 +28,7 @@ from components.reporting.sources import (
 from components.reporting.variety import image_sets
 
 _SHOWN_PROMPTS = 12
+_POLICY_AUROC = "policy_auroc_"
 _HELD_OUT = ("calibration", "cross-validation", "leave-one-out")
 """Sources of a threshold that are good images which the scoring detector did not see."""
 
@@ -101,6 +102,8 @@ def _prompts(path: Path) -> dict[str, Any]:
 def _generation(sources: Sources, sets: Mapping[str, Variety]) -> dict[str, Any]:
     trend = read_table(Path(sources.selected) / artifacts.TREND)
     iterations, directory = trend["iteration"], Path(sources.candidates)
+    policy = read_json(Path(sources.augmented) / artifacts.SUMMARY)
+    by_policy = {name.removeprefix(_POLICY_AUROC): policy[name] for name in policy if name.startswith(_POLICY_AUROC)}
     return {
         **contact_sheets(sources),
         "best_iteration": int(iterations.iloc[int(trend["cosine"].argmax())]),
@@ -109,6 +112,8 @@ def _generation(sources: Sources, sets: Mapping[str, Variety]) -> dict[str, Any]
         "trend": figure_html(figures.trend_figure(trend)),
         "iterations": read_table(directory / artifacts.ITERATIONS).to_dict("records"),
         "summary": read_json(directory / artifacts.SUMMARY),
+        "policy": policy,
+        "policies": dict(sorted(by_policy.items(), key=lambda row: -row[1])),
         "variety": [found.to_content() for found in sets.values()],
     }
 

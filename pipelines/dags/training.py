@@ -37,7 +37,7 @@ def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
         reference = stage("dataset", dataset_digest=digest)
         synthetic = stage("defect_synthesis", reference=reference)
         prompts = stage("prompts", reference=reference)
-        augmented = stage("augmentation", reference=reference)
+        augmented = stage("augmentation", reference=reference, synthetic=synthetic)
         candidates = stage("vqgan", reference=reference, augmented=augmented)
         selected = stage("selection", prompts=prompts, candidates=candidates)
         sets = {"reference": reference, "augmented": augmented, "selected": selected, "synthetic": synthetic}

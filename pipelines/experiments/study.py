@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from components.augmentation.config import AUTO
 from components.dataset.config import ALL_SHOTS, COVERAGE, FolderConfig
 from components.detectors.config import GOOD_IMAGES, NO_THRESHOLD, TRAINING_SETS
 from components.detectors.table import DETECTORS
@@ -105,7 +106,9 @@ class Group:
     @cached_property
     def augmented(self) -> Node:
         """The augmented images."""
-        return self._node("augmentation", self.config("augmentation"))
+        config = self.config("augmentation")
+        chosen_by = {"synthetic": self.synthetic} if config.policy == AUTO else {}
+        return self._node("augmentation", config, **chosen_by)
 
     @cached_property
     def synthetic(self) -> Node:

@@ -118,7 +118,8 @@ def run_all(chain: Chain, uri: str) -> None:
     given = {"reference": images["reference"]}
     chain.call(synthesise, **given, synthetic=images["synthetic"], metrics=chain.metrics("d"), per_image=3)
     chain.call(find_prompts, **given, object="screw", prompts=images["prompts"], metrics=chain.metrics("p"))
-    chain.call(augment, **given, augmented=images["augmented"], images=4, metrics=chain.metrics("a"))
+    drawn = {"synthetic": images["synthetic"]}
+    chain.call(augment, **given, **drawn, augmented=images["augmented"], images=4, metrics=chain.metrics("a"))
     chain.call(
         generate,
         **given,
@@ -274,6 +275,7 @@ def test_report_is_self_contained_and_shows_what_was_used(chain: Chain) -> None:
         "train/good/&lt;phone&gt;.heic",
         "images of the ending .heic are not read",
         "Diversity and fidelity of each set",
+        "Policy: <b>photometric</b>.",
     ):
         assert text in visible
     markup = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)

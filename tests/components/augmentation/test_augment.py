@@ -8,7 +8,8 @@ import torch
 
 from components.artifacts import ImageSet, new_image_set
 from components.augmentation.augment import augment_images
-from components.augmentation.config import POLICIES, Config
+from components.augmentation.config import DRAWN, Config
+from components.augmentation.policies import scaled
 from components.errors import InputError
 from components.preprocessing.transform import PADDING, Preprocessing
 from components.vqgan.fine_tune import load_groups
@@ -30,11 +31,12 @@ def _augment(reference: Path, name: str, config: Config) -> ImageSet:
     target = reference.parent / name
     result = augment_images(reference, target, config)
     images = ImageSet(target)
-    assert result == {"images": len(images.ids("train")), "augmented_digest": images.digest}
+    expected = {"images": len(images.ids("train")), "augmented_digest": images.digest, "policy": config.policy}
+    assert result == expected
     return images
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DRAWN)
 def test_seed_decides_the_set(reference: Path, policy: str) -> None:
     first = _augment(reference, "first", Config(policy=policy, orientation_free=True, images=4, seed=1))
     again = _augment(reference, "again", Config(policy=policy, orientation_free=True, images=4, seed=1))
@@ -44,7 +46,7 @@ def test_seed_decides_the_set(reference: Path, policy: str) -> None:
     assert first.digest != other.digest
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DRAWN)
 def test_every_policy_keeps_the_size(reference: Path, policy: str) -> None:
     images = _augment(reference, "augmented", Config(policy=policy, orientation_free=True, images=3))
 
@@ -122,6 +124,46 @@ def test_each_given_image_is_augmented_twice_at_least(tmp_path: Path) -> None:
     assert list(images.manifest["source"]) == ["given-0", "given-1", "given-2"] * 2
 
 
+def test_shifts_and_flips_make_each_image_once(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", [noise(0)])
+    given = ImageSet(reference).image("given-0")
+
+    flips = _augment(reference, "flips", Config(policy="flips"))
+    shifts = _augment(reference, "shifts", Config(policy="shifts", images=40))
+
+    found = {flips.image(id).tobytes() for id in flips.ids("train")}
+    assert found == {array.tobytes() for array in (given[::-1], given[:, ::-1], given[::-1, ::-1])}
+    assert len(flips.ids("train")) == 3
+    moved = [shifts.image(id)[8:, 8:].tobytes() for id in shifts.ids("train")]
+    phases = [(down, right) for down in (0, 2, 4, 6) for right in (0, 2, 4, 6)][1:]
+    assert sorted(moved) == sorted(
+        given[8 - down : 64 - down, 8 - right : 64 - right].tobytes() for down, right in phases
+    )
+
+
+def test_small_moves_stay_small(tmp_path: Path) -> None:
+    image = np.full((SIDE, SIDE, 3), 40, dtype=np.uint8)
+    image[8:16, 8:16] = 220
+    reference = write_reference(tmp_path / "reference", [image])
+
+    turned = _places(reference, "turned", Config(policy="small_rotations", images=16))
+    resized = _places(reference, "resized", Config(policy="scale", images=16))
+
+    reach = np.hypot(20, 20)
+    assert 0.5 < max(turned) < reach * np.radians(5) + 1
+    assert 0.3 < max(resized) < reach * 0.05 + 1
+
+
+def test_scaled_image_keeps_its_size_and_centre() -> None:
+    image = torch.zeros(1, 3, 64, 48)
+    image[..., 24:40, 16:32] = 1
+    for factor, area in ((1.25, 400), (0.75, 144)):
+        found = scaled(image, factor)
+        assert found.shape == image.shape
+        assert found[0, 0].sum() == pytest.approx(area, rel=0.05)
+        assert found[0, 0, 24:40].sum(dim=1)[:8].flip(0) == pytest.approx(found[0, 0, 24:40].sum(dim=1)[8:], abs=1e-4)
+
+
 def test_autoaugment_has_one_strength() -> None:
     assert Config(policy="autoaugment").strength == 1
     expected = "augmentation.strength: got 0.5, expected 1: the magnitudes of autoaugment are fixed"
@@ -156,7 +198,7 @@ def _preprocessed(tmp_path: Path, preprocessing: Preprocessing, images: list[UIn
     return tmp_path / "reference"
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DRAWN)
 def test_padding_is_not_augmented(tmp_path: Path, policy: str) -> None:
     wide = Preprocessing(image_size=SIDE, content=(SIDE, 16), keep_aspect=True)
     reference = _preprocessed(tmp_path, wide, [wide.place(noise(0, 16, SIDE), "image")])

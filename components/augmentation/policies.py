@@ -1,0 +1,104 @@
+"""Augmentation policies: what is done to an image by each."""
+
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from components.augmentation.config import AUTOAUGMENT, FLIPS, RANDAUGMENT, ROTATIONS, SCALE, SHIFTS, SMALL_ROTATIONS
+from components.compute import GRID_PHASES, rotate, shift
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Augmentation = Callable[[Tensor], Tensor]
+
+MAX_SHIFT = 0.008
+"""Largest move of the photometric policy, as a share of the side: two pixels of 256."""
+MAX_DEGREES = 5.0
+"""Largest turn of the policy `small_rotations`."""
+MAX_SCALE = 0.05
+"""Largest change of the side by the policy `scale`."""
+
+_FLIPPED_AXES = ((-1,), (-2,), (-2, -1))
+
+DISTINCT = {SHIFTS: len(GRID_PHASES), FLIPS: len(_FLIPPED_AXES)}
+"""Number of different images that a policy makes of one, where it is limited."""
+
+
+def make_policy(name: str, strength: float, height: int, width: int) -> "Augmentation":
+    """Augmentation of a policy for uint8 images [3, height, width], drawn from torch's global generator.
+
+    A policy of `DISTINCT` makes its images in turn, in an order that is drawn once.
+    """
+    from torchvision.transforms import v2
+
+    if name in (AUTOAUGMENT, RANDAUGMENT):
+        magnitude = min(30, round(9 * strength))
+        return v2.AutoAugment() if name == AUTOAUGMENT else v2.RandAugment(magnitude=magnitude)
+    if name in DISTINCT:
+        return _in_turn(_shifts() if name == SHIFTS else _flips())
+    if name in (ROTATIONS, SMALL_ROTATIONS):
+        reach = 180.0 if name == ROTATIONS else MAX_DEGREES * strength
+        return lambda image: rotate(image, reach * _symmetric())
+    if name == SCALE:
+        return lambda image: scaled(image, 1 + MAX_SCALE * strength * _symmetric())
+    assert name == "photometric", name
+    return _photometric(strength, height, width)
+
+
+def scaled(image: "Tensor", factor: float) -> "Tensor":
+    """The image [3, height, width] enlarged or reduced about its centre; the border mirrors what is in it."""
+    from torchvision.transforms.v2 import functional
+
+    height, width = image.shape[-2:]
+    own_height, own_width = round(height * factor), round(width * factor)
+    resized: Tensor = functional.resize(image, [own_height, own_width], antialias=True)
+    if factor < 1:
+        top, left = (height - own_height) // 2, (width - own_width) // 2
+        margins = [left, top, width - own_width - left, height - own_height - top]
+        return functional.pad(resized, margins, padding_mode="reflect")
+    return functional.center_crop(resized, [height, width])
+
+
+def _shifts() -> "list[Augmentation]":
+    return [lambda image, phase=phase: shift(image, *phase) for phase in GRID_PHASES]  # type: ignore[misc]
+
+
+def _flips() -> "list[Augmentation]":
+    return [lambda image, axes=axes: image.flip(axes) for axes in _FLIPPED_AXES]  # type: ignore[misc]
+
+
+def _in_turn(moves: "Sequence[Augmentation]") -> "Augmentation":
+    import torch
+
+    turns = cycle([moves[index] for index in torch.randperm(len(moves)).tolist()])
+
+    def augment(image: "Tensor") -> "Tensor":
+        return next(turns)(image)
+
+    return augment
+
+
+def _symmetric() -> float:
+    """A number between -1 and 1."""
+    import torch
+
+    return float(torch.rand(()) * 2 - 1)
+
+
+def _photometric(strength: float, height: int, width: int) -> "Augmentation":
+    import torch
+    from torchvision.transforms import v2
+
+    jitter = 0.12 * strength
+    policy: Augmentation = v2.Compose(
+        [
+            v2.RandomCrop((height, width), padding=round(MAX_SHIFT * width * strength), padding_mode="reflect"),
+            v2.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter, hue=0.01 * strength),
+            v2.RandomApply([v2.GaussianBlur(3, sigma=(0.1, 0.1 + 0.5 * strength))], p=0.5 if strength else 0.0),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.GaussianNoise(sigma=0.01 * strength),
+            v2.ToDtype(torch.uint8, scale=True),
+        ]
+    )
+    return policy
