@@ -2,7 +2,7 @@
 
 A policy's bank holds the patches of some good images and of their augmentations. It is as good as the distance to its
 nearest patch tells synthetic defects from good images that it does not know, by the AUROC over all folds. One measures
-with whole images, at 256 pixels at most.
+with whole images, reduced to 256 pixels where they are larger.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from components.augmentation.policies import DISTINCT, make_policy
 from components.compute import seed_everything
 from components.metrics.held_out import Fold, folds
 from components.metrics.validation import MIN_IMAGES, Validation, difference_error
+from components.networks.patches import distances_to, reduced
 from components.preprocessing.transform import preprocessing_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ CANDIDATES = (SHIFTS, SCALE, SMALL_ROTATIONS, FLIPS, ROTATIONS)
 """Policies that are chosen from, those that presume the least of a part first."""
 NONE = "none"
 
-_SIDE = 256
 _MOST_KEPT, _MOST_HELD_OUT, _MOST_DEFECTS, _MOST_COPIES = 4, 10, 40, 8
 _TOP = 0.01
 
@@ -110,7 +110,9 @@ class _Measured:
             known, patches, distances = self._of_fold(fold)
             added = self._added(fold, policy)
             if added is not None:
-                distances = torch.minimum(distances, _nearest(patches.flatten(0, 1), added).reshape(distances.shape))
+                distances = torch.minimum(
+                    distances, distances_to(added, patches.flatten(0, 1)).reshape(distances.shape)
+                )
             top = max(1, round(_TOP * distances.shape[1]))
             scores = distances.topk(top, dim=1).values.mean(dim=1).tolist()
             rows += [{**row, "score": score} for row, score in zip(known, scores, strict=True)]
@@ -127,7 +129,7 @@ class _Measured:
                 images.append(self._image(self._synthetic, row["id"]))
             patches = self._patches(images)
             bank = self._patches([self._image(self._reference, id) for id in fold.kept]).flatten(0, 1)
-            distances = _nearest(patches.flatten(0, 1), bank).reshape(patches.shape[:2])
+            distances = distances_to(bank, patches.flatten(0, 1)).reshape(patches.shape[:2])
             self._scored[fold] = (rows, patches, distances)
         return self._scored[fold]
 
@@ -163,23 +165,8 @@ class _Measured:
         return self._network.fine(torch.stack(list(images)).float() / 255)
 
     def _image(self, images: ImageSet, id: str) -> "Tensor":
-        """An image without its padding, uint8 [3, height, width], reduced to `_SIDE` where it is larger."""
+        """An image without its padding, uint8 [3, height, width], reduced where it is large."""
         import torch
-        from torchvision.transforms.v2 import functional
 
         content = images.image(id)[self._content]
-        image = torch.from_numpy(content.copy()).permute(2, 0, 1)
-        longest = max(image.shape[1:])
-        if longest <= _SIDE:
-            return image
-        reduced: Tensor = functional.resize(image, [round(side * _SIDE / longest) for side in image.shape[1:]])
-        return reduced
-
-
-def _nearest(rows: "Tensor", bank: "Tensor") -> "Tensor":
-    """Distances [n] of patches [n, dim] to the nearest one of a bank [m, dim], some at a time."""
-    import torch
-
-    from components.networks.patches import nearest_distances
-
-    return torch.cat([nearest_distances(block, bank.unsqueeze(0))[0] for block in torch.split(rows, 1024)])
+        return reduced(torch.from_numpy(content.copy()).permute(2, 0, 1))

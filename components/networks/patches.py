@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 BACKBONE = "efficientnet-lite0"
 """Name, in the weights manifest, of the network."""
 
+MOST_SIDE = 256
+"""Longest side in pixels of images that are `reduced`."""
+
+STRIDE = 8
+"""Pixels between patches of `PatchNetwork.fine`."""
+
 _LEVELS = (2, 3)
 _BATCH = 8
 _ROWS = 1024
@@ -62,3 +68,21 @@ def nearest_distances(patches: "Tensor", references: "Tensor") -> "Tensor":
     products = references @ patches.T
     squares = references.square().sum(dim=2, keepdim=True) - 2 * products
     return (squares.amin(dim=1) + patches.square().sum(dim=1)).clamp(min=0).sqrt()
+
+
+def distances_to(bank: "Tensor", patches: "Tensor") -> "Tensor":
+    """Distance [n] of each of many patches [n, dim] to the nearest one of a bank [m, dim], some at a time."""
+    import torch
+
+    return torch.cat([nearest_distances(block, bank.unsqueeze(0))[0] for block in torch.split(patches, _ROWS)])
+
+
+def reduced(images: "Tensor") -> "Tensor":
+    """Images [..., height, width] whose longer side is `MOST_SIDE` pixels at most, so that comparing has a bound."""
+    from torchvision.transforms.v2 import functional
+
+    longest = max(images.shape[-2:])
+    if longest <= MOST_SIDE:
+        return images
+    smaller: Tensor = functional.resize(images, [round(side * MOST_SIDE / longest) for side in images.shape[-2:]])
+    return smaller

@@ -12,6 +12,8 @@ from components.stage.images import image
 @documented_by(Config)
 def selection(
     line: str,
+    reference: Input[Dataset],
+    synthetic: Input[Dataset],
     prompts: Input[Dataset],
     candidates: Input[Dataset],
     selected: Output[Dataset],
@@ -20,6 +22,7 @@ def selection(
     embedder: str = "conse",
     embedder_weights: str = "",
     rule: str = "text",
+    by: str = "text",
     iteration: int = 0,
     prompt: str = "best",
     images: int = 0,
@@ -28,6 +31,8 @@ def selection(
 
     Args:
         line: name of the production line.
+        reference: image set.
+        synthetic: image set of synthetic defects.
         prompts: ranked table.
         candidates: one set of images per iteration.
         selected: image set.
@@ -39,5 +44,6 @@ def selection(
 
     with stage("selection", line) as run:
         config = run.configure(Config.from_arguments(locals()))
-        result = select_images(prompts.path, candidates.path, selected.path, config, run.progress)
+        sets = (reference.path, synthetic.path)
+        result = select_images(prompts.path, candidates.path, selected.path, config, run.progress, *sets)
         run.finish(selected.path, result, metrics)

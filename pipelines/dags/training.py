@@ -39,7 +39,8 @@ def training_pipeline(cluster: Cluster | None = None, label: str = "") -> Any:
         prompts = stage("prompts", reference=reference)
         augmented = stage("augmentation", reference=reference, synthetic=synthetic)
         candidates = stage("vqgan", reference=reference, augmented=augmented)
-        selected = stage("selection", prompts=prompts, candidates=candidates)
+        good = {"reference": reference, "synthetic": synthetic}
+        selected = stage("selection", **good, prompts=prompts, candidates=candidates)
         sets = {"reference": reference, "augmented": augmented, "selected": selected, "synthetic": synthetic}
         with dsl.ParallelFor(values["trials"], parallelism=stage.parallelism) as trial:
             detector = stage("detection", **sets, detector=trial.detector, training_set=trial.training_set)

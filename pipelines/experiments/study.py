@@ -13,6 +13,7 @@ from components.detectors.table import DETECTORS
 from components.listing.layouts import PLAIN
 from components.listing.opened import ImageCounts
 from components.quality.config import Config as QualityConfig
+from components.selection.config import TEXT
 from components.tabulation.statistics import BASELINES
 from components.vqgan_clip.config import Config as VqganClipConfig
 from pipelines.experiments.nodes import Cell, Node
@@ -121,8 +122,10 @@ class Group:
 
     def selected(self, candidates: Node, **changes: Any) -> Node:
         """A set selected from the candidates."""
-        inputs = {"prompts": self.prompts, "candidates": candidates}
-        return Node(stage="selection", config=self.config("selection", **changes), inputs=inputs)
+        config, inputs = self.config("selection", **changes), {"prompts": self.prompts, "candidates": candidates}
+        if config.by != TEXT:
+            inputs |= {"reference": self.reference, "synthetic": self.synthetic}
+        return Node(stage="selection", config=config, inputs=inputs)
 
     def from_text(self, prompt: str) -> Node:
         """Images made from a prompt alone, by VQGAN-CLIP."""

@@ -136,6 +136,8 @@ def run_all(chain: Chain, uri: str) -> None:
     )
     chain.call(
         select,
+        **given,
+        **drawn,
         prompts=images["prompts"],
         candidates=images["candidates"],
         selected=images["selected"],

@@ -122,6 +122,8 @@ def test_fixed_iteration_must_exist() -> None:
         ({"prompt": "nearest"}, "selection.prompt: got 'nearest'"),
         ({"prompt": "naive"}, "object: got ''"),
         ({"images": -1}, "selection.images: got -1"),
+        ({"by": "eye"}, "selection.by: got 'eye'"),
+        ({"by": "both", "rule": "last"}, "selection.by: got 'both', expected text, with selection.rule: last"),
     ],
 )
 def test_config_refuses(fields: dict[str, Any], message: str) -> None:
