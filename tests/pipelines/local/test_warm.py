@@ -12,7 +12,7 @@ from kfp.dsl import component_factory
 from pipelines.local.warm import EXECUTOR, warm_tasks
 
 
-@dsl.component(base_image="python", install_kfp_package=False)
+@dsl.component(base_image="python", install_kfp_package=False)  # type: ignore[untyped-decorator]
 def seen_by_task(value: str) -> str:
     """What a task sees of its process."""
     import os
@@ -26,7 +26,7 @@ def seen_by_task(value: str) -> str:
     return "|".join(seen)
 
 
-@dsl.component(base_image="python", install_kfp_package=False)
+@dsl.component(base_image="python", install_kfp_package=False)  # type: ignore[untyped-decorator]
 def ended(how: str) -> str:
     """Ends its process without a result."""
     import os
