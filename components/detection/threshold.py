@@ -43,7 +43,7 @@ def find_threshold(model: nn.Module, validation: Validation, sources: Sources, c
     source, scores = (validation.method, validation.good_scores) if held_out else scores_of_one(model, sources, config)
     value, rule = estimate(scores, config.false_alarm_rate)
     if held_out and rule == "normal":
-        value = max(value, own_patches(model, sources))
+        value = max(value, min(own_patches(model, sources), prediction_bound(scores, config.false_alarm_rate)))
     lowest, highest = rate_interval(len(scores), config.false_alarm_rate) if held_out else (0.0, 1.0)
     return Threshold(
         value=value,
@@ -61,8 +61,9 @@ def find_threshold(model: nn.Module, validation: Validation, sources: Sources, c
 def own_patches(model: nn.Module, sources: Sources) -> float:
     """Mean score of given images by their own patches; minus infinity for a detector without a memory bank.
 
-    The rule `normal` goes no lower: two scores lie so near to each other by chance, and their deviation with them, that
-    a third of the good test images were over their threshold.
+    The rule `normal` goes no lower while scores are so few that their own deviation says little: two scores lie so near
+    to each other by chance that a third of the good test images were over their threshold. With more of them
+    `prediction_bound` is the lower one of the two, and takes over.
     """
     from components.detectors.memory_bank import BankDetector
     from components.detectors.placement import network_of
@@ -119,6 +120,17 @@ def estimate(scores: Sequence[float], rate: float) -> tuple[float, str]:
         return ordered[0], "maximum"
     margin = NormalDist().inv_cdf(1 - rate) * stdev(ordered) * math.sqrt(1 + 1 / count)
     return max(ordered[-1], mean(ordered) + margin), "normal"
+
+
+def prediction_bound(scores: Sequence[float], rate: float) -> float:
+    """What one more draw of the normal distribution of n >= 2 scores is over with a probability of `rate`.
+
+    Student's t counts in that mean and deviation are estimated: 32 deviations for two scores, 4 for five, 2.7 for 16.
+    """
+    from scipy.stats import t
+
+    spread = stdev(scores) * math.sqrt(1 + 1 / len(scores))
+    return mean(scores) + float(t.ppf(1 - rate, len(scores) - 1)) * spread
 
 
 def expected_rate(scores: Sequence[float], value: float) -> float:

@@ -191,9 +191,12 @@ def gain_metrics(records: Sequence[Record]) -> dict[str, float]:
 
 
 def flat_metrics(records: Sequence[Record]) -> dict[str, float]:
-    """Metrics of all records under stable names such as `patchcore.generated.image_auroc`, without the missing ones."""
+    """Metrics of all records under stable names such as `patchcore.generated.image_auroc`, without the missing ones.
+
+    The parts of a training set are joined by `-`, since MLflow refuses a name with `+`.
+    """
     return {
-        f"{record.detector}.{record.training_set}.{name}": value
+        f"{record.detector}.{record.training_set.replace('+', '-')}.{name}": value
         for record in records
         for name, value in record.metrics.items()
     }

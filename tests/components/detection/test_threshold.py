@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from components.artifacts import CONFIG, ImageSet, new_image_set, read_json
-from components.detection.threshold import estimate, expected_rate, find_threshold, guaranteed_rate, rate_interval
+from components.detection.threshold import (
+    estimate,
+    expected_rate,
+    find_threshold,
+    guaranteed_rate,
+    prediction_bound,
+    rate_interval,
+)
 from components.detection.train import train_detector
 from components.detection.training_sets import Sources, load_training_set
 from components.detection.validation import validate
@@ -115,7 +122,7 @@ def test_one_given_image_holds_nothing_out_and_says_so(
 
 
 def test_few_images_set_no_lower_a_threshold_than_their_own_patches(tmp_path: Path) -> None:
-    """The mean over the images of what one alone would set, or the rule's value where that is higher."""
+    """The mean over the images of what one alone would set, but where the scores say more, or the rule's value."""
     reference = write_reference(tmp_path / "reference")
     sources, config = Sources(reference=reference, augmented=reference, selected=reference), Config()
     model: Any = fit(load_training_set(sources, config), config)
@@ -124,12 +131,24 @@ def test_few_images_set_no_lower_a_threshold_than_their_own_patches(tmp_path: Pa
     own = float(model.own_scores(images.tensor(images.ids("train"))).mean())
     by_rule, rule = estimate(validation.good_scores, config.false_alarm_rate)
     assert rule == "normal"
-    for scores in (validation.good_scores, [0.0, 0.0]):
+    for scores, expected in (
+        (validation.good_scores, max(by_rule, min(own, prediction_bound(validation.good_scores, 0.01)))),
+        ([0.5 * own, 0.52 * own], own),
+        ([0.001 * own, 0.002 * own], prediction_bound([0.001 * own, 0.002 * own], config.false_alarm_rate)),
+    ):
         for row, score in zip(validation.rows, scores, strict=True):
             row["score"] = score
         found = find_threshold(model, validation, sources, config)
-        assert found.value == pytest.approx(max(own, by_rule if any(scores) else 0.0), rel=1e-5)
+        assert found.value == pytest.approx(expected, rel=1e-5)
         assert found.source == "leave-one-out"
+
+
+@pytest.mark.parametrize("count", [2, 5, 16])
+def test_new_normal_score_is_over_the_prediction_bound_at_the_rate(count: int) -> None:
+    generator = np.random.default_rng(0)
+    drawn = generator.normal(size=(4000, count + 1))
+    over = [row[-1] > prediction_bound(row[:-1].tolist(), 0.05) for row in drawn]
+    assert np.mean(over) == pytest.approx(0.05, abs=0.012)
 
 
 def test_interval_of_the_rate_is_the_binomial_one() -> None:

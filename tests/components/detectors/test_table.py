@@ -95,9 +95,7 @@ def test_config_names_field_value_and_expectation() -> None:
     with pytest.raises(InputError, match=r"detection\.detector: got 'fastflow', expected one of patchcore, cflow"):
         Config(detector="fastflow")
     for name in ("web", "none+rotations", "rotations+rotations", "rotations+"):
-        message = (
-            f"detection.training_set: got '{name}', expected one of none, rotations, augmented, generated, repeated"
-        )
+        message = f"detection.training_set: got '{name}', expected one of none, rotations, augmented, generated, shifts, repeated"
         with pytest.raises(InputError, match=re.escape(message)):
             Config(training_set=name)
     with pytest.raises(InputError, match=r"detection\.coreset_ratio: got 0"):

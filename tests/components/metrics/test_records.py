@@ -1,5 +1,6 @@
 """The gain of the generated set and the best detector of a run."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -138,3 +139,9 @@ def test_flat_metrics_are_those_that_were_measured() -> None:
         "patchcore.none.image_auroc": 0.9,
         "patchcore.none.aupro": 0.5,
     }
+
+
+def test_names_of_joined_sets_are_ones_that_mlflow_takes() -> None:
+    (name,) = flat_metrics([_record("rotations+generated", 0.9)])
+    assert name == "patchcore.rotations-generated.image_auroc"
+    assert re.fullmatch(r"[\w./ -]+", name)

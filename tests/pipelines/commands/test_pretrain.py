@@ -10,6 +10,7 @@ from components.artifacts import CONFIG, WEIGHTS, file_sha256, read_json
 from components.generator.checkpoint import CHECKPOINTS
 from components.generator.model import build_generator
 from components.storage import s3
+from components.task_environment import CONFIG_MAP_FOLDER, CONFIG_MAP_KEYS
 from components.vqgan.config import Config as GeneratorConfig
 from components.weights.fetch import manifest
 from components.weights.manifest import FILE, VARIABLE, load_manifest
@@ -41,7 +42,7 @@ def write_line(folder: Path, name: str, dataset: dict[str, Any], **sections: Any
 
 
 def write_lines(tmp_path: Path) -> Path:
-    """Two lines, whose data sets have four and eight good training images."""
+    """Two lines, whose data sets have four and nine good training images."""
     lines = tmp_path / "lines"
     write_line(lines, "bolts", {"uri": str(write_mvtec(tmp_path / "bolts"))})
     save_series(tmp_path / "bolts" / "train" / "good", 4, 900)  # other images than those of the nuts
@@ -56,7 +57,7 @@ def test_lines_are_trained_on_and_the_local_manifest_names_the_base(
     done = vigil("pretrain", "--lines", write_lines(tmp_path), "--to", out, *PUBLISHED, *SMALL)
     assert (done.code, done.err) == (0, "")
     content = read_json(out / "generator" / CONFIG)
-    assert (content["figures"]["images"], content["figures"]["held_out"]) == (7, 5)
+    assert (content["figures"]["images"], content["figures"]["held_out"]) == (8, 5)
     assert (content["config"]["learning_rate"], content["config"]["held_out"]) == (0.001, 0.4)
     entry = load_manifest(str(out / FILE))["ours"]
     path = out / "generator" / WEIGHTS
@@ -185,9 +186,10 @@ def test_package_has_the_options_and_the_task_settings(vigil: Vigil, tmp_path: P
     (executor,) = pipeline["deploymentSpec"]["executors"].values()
     assert executor["container"]["resources"]["accelerator"]["resourceCount"] == "1"
     (settings,) = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
-    assert [secret["secretName"] for secret in settings["secretAsEnv"]] == ["plant-keys"]
-    (config_map,) = settings["configMapAsEnv"]
-    assert {CHECKPOINTS, VARIABLE} <= {key["envVar"] for key in config_map["keyToEnv"]}
+    assert [secret["secretName"] for secret in settings["secretAsVolume"]] == ["plant-keys"]
+    assert {CHECKPOINTS, VARIABLE} <= {*CONFIG_MAP_KEYS}
+    (config_map,) = settings["configMapAsVolume"]
+    assert config_map["mountPath"] == CONFIG_MAP_FOLDER
     assert settings["podMetadata"]["labels"] == {"vigil/stage": "pretraining", "vigil/line": "ours"}
 
 
