@@ -1,8 +1,9 @@
 """The choice of an augmentation policy by the good images and the synthetic defects of a line.
 
 A policy's bank holds the patches of some good images and of their augmentations. It is as good as the distance to its
-nearest patch tells synthetic defects from good images that it does not know, by the AUROC over all folds. One measures
-with whole images, reduced to 256 pixels where they are larger.
+nearest patch tells what lies inside synthetic defects from good images that it does not know. That is the AUROC of
+patches, over all folds: of a handful of good images, the AUROC of images is too coarse to tell policies apart. Whole
+images are compared, reduced to 256 pixels where they are larger.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,9 @@ from components.artifacts import ImageSet
 from components.augmentation.config import FLIPS, ROTATIONS, SCALE, SHIFTS, SMALL_ROTATIONS, Config
 from components.augmentation.policies import DISTINCT, make_policy
 from components.compute import seed_everything
-from components.metrics.held_out import Fold, folds
-from components.metrics.validation import MIN_IMAGES, Validation, difference_error
-from components.networks.patches import distances_to, reduced
+from components.metrics.held_out import Fold, PatchDistances, folds
+from components.metrics.validation import MIN_IMAGES
+from components.networks.patches import distances_to, inside_masks, reduced
 from components.preprocessing.transform import preprocessing_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ CANDIDATES = (SHIFTS, SCALE, SMALL_ROTATIONS, FLIPS, ROTATIONS)
 NONE = "none"
 
 _MOST_KEPT, _MOST_HELD_OUT, _MOST_DEFECTS, _MOST_COPIES = 4, 10, 40, 8
-_TOP = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class PolicyChoice:
     reason: str
     """What it rests on, in a sentence."""
     auroc: dict[str, float]
-    """Of the banks of each policy, of `none` and of `photometric`; empty where nothing could be held out."""
+    """Of patches, by the banks of each policy, of `none` and of `photometric`; empty where nothing was validated."""
     orientation_free: bool | None
     """Whether rotated images help to know unseen good ones by more than chance; None where that is unknown."""
 
@@ -55,29 +55,37 @@ def choose_policy(reference: str | Path, synthetic: str | Path | None, config: C
     images can be held out nothing is validated, and `rotations` or `shifts` is taken, as the config says.
     """
     measured = _Measured(ImageSet(reference), synthetic, config)
-    names = (NONE, "photometric", *CANDIDATES) if measured.enough else ()
-    found = {name: measured.validation(name) for name in names}
-    validations = {name: validation for name, validation in found.items() if validation is not None}
-    if not validations:
+    if not measured.enough:
         chosen = ROTATIONS if config.orientation_free else SHIFTS
         why = f"not validated: that takes {MIN_IMAGES} held-out good images with synthetic defects"
         return PolicyChoice(policy=chosen, reason=f"{why}; the default", auroc={}, orientation_free=None)
-    auroc = {name: validation.auroc for name, validation in validations.items()}
-    free = auroc[ROTATIONS] - auroc[NONE] > difference_error(validations[ROTATIONS], validations[NONE])
+    found = {name: measured.distances(name) for name in (NONE, "photometric", *CANDIDATES)}
+    auroc = {name: distances.auroc for name, distances in found.items()}
+
+    def behind(name: str, best: str) -> bool:
+        return auroc[best] - auroc[name] > found[best].difference_error(found[name])
+
+    free = behind(NONE, ROTATIONS)
     allowed = [name for name in CANDIDATES if name != ROTATIONS or config.orientation_free or free]
     best = max(allowed, key=lambda name: auroc[name])
-    near = [
-        name for name in allowed if auroc[best] - auroc[name] <= difference_error(validations[best], validations[name])
-    ]
-    images = len(validations[NONE].good)
-    reason = (
-        f"by synthetic defects on {images} held-out good images: AUROC {auroc[near[0]]:.4f}, {auroc[NONE]:.4f} without"
-    )
-    return PolicyChoice(policy=near[0], reason=reason, auroc=auroc, orientation_free=free)
+    policy = next(name for name in allowed if not behind(name, best))
+    figures = f"AUROC of patches {auroc[policy]:.4f}, {auroc[NONE]:.4f} without augmentations"
+    reason = f"by synthetic defects on {len(found[NONE].good)} held-out good images: {figures}"
+    return PolicyChoice(policy=policy, reason=reason, auroc=auroc, orientation_free=free)
+
+
+@dataclass(frozen=True)
+class _Patches:
+    """Patches [n, dim] of one image of a fold, those inside the defect of a bad one, with distances to the bank."""
+
+    source: str
+    bad: bool
+    patches: "Tensor"
+    base: "Tensor"
 
 
 class _Measured:
-    """Scores of held-out good images and of the synthetic defects on them, by the banks of policies."""
+    """Distances of the patches of held-out good images, and of synthetic defects on them, to the banks of policies."""
 
     def __init__(self, reference: ImageSet, synthetic: str | Path | None, config: Config) -> None:
         self._reference = reference
@@ -85,14 +93,35 @@ class _Measured:
         self._config = config
         self._content = preprocessing_of(reference).content_box.slices
         found = folds(reference.ids("train", "good"), reference.ids("calibration", "good"))
-        share = max(1, _MOST_HELD_OUT // max(1, len(found)))
-        self.folds = [Fold(fold.kept[:_MOST_KEPT], fold.held_out[:share]) for fold in found]
-        self._scored: dict[Fold, tuple[list[dict[str, str]], Tensor, Tensor]] = {}
+        most = max(1, _MOST_HELD_OUT // max(1, len(found)))
+        marked = set() if self._synthetic is None else set(self._synthetic.manifest["source"])
+        shown = [
+            Fold(fold.kept[:_MOST_KEPT], tuple(id for id in fold.held_out if id in marked)[:most]) for fold in found
+        ]
+        self.folds = [fold for fold in shown if fold.held_out]
 
     @property
     def enough(self) -> bool:
-        """Whether there is anything to measure."""
-        return sum(len(fold.held_out) for fold in self.folds) >= MIN_IMAGES and self._synthetic is not None
+        """Whether as many good images with synthetic defects are held out as a comparison takes."""
+        return sum(len(fold.held_out) for fold in self.folds) >= MIN_IMAGES
+
+    def distances(self, policy: str) -> PatchDistances:
+        """To the banks of a policy, of all folds."""
+        import torch
+
+        found: dict[bool, dict[str, list[Tensor]]] = {False: {}, True: {}}
+        for fold, images in self._images.items():
+            added = self._added(fold, policy)
+            for image in images:
+                own = image.base
+                if added is not None:
+                    own = torch.minimum(own, distances_to(added, image.patches))
+                found[image.bad].setdefault(image.source, []).append(own)
+        good, bad = (
+            {source: torch.cat(own).double().cpu().numpy() for source, own in found[kind].items()}
+            for kind in (False, True)
+        )
+        return PatchDistances(good=good, bad=bad)
 
     @cached_property
     def _network(self) -> "PatchNetwork":
@@ -100,50 +129,34 @@ class _Measured:
 
         return PatchNetwork()
 
-    def validation(self, policy: str) -> Validation | None:
-        """Of a policy's banks, the scores of all folds."""
-        import pandas as pd
+    @cached_property
+    def _images(self) -> dict[Fold, list[_Patches]]:
+        """The images that are compared, with their distances to the patches of the kept ones alone."""
+        found = {}
+        for fold in self.folds:
+            bank = self._patches([self._image(self._reference, id) for id in fold.kept]).flatten(0, 1)
+            rows = [(id, False, self._patches([self._image(self._reference, id)])[0]) for id in fold.held_out]
+            rows += [(source, True, self._defect(id)) for source in fold.held_out for id in self._defects(source)]
+            found[fold] = [_Patches(*row, distances_to(bank, row[2])) for row in rows]
+        return found
+
+    def _defects(self, source: str) -> list[str]:
+        """Synthetic defects on an image, evenly from all of its own."""
+        assert self._synthetic is not None
+        manifest = self._synthetic.manifest
+        own = [str(id) for id in manifest[manifest["source"] == source]["id"]]
+        asked = sum(len(fold.held_out) for fold in self.folds)
+        return own[:: max(1, -(-len(own) * asked // _MOST_DEFECTS))]
+
+    def _defect(self, id: str) -> "Tensor":
+        """Patches [n, dim] inside a synthetic defect."""
         import torch
 
-        rows = []
-        for fold in self.folds:
-            known, patches, distances = self._of_fold(fold)
-            added = self._added(fold, policy)
-            if added is not None:
-                distances = torch.minimum(
-                    distances, distances_to(added, patches.flatten(0, 1)).reshape(distances.shape)
-                )
-            top = max(1, round(_TOP * distances.shape[1]))
-            scores = distances.topk(top, dim=1).values.mean(dim=1).tolist()
-            rows += [{**row, "score": score} for row, score in zip(known, scores, strict=True)]
-        return Validation.of(pd.DataFrame(rows))
-
-    def _of_fold(self, fold: Fold) -> "tuple[list[dict[str, str]], Tensor, Tensor]":
-        """Rows of a fold's images, their patches [n, p, dim], and the distances [n, p] to those of the kept images."""
-        if fold not in self._scored:
-            rows = [{"id": id, "source": id, "kind": "good", "family": ""} for id in fold.held_out]
-            images = [self._image(self._reference, id) for id in fold.held_out]
-            for row in self._defects(fold):
-                rows.append(row)
-                assert self._synthetic is not None
-                images.append(self._image(self._synthetic, row["id"]))
-            patches = self._patches(images)
-            bank = self._patches([self._image(self._reference, id) for id in fold.kept]).flatten(0, 1)
-            distances = distances_to(bank, patches.flatten(0, 1)).reshape(patches.shape[:2])
-            self._scored[fold] = (rows, patches, distances)
-        return self._scored[fold]
-
-    def _defects(self, fold: Fold) -> list[dict[str, str]]:
-        """Synthetic defects on the held-out images of a fold, evenly from all of theirs."""
-        if self._synthetic is None:
-            return []
-        manifest = self._synthetic.manifest
-        own = manifest[manifest["source"].isin(fold.held_out)]
-        step = max(1, -(-len(own) * len(self.folds) // _MOST_DEFECTS))
-        return [
-            {"id": str(row.id), "source": str(row.source), "kind": "synthetic", "family": str(row.defect)}
-            for row in own.iloc[::step].itertuples()
-        ]
+        assert self._synthetic is not None
+        image, mask = self._image(self._synthetic, id), self._synthetic.mask(id)
+        assert mask is not None, id
+        content = reduced(torch.from_numpy(mask[self._content].copy()).float().unsqueeze(0))
+        return self._patches([image])[0][inside_masks(content.unsqueeze(0))[0]]
 
     def _added(self, fold: Fold, policy: str) -> "Tensor | None":
         """Patches [m, dim] of the augmentations of the kept images; drawn alike, whatever was drawn before."""

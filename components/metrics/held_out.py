@@ -1,7 +1,16 @@
 """Which good images are held out of a bank of good patches, where no detector is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.metrics.validation import standard_error
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
 
 FOLDS = 5
 """Most parts into which the given images are divided, to be held out in turn."""
@@ -25,3 +34,35 @@ def folds(given: Sequence[str], calibration: Sequence[str]) -> list[Fold]:
     count = min(FOLDS, len(given)) if len(given) > 1 else 0
     parts = [tuple(given[start::count]) for start in range(count)]
     return [Fold(tuple(id for id in given if id not in part), part) for part in parts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchDistances:
+    """Distances of patches to a bank, by the good image that they are of: the same images for all banks."""
+
+    good: "Mapping[str, Floats]"
+    """Of all patches of held-out good images."""
+    bad: "Mapping[str, Floats]"
+    """Of the patches inside synthetic defects on them."""
+
+    @property
+    def auroc(self) -> float:
+        """AUROC of the patches inside defects against those of good images, a half for ties."""
+        return self._auroc(list(self.good))
+
+    def without_one(self) -> list[float]:
+        """AUROC without each good image in turn and the defects on it."""
+        return [self._auroc([other for other in self.good if other != one]) for one in self.good]
+
+    def difference_error(self, other: "PatchDistances") -> float:
+        """Jackknife's standard error of the difference to another bank's AUROC, paired by the good images."""
+        pairs = zip(self.without_one(), other.without_one(), strict=True)
+        return standard_error([own - theirs for own, theirs in pairs])
+
+    def _auroc(self, images: Sequence[str]) -> float:
+        import numpy as np
+
+        good = np.sort(np.concatenate([self.good[id] for id in images]))
+        bad = np.concatenate([self.bad[id] for id in images])
+        below = (np.searchsorted(good, bad, "left") + np.searchsorted(good, bad, "right")) / 2
+        return float(below.mean() / len(good))

@@ -86,3 +86,16 @@ def reduced(images: "Tensor") -> "Tensor":
         return images
     smaller: Tensor = functional.resize(images, [round(side * MOST_SIDE / longest) for side in images.shape[-2:]])
     return smaller
+
+
+def inside_masks(masks: "Tensor") -> "Tensor":
+    """Which patches [n, p] of `PatchNetwork.fine` lie inside masks [n, 1, height, width] in [0, 1].
+
+    Those that are covered by half, or, of a smaller mask, as much as any patch is.
+    """
+    from torch.nn import functional
+
+    grid = [-(-side // STRIDE) for side in masks.shape[-2:]]
+    shares = functional.adaptive_avg_pool2d(masks, grid).flatten(1)
+    most = shares.amax(dim=1, keepdim=True).clamp(min=1e-6)
+    return shares >= most.clamp(max=0.5)

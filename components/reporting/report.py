@@ -112,6 +112,7 @@ def _generation(sources: Sources, sets: Mapping[str, Variety]) -> dict[str, Any]
         "trend": figure_html(figures.trend_figure(trend)),
         "iterations": read_table(directory / artifacts.ITERATIONS).to_dict("records"),
         "summary": read_json(directory / artifacts.SUMMARY),
+        "selection": read_json(Path(sources.selected) / artifacts.SUMMARY),
         "policy": policy,
         "policies": dict(sorted(by_policy.items(), key=lambda row: -row[1])),
         "variety": [found.to_content() for found in sets.values()],

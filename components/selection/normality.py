@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from components.artifacts import ImageSet, candidate_sources, read_candidates, to_tensor
 from components.metrics.held_out import Fold, folds
-from components.networks.patches import STRIDE, PatchNetwork, distances_to, reduced
+from components.networks.patches import PatchNetwork, distances_to, inside_masks, reduced
 from components.preprocessing.transform import preprocessing_of
 
 _MOST_KEPT, _MOST_HELD_OUT, _MOST_DEFECTS = 32, 10, 40
@@ -121,17 +120,13 @@ class Normality:
         return self._network.fine(pieces)
 
     def _marked(self, ids: Sequence[str]) -> Tensor:
-        """Which patches [n, p] of synthetic defects lie inside the masks by half, or by as much as any of theirs."""
+        """Which patches [n, p] of synthetic defects lie inside their masks."""
         masks = []
         for id in ids:
             mask = self._synthetic.mask(id)
             assert mask is not None, id
             masks.append(torch.from_numpy(mask).float())
-        pieces = reduced(self._preprocessing.cut(torch.stack(masks).unsqueeze(1)))
-        grid = tuple(-(-side // STRIDE) for side in pieces.shape[-2:])
-        shares = functional.adaptive_avg_pool2d(pieces, grid).flatten(1)
-        most = shares.amax(dim=1, keepdim=True).clamp(min=1e-6)
-        return shares >= most.clamp(max=0.5)
+        return inside_masks(reduced(self._preprocessing.cut(torch.stack(masks).unsqueeze(1))))
 
 
 def _gain(shares: Sequence[tuple[float, float]]) -> float:

@@ -1,4 +1,7 @@
-from components.metrics.held_out import FOLDS, Fold, folds
+import numpy as np
+import pytest
+
+from components.metrics.held_out import FOLDS, Fold, PatchDistances, folds
 
 
 def test_calibration_images_are_held_out_of_all_given_ones() -> None:
@@ -13,3 +16,15 @@ def test_given_images_are_held_out_in_turn() -> None:
     assert len(many) == FOLDS
     assert sorted(id for fold in many for id in fold.held_out) == sorted(map(str, range(12)))
     assert all(not set(fold.kept) & set(fold.held_out) for fold in many)
+
+
+def test_auroc_of_patches() -> None:
+    good = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
+    bad = {"a": np.array([5.0]), "b": np.array([2.0])}
+    found = PatchDistances(good=good, bad=bad)
+    assert found.auroc == pytest.approx((1 + 1.5 / 4) / 2)
+    assert found.without_one() == pytest.approx([0.0, 1.0])
+    assert found.difference_error(found) == 0
+    best = PatchDistances(good=good, bad={"a": np.array([9.0]), "b": np.array([9.0])})
+    assert best.auroc == 1
+    assert best.difference_error(found) == pytest.approx(0.5)

@@ -125,14 +125,8 @@ def test_both_goes_by_the_text_among_the_sets_that_add_anything() -> None:
     sets = {0: SetNormality(kept=(0,), coverage=0.3, harm=0.1), 1: SetNormality(kept=(1,), coverage=0.2, harm=0.1)}
     sets[2] = SetNormality()
     trend = [
-        {
-            "iteration": key,
-            "cosine": cosines[key],
-            "coverage": found.coverage,
-            "harm": found.harm,
-            "kept": len(found.kept),
-        }
-        for key, found in sets.items()
+        {"iteration": key, "cosine": cosine, "coverage": found.coverage, "harm": found.harm, "kept": len(found.kept)}
+        for (key, found), cosine in zip(sets.items(), (0.1, 0.5, 0.9), strict=True)
     ]
     picks = {by: best_by_normality(trend, sets, by) for by in ("normality", "both")}
     assert {by: pick and (pick.iteration, pick.images) for by, pick in picks.items()} == {
