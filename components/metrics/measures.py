@@ -75,13 +75,19 @@ def pixel_metrics(maps: "Scores", masks: "Labels", aupro_limit: float) -> dict[s
     import torch
     from anomalib.data import ImageBatch
     from anomalib.metrics import AUPRO
-    from sklearn.metrics import roc_auc_score
 
     metric = AUPRO(fields=["anomaly_map", "gt_mask"], fpr_limit=aupro_limit)
     images = torch.zeros(len(maps), 3, *maps.shape[1:])
     batch: Any = ImageBatch(image=images, anomaly_map=torch.from_numpy(maps), gt_mask=torch.from_numpy(masks))
     metric.update(batch)
-    return {"pixel_auroc": float(roc_auc_score(masks.ravel(), maps.ravel())), "aupro": float(metric.compute())}
+    return {"pixel_auroc": pixel_auroc(maps, masks), "aupro": float(metric.compute())}
+
+
+def pixel_auroc(maps: "Scores", masks: "Labels") -> float:
+    """Area under the ROC curve over all pixels of maps and masks [n, height, width]."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(masks.ravel(), maps.ravel()))
 
 
 def speed(predict: "Callable[[Tensor], object]", images: "Tensor") -> dict[str, float]:

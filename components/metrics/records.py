@@ -26,6 +26,8 @@ KINDS = {"logical": "logical_anomalies", "structural": "structural_anomalies"}
 """Kinds of anomalies that MVTec LOCO AD measures apart, and the defect types that stand for them."""
 KIND_METRICS = tuple(f"image_auroc_{kind}" for kind in (*KINDS, "kind_mean"))
 """Image AUROC of all good images against the bad ones of each kind, and the mean of both."""
+PIXEL_METRICS = tuple(f"pixel_auroc_{kind}" for kind in (*KINDS, "kind_mean"))
+"""Pixel AUROC of the good images and the bad ones of each kind, and the mean of both."""
 SPRO_METRICS = tuple(f"spro_{kind}" for kind in (*KINDS, "kind_mean"))
 """Area under the saturated per-region overlap of each kind, and the mean of both."""
 
@@ -35,11 +37,14 @@ EXTRA_HEADS = {
     "image_auroc_logical": "image AUROC, logical",
     "image_auroc_structural": "image AUROC, structural",
     "image_auroc_kind_mean": "image AUROC, mean of kinds",
+    "pixel_auroc_logical": "pixel AUROC, logical",
+    "pixel_auroc_structural": "pixel AUROC, structural",
+    "pixel_auroc_kind_mean": "pixel AUROC, mean of kinds",
     "spro_logical": "sPRO, logical",
     "spro_structural": "sPRO, structural",
     "spro_kind_mean": "sPRO, mean of kinds",
 }
-"""What the `KIND_METRICS` and `SPRO_METRICS` are called in a table's head."""
+"""What the `KIND_METRICS`, `PIXEL_METRICS` and `SPRO_METRICS` are called in a table's head."""
 
 PROXY_METRIC = "proxy_image_auroc"
 """Image AUROC of held-out good images against synthetic defects: never what `image_auroc` is."""
@@ -79,6 +84,11 @@ class Record:
     image_auroc_structural: float | None = None
     image_auroc_kind_mean: float | None = None
     """Mean of the two image AUROCs by kind."""
+    pixel_auroc_logical: float | None = None
+    """Pixel AUROC over all good images and those with logical anomalies (MVTec LOCO AD)."""
+    pixel_auroc_structural: float | None = None
+    pixel_auroc_kind_mean: float | None = None
+    """Mean of the two pixel AUROCs by kind."""
     spro_logical: float | None = None
     """Area under the saturated per-region overlap (sPRO) of logical anomalies."""
     spro_structural: float | None = None
@@ -166,7 +176,7 @@ def simplicity(training_set: str) -> tuple[int, int, int]:
 
 
 def extra_metrics(records: Sequence[Record]) -> list[str]:
-    """Those of the `KIND_METRICS` and `SPRO_METRICS` that any record holds, for the columns of a table."""
+    """Those of the `EXTRA_HEADS` that any record holds, for the columns of a table."""
     return [name for name in EXTRA_HEADS if any(record.metric(name) is not None for record in records)]
 
 

@@ -131,19 +131,22 @@ class TestSplit:
         return measures.speed(predict, _resized(self._timed, input_size)) if predict else {}
 
     def _map_metrics(self, maps: "Tensor") -> dict[str, float | None]:
-        """Pixel metrics of good images and bad ones with a mask, if any; sPRO of the kinds whose regions are known."""
+        """Pixel metrics of good images and bad ones with a mask, if any; by kind, and sPRO where regions are known."""
         masked = [self._images.mask(id) is not None for id in self.ids]
         usable = [index for index, has_mask in enumerate(masked) if has_mask or not self.labels[index]]
         pixels = {}
         if any(masked):
             pixels = measures.pixel_metrics(maps[usable].numpy(), self._masks(usable), self._aupro_limit)
-        spro: dict[str, float] = {}
-        for kind in KINDS.values() if self._spro_limit else ():
+        spro, by_kind = dict[str, float](), dict[str, float]()
+        for kind in [name for name in KINDS.values() if name in self.defects]:
             chosen = [index for index, defect in enumerate(self.defects) if not self.labels[index] or defect == kind]
-            regions = [self._images.regions(self.ids[index]) for index in chosen]
+            masks, known = self._masks(chosen), [place for place, index in enumerate(chosen) if index in usable]
+            if masks.any() and not masks.all():
+                by_kind[kind] = measures.pixel_auroc(maps[chosen][known].numpy(), masks[known])
+            regions = [self._images.regions(self.ids[index]) for index in chosen] if self._spro_limit else []
             if any(regions):
-                spro[kind] = area_under_spro(maps[chosen].numpy(), self._masks(chosen), regions, self._spro_limit)
-        return {**pixels, **measures.by_kind("spro", spro)}
+                spro[kind] = area_under_spro(maps[chosen].numpy(), masks, regions, self._spro_limit)
+        return {**pixels, **measures.by_kind("pixel_auroc", by_kind), **measures.by_kind("spro", spro)}
 
     def _masks(self, chosen: Sequence[int]) -> "Labels":
         """Masks [len(chosen), height, width] of the images with these indices; empty for those that have none."""

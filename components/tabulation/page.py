@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.metrics.records import EXTRA_HEADS, KIND_METRICS, METRIC_HEADS, PROXY_HEADS
+from components.metrics.records import EXTRA_HEADS, KIND_METRICS, METRIC_HEADS, PIXEL_METRICS, PROXY_HEADS
 from components.metrics.seeds import Spread
 from components.pages.html import figure_html, page_template, write_html
 from components.tabulation import figures, statistics
@@ -73,7 +73,7 @@ def _figures(name: str, results: "pd.DataFrame") -> "Iterator[tuple[str, Figure]
         yield f"{class_name}, seed {seed}: candidate prompts", figures.prompt_similarities(own)
     for measure, title in _GAIN_MEASURES.items() if name == "fig2" else ():
         yield f"Gain by {title}", figures.scatter(statistics.paired(results, measure), title)
-    for measure in KIND_METRICS if name == "fig7" else ("image_auroc",):
+    for measure in (*KIND_METRICS, *PIXEL_METRICS) if name == "fig7" else ("image_auroc",):
         lines = statistics.lines(results, measure)
         for detector in dict.fromkeys(line.detector for line in lines):
             curves = [line for line in lines if line.detector == detector]
@@ -81,8 +81,11 @@ def _figures(name: str, results: "pd.DataFrame") -> "Iterator[tuple[str, Figure]
             if len(counts) > 1:
                 yield f"{detector}: {HEADS[measure]} by given images", figures.by_shots(curves, HEADS[measure])
             for shots in counts:
-                bars = figures.bars([line for line in curves if line.shots == shots], HEADS[measure], _columns(lines))
-                yield f"{detector}, {shots_text(shots)}: {HEADS[measure]}", bars
+                own = [line for line in curves if line.shots == shots]
+                given = f"{detector}, {shots_text(shots)}"
+                yield f"{given}: {HEADS[measure]}", figures.bars(own, HEADS[measure], _columns(lines))
+                if name == "fig5" and len(best := statistics.best_classes(own, OURS)) < len(own[0].cells) - 1:
+                    yield f"{given}: the classes that gain most", figures.bars(own, HEADS[measure], best)
 
 
 def _tables(results: "pd.DataFrame", heads: Mapping[str, str]) -> list[dict[str, Any]]:

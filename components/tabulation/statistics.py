@@ -62,6 +62,18 @@ def lines(results: "pd.DataFrame", measure: str) -> list[Line]:
     return found
 
 
+def best_classes(lines: Sequence[Line], method: str, count: int = 5) -> list[str]:
+    """Classes in which a method gains most over no added images, the best first, by rows of one detector and shots."""
+    cells = {line.method: line.cells for line in lines}
+    own, plain = cells.get(method, {}), cells.get("none", {})
+    gained = {
+        name: found.mean - other.mean
+        for name, found in own.items()
+        if name != ALL_CLASSES and found and (other := plain.get(name))
+    }
+    return sorted(gained, key=lambda name: -gained[name])[:count]
+
+
 def gains(
     results: "pd.DataFrame", method: str, measure: str = "image_auroc", against: Sequence[str] = BASELINES
 ) -> dict[tuple[str, int, str], Gain]:

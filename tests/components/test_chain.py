@@ -33,7 +33,7 @@ from components.defect_synthesis.component import defect_synthesis as synthesise
 from components.detection.component import detection as train
 from components.detectors.detector import Detector
 from components.evaluation.component import evaluation as evaluate
-from components.metrics.records import KIND_METRICS, PROXY_HEADS, SPRO_METRICS
+from components.metrics.records import KIND_METRICS, PIXEL_METRICS, PROXY_HEADS, SPRO_METRICS
 from components.notices.webhook import FOLDER
 from components.prompts.component import prompts as find_prompts
 from components.registration.component import registration as register
@@ -235,7 +235,7 @@ def test_records_hold_every_trial_with_all_metrics(chain: Chain) -> None:
     keys |= {"threshold", "false_alarm_rate", "recall", "latency_ms", "images_per_second", "bank_patches"}
     keys |= {*PROXY_HEADS, "proxy_standard_error", "validation_images", "promised_false_alarm_rate"}
     assert [record["validation_images"] for record in records] == [2.0] * len(TRIALS)
-    by_kind = {*KIND_METRICS, *SPRO_METRICS}
+    by_kind = {*KIND_METRICS, *PIXEL_METRICS, *SPRO_METRICS}
     assert all(record[key] is None for record in records for key in by_kind)
     assert set(records[0]) == keys | by_kind | {"detector", "training_set", "seed"}
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
 
-from components.artifacts import EVALUATION, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
+from components.artifacts import ANOMALY_MAPS, EVALUATION, PREDICTIONS, RECORDS, ImageSet, read_json, read_table
 from components.dataset.config import Config as IngestionConfig
 from components.dataset.ingest import ingest_dataset
 from components.detection.train import train_detector
@@ -14,7 +16,7 @@ from components.detectors.config import Config as DetectorConfig
 from components.evaluation.config import Config
 from components.evaluation.evaluate import evaluate_detectors
 from components.metrics.measures import by_kind, image_metrics
-from components.metrics.records import KIND_METRICS, SPRO_METRICS, Record, flat_metrics
+from components.metrics.records import KIND_METRICS, PIXEL_METRICS, SPRO_METRICS, Record, flat_metrics
 from tests.components.image_sets import SIZE
 from tests.components.published import BTAD_SUFFIXES, write_btad_class, write_loco_class
 
@@ -41,7 +43,7 @@ def test_btad_class_is_read_in_its_image_formats_and_measured(tmp_path: Path, na
     }
     assert record.metrics["image_auroc"] == 1.0
     assert record.metrics["pixel_auroc"] > 0.9
-    assert all(record.metric(key) is None for key in (*KIND_METRICS, *SPRO_METRICS))
+    assert all(record.metric(key) is None for key in (*KIND_METRICS, *PIXEL_METRICS, *SPRO_METRICS))
 
 
 def test_formats_of_btad_hold_the_same_pixels(tmp_path: Path) -> None:
@@ -79,6 +81,18 @@ def test_logical_and_structural_anomalies_are_measured_apart(loco: tuple[Path, R
     assert record.metrics["image_auroc_structural"] == 1.0
     by_defect = read_json(work / "predictions" / EVALUATION)["defect_auroc"]["patchcore/none"]
     assert by_defect["logical_anomalies"] == record.metrics["image_auroc_logical"]
+
+
+def test_pixels_are_measured_by_kind(loco: tuple[Path, Record]) -> None:
+    work, record = loco
+    images = ImageSet(work / "reference")
+    maps = load_file(work / "predictions" / ANOMALY_MAPS)["patchcore/none"].float()
+    for kind in ("logical", "structural"):
+        chosen = [index for index, id in enumerate(images.ids("test")) if "good" in id or kind in id]
+        marked = [images.mask(images.ids("test")[index]) for index in chosen]
+        masks = np.stack([np.zeros((SIZE, SIZE), dtype=bool) if mask is None else mask for mask in marked])
+        expected = roc_auc_score(masks.ravel(), maps[chosen].numpy().ravel())
+        assert record.metrics[f"pixel_auroc_{kind}"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_overlap_saturates_by_kind(loco: tuple[Path, Record]) -> None:

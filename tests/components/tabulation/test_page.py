@@ -75,6 +75,13 @@ def test_every_method_has_its_difference_from_none(tmp_path: Path) -> None:
     assert "With fewer than" not in page(tmp_path, "fig5", more)
 
 
+def test_figure_5_shows_the_classes_that_gain_most_where_there_are_more(tmp_path: Path) -> None:
+    bolt = detector_table().query("class_name == 'bolt'")
+    six = pd.concat([bolt.assign(class_name=f"class {index}") for index in range(6)])
+    assert "the classes that gain most" in page(tmp_path, "fig5", six)
+    assert "the classes that gain most" not in page(tmp_path, "fig5", detector_table())
+
+
 def test_values_are_escaped(tmp_path: Path) -> None:
     table = detector_table()
     table["class_name"] = "<script>alert(1)</script>"

@@ -20,7 +20,7 @@ from mlflow.entities import Run
 
 from components.artifacts import ImageSet, read_json
 from components.listing.opened import dataset_digest
-from components.metrics.records import KIND_METRICS, SPRO_METRICS
+from components.metrics.records import KIND_METRICS, PIXEL_METRICS, PROXY_HEADS, SPRO_METRICS
 from pipelines.local.workdir import Workdir
 from tests import disks
 from tests.conftest import MvtecTree, NewDatabase
@@ -39,7 +39,13 @@ RECORD = {
     "image_ap",
     "image_f1_max",
     *KIND_METRICS,
+    *PIXEL_METRICS,
     *SPRO_METRICS,
+    *PROXY_HEADS,
+    "proxy_standard_error",
+    "validation_images",
+    "promised_false_alarm_rate",
+    "bank_patches",
     "threshold",
     "false_alarm_rate",
     "recall",
@@ -180,9 +186,9 @@ def test_metrics_have_the_documented_schema(finished: LocalRun) -> None:
     ]
     for record in records:
         assert set(record) == RECORD
-        unbounded = {"threshold", "latency_ms", "images_per_second"}
+        unbounded = {"threshold", "latency_ms", "images_per_second", "bank_patches", "validation_images"}
         assert all(record[name] > 0 for name in unbounded)
-        of_other_layouts = {*KIND_METRICS, *SPRO_METRICS}
+        of_other_layouts = {*KIND_METRICS, *PIXEL_METRICS, *SPRO_METRICS}
         assert all(record[name] is None for name in of_other_layouts)
         for name in RECORD - {"detector", "training_set", "seed"} - unbounded - of_other_layouts:
             assert 0 <= record[name] <= 1, name
