@@ -26,7 +26,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         question="Which added images help a detector: pictures of the web, images of text alone, or the generated set?",
         paper="Hazelnut, one given image, PatchCore, image / pixel AUROC: original 88.3 / 94.3, web image 84.8 / 93.1, "
         "VQGAN-CLIP 64.8 to 81.4, generated 93.3 / 94.6.",
-        differs="VQGAN-CLIP is guided by the line's embedder, and by the best prompt in place of GPT-4's caption. "
+        differs="VQGAN-CLIP is guided by the line's embedder, and by the best prompt in place of GPT-4's caption, "
+        "which needs a service outside of the product. "
         "The rows add unequal numbers of images, as in the paper: each row states its number, rotations add 7 turned "
         "copies of each given image by default, and a further row has as many generated images as VQGAN-CLIP has.",
     ),
@@ -60,6 +61,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         source="Fig. 5",
         question="Does the generated set help each detector, and how much with more given images?",
         paper="PatchCore, CFlow, Reverse Distillation and EfficientAD gain with one, five and all images of MVTec AD.",
+        differs="The paper shows the mean over the classes and the five that gain most; here they are marked out where "
+        "there are more than five.",
     ),
     "fig6": Description(
         title="BTAD", source="Fig. 6", question="Does it help on BTAD?", paper="PatchCore gains with one given image."
@@ -88,7 +91,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         title="Effect of the variance",
         source="Fig. 10",
         question="What does sampling with the estimated variance change against a variance of 1?",
-        paper="Shown by images: with the estimated variance they keep the part's look.",
+        paper="Shown by images and by the latents' distribution: with the estimated variance they keep the look.",
+        differs="The latents' distribution is left out: sets are kept as images, and their spread is that of pixels.",
     ),
     "eq6": Description(
         title="The mean of Eq. 6",
@@ -97,6 +101,13 @@ DESCRIPTIONS: Mapping[str, Description] = {
         paper="",
         differs="The paper leaves open what n of Eq. 6 counts. Over images, the squares of an image's values are "
         "summed, which is the same as a factor of 3 x height x width on the mean over values.",
+    ),
+    "control": Description(
+        title="Without generated images",
+        source="",
+        question="What do few given images recover of what all gain, by copies, moves, turns and augmentations alone?",
+        paper="",
+        differs="`repeated` adds the given images once more, and so nothing: what it gains, any set gains.",
     ),
     "gain": Description(
         title="Gain of each part",

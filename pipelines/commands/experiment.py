@@ -13,8 +13,12 @@ from pipelines.terminal import console, resumable
 
 if TYPE_CHECKING:
     from pipelines.experiments.nodes import Cell
+    from pipelines.experiments.request import Request
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="table1 to table3, fig2, fig5 to fig10, proxy, eq6 or gain.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="table1 to table3, fig2, fig5 to fig10, proxy, eq6, control, gain, or readme."),
+]
 Data = Annotated[str, typer.Option("--data", metavar="ROOT", help="Folder, or s3://BUCKET/PREFIX, of the classes.")]
 Classes = Annotated[list[str], typer.Option("--classes", help="Paths of classes below ROOT, by comma or repeated.")]
 Folder = Annotated[Path, typer.Option("--workdir", help="Folder of tables, pages and finished tasks.")]
@@ -35,6 +39,8 @@ Extra = Annotated[
 Thresholds = Annotated[
     bool, typer.Option("--thresholds", help="Set thresholds too, which proxy does always: a training for every fold.")
 ]
+Tables = Annotated[str, typer.Option(metavar="NAMES", help="readme: which of the documents' tables, by comma.")]
+Into = Annotated[Path | None, typer.Option("--into", metavar="ROOT", help="readme: repository to renew.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Print the cells and the estimated time, and run nothing.")]
 
 
@@ -54,6 +60,8 @@ def experiment(
     thresholds: Thresholds = False,
     settings: Settings = None,
     jobs: Annotated[int, typer.Option(min=1, help="Tasks at once, which share the processor's cores.")] = 1,
+    tables: Tables = "control-128,control-256,gain-128,gain-256,fig5-256",
+    into: Into = None,
     plan: Plan = False,
     package: Package = None,
     cluster_defaults: ClusterDefaults = None,
@@ -65,10 +73,14 @@ def experiment(
     """
     options = locals().copy()
     from pipelines.experiments.catalogue import cells
+    from pipelines.experiments.measured import README
     from pipelines.experiments.request import Request
 
     given = {field.name: options[field.name] for field in dataclasses.fields(Request)}
     request = Request(**{option: value for option, value in given.items() if value is not None})
+    if name == README:
+        _remake(request, tables.split(","), workdir, jobs, into)
+        return
     found = cells(name, request.study(for_cluster=package is not None))
     if package is not None:
         from pipelines.experiments.dag import write_package
@@ -80,12 +92,33 @@ def experiment(
     else:
         from pipelines.experiments.local import run_experiment
 
-        def report(done: int, total: int, what: str, seconds: float) -> None:
-            console.print(f"{done}/{total} {what}: {seconds:.0f} s", soft_wrap=True)
-
         with resumable():
-            result = run_experiment(name, found, request.summary(), workdir, jobs, report)
+            result = run_experiment(name, found, request.summary(), workdir, jobs, _report)
         console.print(f"table: {result.table}\npage: {result.page}", soft_wrap=True)
+
+
+def _report(done: int, total: int, what: str, seconds: float) -> None:
+    console.print(f"{done}/{total} {what}: {seconds:.0f} s", soft_wrap=True)
+
+
+def _remake(given: "Request", tables: Sequence[str], workdir: Path, jobs: int, into: Path | None) -> None:
+    """Measure the documents' tables, print them, and renew a repository's."""
+    import pandas as pd
+
+    from pipelines.experiments.catalogue import cells
+    from pipelines.experiments.local import run_experiment
+    from pipelines.experiments.measured import markdown, refresh, remake
+
+    def run(request: "Request") -> pd.DataFrame:
+        found = cells(request.name, request.study(for_cluster=False))
+        return pd.read_parquet(run_experiment(request.name, found, request.summary(), workdir, jobs, _report).table)
+
+    with resumable():
+        measured = remake(tables, given, workdir, run)
+    for name in tables:
+        console.print(f"{name}\n{markdown(measured[name])}", soft_wrap=True, markup=False)
+    if into is not None:
+        refresh(into, {name: measured[name] for name in tables})
 
 
 def _print_plan(cells: "Sequence[Cell]", workdir: Path, jobs: int) -> None:

@@ -140,6 +140,12 @@ def eq6(group: Group) -> Iterator[Cell]:
         yield group.quality(selected, method)
 
 
+def control(group: Group) -> Iterator[Cell]:
+    """What needs no generator: the baselines, up to all good images."""
+    yield group.baselines()
+    yield group.full()
+
+
 def gain(group: Group) -> Iterator[Cell]:
     """What each part adds, by both image scores and both ways to take the given images, up to all good images."""
     for choose, score in itertools.product(("random", COVERAGE), IMAGE_SCORES):
@@ -160,6 +166,6 @@ def proxy(group: Group) -> Iterator[Cell]:
 EXPERIMENTS: Mapping[str, Callable[[Group], Iterator[Cell]]] = {
     **{build.__name__: build for build in (table1, table2, table3, fig2)},
     **dict.fromkeys(("fig5", "fig6", "fig7"), _compared),
-    **{build.__name__: build for build in (fig8, fig9, fig10, proxy, eq6, gain)},
+    **{build.__name__: build for build in (fig8, fig9, fig10, proxy, eq6, control, gain)},
 }
 """Builds the cells of one class, number of shots and seed, by the experiment's name."""

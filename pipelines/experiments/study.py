@@ -170,8 +170,15 @@ class Group:
     def cell(self, node: Node, kind: str, method: str) -> Cell:
         """A cell with this group's names."""
         name = self.class_name.rpartition("/")[2]
-        names = {"shots": self.shots, "seed": self.seed, "method": method, "variant": self.variant}
-        return Cell(node=node, kind=kind, class_name=name, **names)
+        return Cell(
+            node=node,
+            kind=kind,
+            class_name=name,
+            shots=self.shots,
+            seed=self.seed,
+            method=method,
+            variant=self.variant,
+        )
 
     def _node(self, stage: str, config: Any, **inputs: Node) -> Node:
         return Node(stage=stage, config=config, inputs={"reference": self.reference, **inputs})
