@@ -34,7 +34,8 @@ def make_policy(name: str, strength: float, height: int, width: int) -> "Augment
 
     if name in (AUTOAUGMENT, RANDAUGMENT):
         magnitude = min(30, round(9 * strength))
-        return v2.AutoAugment() if name == AUTOAUGMENT else v2.RandAugment(magnitude=magnitude)
+        chosen: Augmentation = v2.AutoAugment() if name == AUTOAUGMENT else v2.RandAugment(magnitude=magnitude)
+        return chosen
     if name in DISTINCT:
         return _in_turn(_shifts() if name == SHIFTS else _flips())
     if name in (ROTATIONS, SMALL_ROTATIONS):
@@ -56,8 +57,9 @@ def scaled(image: "Tensor", factor: float) -> "Tensor":
     if factor < 1:
         top, left = (height - own_height) // 2, (width - own_width) // 2
         margins = [left, top, width - own_width - left, height - own_height - top]
-        return functional.pad(resized, margins, padding_mode="reflect")
-    return functional.center_crop(resized, [height, width])
+        resized = functional.pad(resized, margins, padding_mode="reflect")
+    cropped: Tensor = functional.center_crop(resized, [height, width])
+    return cropped
 
 
 def _shifts() -> "list[Augmentation]":
@@ -74,7 +76,8 @@ def _in_turn(moves: "Sequence[Augmentation]") -> "Augmentation":
     turns = cycle([moves[index] for index in torch.randperm(len(moves)).tolist()])
 
     def augment(image: "Tensor") -> "Tensor":
-        return next(turns)(image)
+        moved: Tensor = next(turns)(image)
+        return moved
 
     return augment
 

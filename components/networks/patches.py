@@ -95,7 +95,7 @@ def inside_masks(masks: "Tensor") -> "Tensor":
     """
     from torch.nn import functional
 
-    grid = [-(-side // STRIDE) for side in masks.shape[-2:]]
-    shares = functional.adaptive_avg_pool2d(masks, grid).flatten(1)
+    height, width = (-(-side // STRIDE) for side in masks.shape[-2:])
+    shares = functional.adaptive_avg_pool2d(masks, (height, width)).flatten(1)
     most = shares.amax(dim=1, keepdim=True).clamp(min=1e-6)
     return shares >= most.clamp(max=0.5)

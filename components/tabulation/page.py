@@ -81,11 +81,11 @@ def _figures(name: str, results: "pd.DataFrame") -> "Iterator[tuple[str, Figure]
             if len(counts) > 1:
                 yield f"{detector}: {HEADS[measure]} by given images", figures.by_shots(curves, HEADS[measure])
             for shots in counts:
-                own = [line for line in curves if line.shots == shots]
+                bars = [line for line in curves if line.shots == shots]
                 given = f"{detector}, {shots_text(shots)}"
-                yield f"{given}: {HEADS[measure]}", figures.bars(own, HEADS[measure], _columns(lines))
-                if name == "fig5" and len(best := statistics.best_classes(own, OURS)) < len(own[0].cells) - 1:
-                    yield f"{given}: the classes that gain most", figures.bars(own, HEADS[measure], best)
+                yield f"{given}: {HEADS[measure]}", figures.bars(bars, HEADS[measure], _columns(lines))
+                if name == "fig5" and len(best := statistics.best_classes(bars, OURS)) < len(bars[0].cells) - 1:
+                    yield f"{given}: the classes that gain most", figures.bars(bars, HEADS[measure], best)
 
 
 def _tables(results: "pd.DataFrame", heads: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -46,8 +46,8 @@ def write_sets(root: Path, degrees: list[float], calibration: int = 0) -> tuple[
             for name, place in enumerate((8, 40)):
                 spoilt = image.copy()
                 spoilt[place : place + 8, 28:36] = (120, 60 + 20 * index, 30)
-                row = {"split": "test", "label": "bad", "defect": "blot", "source": id}
-                writer.add(spoilt, id=f"blot-{name}-{id}", mask=_mask(place), **row)
+                blot = f"blot-{name}-{id}"
+                writer.add(spoilt, id=blot, source=id, split="test", label="bad", defect="blot", mask=_mask(place))
     return reference, synthetic
 
 

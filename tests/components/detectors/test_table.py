@@ -95,7 +95,8 @@ def test_config_names_field_value_and_expectation() -> None:
     with pytest.raises(InputError, match=r"detection\.detector: got 'fastflow', expected one of patchcore, cflow"):
         Config(detector="fastflow")
     for name in ("web", "none+rotations", "rotations+rotations", "rotations+"):
-        message = f"detection.training_set: got '{name}', expected one of none, rotations, augmented, generated, shifts, repeated"
+        parts = "none, rotations, augmented, generated, shifts, repeated"
+        message = f"detection.training_set: got '{name}', expected one of {parts}"
         with pytest.raises(InputError, match=re.escape(message)):
             Config(training_set=name)
     with pytest.raises(InputError, match=r"detection\.coreset_ratio: got 0"):

@@ -40,8 +40,8 @@ def write_sets(root: Path, given: Sequence[UInt8Image], calibration: Sequence[UI
             for index, image in enumerate(images):
                 id = f"{split}-{index}"
                 writer.add(image, id=id, source=f"{id}.png", split=split)
-                row = {"split": "test", "label": "bad", "defect": "blot", "source": id}
-                bad.add(spoilt(image), id=f"blot-{id}", mask=mask, **row)
+                drawn = spoilt(image)
+                bad.add(drawn, id=f"blot-{id}", source=id, split="test", label="bad", defect="blot", mask=mask)
     return root / "reference", root / "synthetic"
 
 
@@ -138,8 +138,9 @@ def test_both_goes_by_the_text_among_the_sets_that_add_anything() -> None:
 
 def select(root: Path, run: tuple[Path, Path, Path], config: Config) -> dict[str, object]:
     reference, synthetic, candidates = run
-    sets = {"reference": reference, "synthetic": synthetic}
-    return select_images(root / "prompts", candidates, root / "selected", config, **sets)
+    return select_images(
+        root / "prompts", candidates, root / "selected", config, reference=reference, synthetic=synthetic
+    )
 
 
 def write_prompts(path: Path) -> None:
