@@ -67,7 +67,7 @@ def test_it_leaves_a_table_and_a_page(finished: Path) -> None:
     assert aurocs["method"].tolist() == [*BASELINES, "generated"]
     assert aurocs["value"].between(0, 1).all()
     assert "Similarity over iterations" in (finished / "fig9.html").read_text(encoding="utf-8")
-    assert "Trainer.fit" in (finished / "fig9.log").read_text(encoding="utf-8")
+    assert (finished / "fig9.log").stat().st_size > 0
 
 
 @pytest.mark.slow
@@ -88,7 +88,8 @@ def test_a_folder_of_something_else_is_left_alone(ask: Ask, tmp_path: Path) -> N
 def test_data_that_changed_after_the_plan_is_no_result(ask: Ask, data: Path, tmp_path: Path) -> None:
     changed = Path(shutil.copytree(data, tmp_path / "data"))
     found = in_order(cells("fig9", ask("fig9", data=str(changed)).study(for_cluster=False)))
-    (changed / "brick" / "more.txt").write_text("1", encoding="utf-8")
+    good = changed / "brick" / "train" / "good"
+    shutil.copyfile(good / "000.png", good / "more.png")
     store = store_of(tmp_path, 1)
     with pytest.raises(RuntimeError, match="the data set changed after the run began"):
         run_node(found[0], store)
