@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 
 from components.artifacts import PROMPT_KINDS
+from components.augmentation.config import AUTO
 from components.dataset.config import COVERAGE
 from components.detectors.scoring import IMAGE_SCORES
 from components.errors import check
@@ -153,6 +154,9 @@ def gain(group: Group) -> Iterator[Cell]:
         yield own.baselines()
         for method, changes in _PARTS.items():
             yield own.generated(own.selected(own.candidates(**changes)), method)
+        auto = dataclasses.replace(own, policy=AUTO)
+        yield auto.generated(auto.augmented, "augmented, auto")
+        yield auto.generated(auto.selected(auto.candidates(**changes)), f"{method}, auto")
         yield own.full()
 
 

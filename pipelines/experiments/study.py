@@ -72,6 +72,8 @@ class Group:
     """How the given images are taken; empty as the line says."""
     image_score: str = ""
     """How detectors score an image by its map; empty as the line says."""
+    policy: str = ""
+    """How the given images are augmented; empty as the line says."""
 
     @property
     def variant(self) -> str:
@@ -107,7 +109,7 @@ class Group:
     @cached_property
     def augmented(self) -> Node:
         """The augmented images."""
-        config = self.config("augmentation")
+        config = self.config("augmentation", **({"policy": self.policy} if self.policy else {}))
         chosen_by = {"synthetic": self.synthetic} if config.policy == AUTO else {}
         return self._node("augmentation", config, **chosen_by)
 

@@ -168,7 +168,10 @@ def test_gain_crosses_parts_with_scores_and_ways_to_take_the_shots(ask: Ask) -> 
     loops = [node.config for node in in_order(found) if node.stage == "vqgan" and node.config.seed == 3]
     parts = [("independent", "plain"), ("lowrank", "plain"), ("lowrank", "residual")]
     # Both scores are of the same sets, which the two ways to take the shots have apart.
-    assert sorted((loop.covariance, loop.decode) for loop in loops) == sorted(2 * parts)
+    assert sorted((loop.covariance, loop.decode) for loop in loops) == sorted(2 * [*parts, parts[-1]])
+    augmented = [node for node in in_order(found) if node.stage == "augmentation" and node.config.policy == "auto"]
+    used = {cell.method for cell in found for node in cell.node.detectors if node.inputs["selected"] in augmented}
+    assert used == {"augmented, auto"}
     for cell in found:
         score, taken, _ = cell.variant.replace(",", "").split()
         assert {node.config.image_score for node in cell.node.detectors} == {score}
