@@ -18,23 +18,22 @@ from tests.pipelines.vigil import Vigil
 from tests.ports import free_ports
 
 HOUR = 3_600_000
-NOW = int(time.time() * 1000)
 
 
 @pytest.fixture
 def uri(new_database: NewDatabase, tmp_path: Path) -> str:
     """A line whose last run failed, one with a dead and a living run, and one that was quiet for long."""
-    uri = new_database(tmp_path)
+    uri, now = new_database(tmp_path), int(time.time() * 1000)
     client = MlflowClient(uri)
-    write_run(client, "bolts", "b0", {"none": 0.8}, start=NOW - 30 * HOUR)
+    write_run(client, "bolts", "b0", {"none": 0.8}, start=now - 30 * HOUR)
     failure = {"vigil.failed_stage": "vqgan", "vigil.failure": "out of memory", "vigil.run_url": "https://kf/b1"}
-    write_run(client, "bolts", "b1", {}, start=NOW - 5 * HOUR, status="FAILED", tags=failure)
-    write_run(client, "nuts", "n0", {"none": 0.7}, start=NOW - 400 * HOUR)
-    write_run(client, "screws", "s0", {}, start=NOW - 3 * HOUR, status="RUNNING")
-    alive = write_run(client, "screws", "s1", {}, start=NOW - 3 * HOUR, status="RUNNING")
+    write_run(client, "bolts", "b1", {}, start=now - 5 * HOUR, status="FAILED", tags=failure)
+    write_run(client, "nuts", "n0", {"none": 0.7}, start=now - 400 * HOUR)
+    write_run(client, "screws", "s0", {}, start=now - 3 * HOUR, status="RUNNING")
+    alive = write_run(client, "screws", "s1", {}, start=now - 3 * HOUR, status="RUNNING")
     (stage,) = client.search_runs([client.get_run(alive).info.experiment_id], f"tags.`mlflow.parentRunId` = '{alive}'")
-    client.log_metric(stage.info.run_id, HEARTBEAT, 1.0, timestamp=NOW)
-    write_drift(client, "bolts", "yes", "brightness", NOW - HOUR)
+    client.log_metric(stage.info.run_id, HEARTBEAT, 1.0, timestamp=now)
+    write_drift(client, "bolts", "yes", "brightness", now - HOUR)
     client.create_registered_model("bolts")
     version = client.create_model_version("bolts", "file:///m", tags={"vigil.metric": "image_auroc=0.9125"})
     client.set_registered_model_alias("bolts", "champion", version.version)
@@ -88,8 +87,8 @@ def test_prometheus_reads_the_lines_over_http(uri: str) -> None:
     }
     assert found["vigil_mlflow_up",] == 1
     assert found["vigil_read_timestamp_seconds",] == pytest.approx(time.time(), abs=120)
-    assert found["vigil_line_last_success_timestamp_seconds", "bolts"] == pytest.approx((NOW - 30 * HOUR) / 1000)
-    assert found["vigil_line_last_run_timestamp_seconds", "bolts"] == pytest.approx((NOW - 5 * HOUR) / 1000)
+    assert found["vigil_line_last_success_timestamp_seconds", "bolts"] == pytest.approx((now - 30 * HOUR) / 1000)
+    assert found["vigil_line_last_run_timestamp_seconds", "bolts"] == pytest.approx((now - 5 * HOUR) / 1000)
     assert (found["vigil_line_last_run_failed", "bolts"], found["vigil_line_last_run_failed", "nuts"]) == (1, 0)
     assert found["vigil_line_champion_metric", "bolts", "image_auroc", "1"] == 0.9125
     assert found["vigil_line_champion_timestamp_seconds", "bolts"] == pytest.approx(time.time(), abs=120)
