@@ -117,6 +117,8 @@ def synthetic_defects(sources: Sources) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     maps = {id: values.astype("float32") for id, values in load_file(path).items()}
+    if not maps:
+        return []
     table = read_table(Path(sources.best) / artifacts.VALIDATION)
     rows = table[table["id"].isin(maps)].groupby("family", sort=False).head(_SHOWN_OF_FAMILY)
     low, high = min(float(own.min()) for own in maps.values()), max(float(own.max()) for own in maps.values())

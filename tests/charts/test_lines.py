@@ -39,7 +39,8 @@ def _loaded(files: dict[str, str], folder: Path) -> dict[str, Line]:
 
 
 def _rendered(values: str, folder: Path) -> dict[str, Line]:
-    data = render_text(f"s3: {{existingSecret: store}}\n{values}").of("ConfigMap", "vigil-lines")["data"]
+    head = "image: {registry: images.example/vigil}\ns3: {existingSecret: store}"
+    data = render_text(f"{head}\n{values}").of("ConfigMap", "vigil-lines")["data"]
     folder.mkdir()
     return _loaded(data, folder)
 
