@@ -72,7 +72,9 @@ def test_package_trains_on_lines_and_publishes(tmp_path: Path, prefix: str, monk
         sizes=(32,),
         image_side=64,
     )
-    write_package(tmp_path / "package.yaml", "ours", config, None)
+    defaults = tmp_path / "cluster.yaml"
+    defaults.write_text("{config_map: '', s3_secret: '', mlflow_secret: ''}", encoding="utf-8")
+    write_package(tmp_path / "package.yaml", "ours", config, defaults)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "artifacts"))
     load_component_from_file(str(tmp_path / "package.yaml"))()
     entry = load_manifest(f"{prefix}/bases/weights.yaml")["ours"]
