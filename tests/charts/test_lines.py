@@ -16,6 +16,7 @@ pytestmark = pytest.mark.chart
 
 EXAMPLES = sorted((ROOT / "pipelines" / "examples").glob("*.yaml"))
 _LIMIT = 1024 * 1024
+_BASE = "image: {registry: images.example/vigil}\ns3: {existingSecret: store}"
 
 _NUMBERS = """
 seed: 1234567890
@@ -39,8 +40,7 @@ def _loaded(files: dict[str, str], folder: Path) -> dict[str, Line]:
 
 
 def _rendered(values: str, folder: Path) -> dict[str, Line]:
-    head = "image: {registry: images.example/vigil}\ns3: {existingSecret: store}"
-    data = render_text(f"{head}\n{values}").of("ConfigMap", "vigil-lines")["data"]
+    data = render_text(f"{_BASE}\n{values}").of("ConfigMap", "vigil-lines")["data"]
     folder.mkdir()
     return _loaded(data, folder)
 
@@ -73,7 +73,7 @@ def test_numbers_and_texts_come_through_unchanged(tmp_path: Path) -> None:
 )
 def test_number_stays_the_same_number(number: str) -> None:
     line = f"{{object: a, dataset: {{uri: 's3://lines'}}, registration: {{x: {number}}}}}"
-    values = f"s3: {{existingSecret: a}}\nlines: {{part: {line}}}"
+    values = f"{_BASE}\nlines: {{part: {line}}}"
     content = yaml.safe_load(render_text(values).of("ConfigMap", "vigil-lines")["data"]["part.yaml"])
     expected = yaml.safe_load(number)
     assert content["registration"]["x"] == expected
