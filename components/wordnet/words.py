@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 RELEASES = {"3.0": "wordnet", "3.1": "wordnet31"}
 """Releases of WordNet, and NLTK's names of them."""
 
-_NO_THINGS = {"person.n.01", "body_part.n.01", "body_substance.n.01"}
-_VULGAR = {"obscenity.n.02", "disparagement.n.01", "ethnic_slur.n.01"}
+_NO_THINGS = {"person.n.01", "body_part.n.01", "body_substance.n.01", "body_covering.n.01"}
+_VULGAR = {"obscenity.n.02", "disparagement.n.01", "ethnic_slur.n.01", "slang.n.02"}
 """Usage that WordNet marks synsets and lemmas with."""
 
 _DIRECT_RELATIONS = (
@@ -81,7 +81,7 @@ def check_settings(settings: str) -> None:
 def noun_senses(object_name: str, release: str = "3.0") -> "list[Synset]":
     """Noun synsets that an object name may stand for: those of things and substances, where there is one.
 
-    What an inspection line sees is no person, body part or idea. Senses that WordNet marks as vulgar are left out.
+    What an inspection line sees is no person, body part or idea. Senses that WordNet marks as vulgar or slang are left out.
 
     Args:
         object_name: W^o; where the whole name has no synset, its head noun is looked up.

@@ -116,6 +116,7 @@ def test_senses_of_an_object_are_things() -> None:
         ("nut", "nut.n.03", "testis.n.01"),
         ("valve", "valve.n.03", "valve.n.01"),
         ("cock", "stopcock.n.01", "cock.n.01"),
+        ("toothbrush", "toothbrush.n.01", "soup-strainer.n.01"),
     ],
 )
 def test_vulgar_and_bodily_senses_are_left_out(name: str, kept: str, left_out: str) -> None:
