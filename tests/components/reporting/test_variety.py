@@ -31,7 +31,7 @@ def test_every_set_is_measured_beside_the_image_that_it_was_made_from(tmp_path: 
         **{name: tmp_path / name for name in ("reference", "augmented", "candidates")},
     }
 
-    found = image_sets(Sources(**paths, **own, selected=tmp_path / "augmented"))
+    found = image_sets(Sources(**paths, **own))
 
     assert list(found) == ["given", "held_out", "augmented", "generated", "iteration_000"]
     assert found["given"].psnr is None
