@@ -81,7 +81,8 @@ def check_settings(settings: str) -> None:
 def noun_senses(object_name: str, release: str = "3.0") -> "list[Synset]":
     """Noun synsets that an object name may stand for: those of things and substances, where there is one.
 
-    What an inspection line sees is no person, body part or idea. Senses that WordNet marks as vulgar or slang are left out.
+    What an inspection line sees is no person, body part or idea. Senses that WordNet marks as vulgar, or as slang, are
+    left out.
 
     Args:
         object_name: W^o; where the whole name has no synset, its head noun is looked up.

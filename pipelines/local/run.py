@@ -45,6 +45,15 @@ class StageCrashedError(StageError):
         self.record = {"stage": task, "message": "crashed", "log": "".join(lines[-_LOG_LINES:])}
 
 
+class LineRefusedError(InputError):
+    """The check in front of a run refused the line."""
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What is recorded of the run, as of a stage that failed."""
+        return {"stage": "check", "message": str(self), "log": str(self)}
+
+
 def run_line(
     line: Line, workdir: Path, runner: Runner = "subprocess", before: Callable[[Line], None] = lambda _: None
 ) -> tuple[Workdir, str]:
@@ -59,7 +68,10 @@ def run_line(
         run_id = folder.begin(line.name)
         os.environ[RUN_ID] = run_id
         with _recorded(line.name, run_id, folder):
-            before(line)
+            try:
+                before(line)
+            except InputError as error:
+                raise LineRefusedError(*error.args) from error
             outputs = _execute(line, folder, runner)
         folder.publish(Path(outputs["report"].path), folder.report)
         folder.publish(Path(outputs["predictions"].path) / RECORDS, folder.metrics)
@@ -92,7 +104,7 @@ def _recorded(line: str, run_id: str, folder: Workdir) -> Iterator[None]:
         except KeyboardInterrupt:
             status = "KILLED"
             raise
-        except StageCrashedError as error:
+        except (StageCrashedError, LineRefusedError) as error:
             failure = error.record
             raise
         finally:

@@ -151,6 +151,9 @@ def _become_task(request: int, output: int, status: int) -> None:
     module = Path(tempfile.mkdtemp()) / "ephemeral_component.py"
     module.write_text(task["code"], encoding="utf-8")
     sys.argv = [EXECUTOR, "--component_module_path", str(module), *task["arguments"]]
+    name = task["arguments"][task["arguments"].index("--function_to_execute") + 1]
+    with contextlib.suppress(OSError):  # not Linux: the task has no name of its own in lists of processes
+        Path("/proc/self/comm").write_text(f"vigil {name}", encoding="utf-8")
 
 
 if __name__ == "__main__":

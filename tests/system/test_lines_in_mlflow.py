@@ -137,7 +137,7 @@ def run_until_the_loop_is_killed(line: Path, workdir: Path, address: str) -> int
 def kill_loop(process: "subprocess.Popen[str]") -> None:
     for child in psutil.Process(process.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "vqgan" in child.cmdline():
+            if child.name() == "vigil vqgan":
                 child.kill()
 
 
@@ -167,7 +167,7 @@ def test_every_pipeline_run_has_one_parent(client: MlflowClient) -> None:
 
 def test_failed_run_names_its_stage_and_keeps_its_last_lines(client: MlflowClient, tmp_path: Path) -> None:
     (failed,) = pipeline_runs(client, "nuts")
-    assert failed.data.tags["vigil.failed_stage"] == "dataset"
+    assert failed.data.tags["vigil.failed_stage"] == "check"
     assert "damaged" in failed.data.tags["vigil.failure"]
     log = client.download_artifacts(failed.info.run_id, "failure.txt", str(tmp_path))
     assert "001.png" in Path(log).read_text(encoding="utf-8")
