@@ -16,6 +16,7 @@ In each of L iterations, some steps of Adam on Eq. 7 are followed by the decodin
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,9 +29,9 @@ from components.generator.checkpoint import TrainingState
 from components.generator.losses import ADAM_BETAS, VqLoss
 from components.generator.model import build_generator, decode, encode, quantise, restart_codes, to_image_range
 from components.networks.perceptual import psnr
+from components.vqgan.alignment import aligned
 from components.vqgan.config import Config
 from components.vqgan.latents import SamplingPlan, Variation, sample_centers, sample_latents
-from components.vqgan.registration import registered
 
 if TYPE_CHECKING:
     from diffusers import VQModel
@@ -86,8 +87,10 @@ class FineTuning:
             given, images = self._groups[turn]
             augmented = images[torch.randperm(len(images))[: config.batch_size]].to(device())
             quantised, codebook, codes = quantise(model, encode(model, augmented))  # Eq. 2
-            variation = self._variation(turn, model)
-            generated = decode(model, sample_latents(quantised, len(augmented), config, variation))  # Eq. 3
+            if turn not in self._variations:
+                self._variations[turn] = self._variation(turn, model)
+            samples = sample_latents(quantised, len(augmented), config, self._variations[turn])
+            generated = decode(model, samples)  # Eq. 3
             reconstructed = decode(model, quantised)
             mse = mse_loss(given.to(device()), generated, config.mse_mean)  # Eq. 6
             vq = self.loss(augmented, reconstructed, codebook, adversarial=adversarial)
@@ -114,18 +117,16 @@ class FineTuning:
     def sample(self) -> Tensor:
         """The set of an iteration [M, 3, height, width] in [0, 1]; `RuntimeError` where a value is not finite."""
         config, model = self.config, self.averaged
-        decoded = []
+        latents, decoded = [self._quantised(images, model) for _, images in self._groups], []
         for turn, own in enumerate(self.plan.shares(self._iteration)):
             given, images = self._groups[turn]
-            latents = self._quantised(images, model)
-            centers = sample_centers(latents, own, config)
-            samples = centers + config.temperature * self._variation(turn, model).noise(own, config)
+            centers = sample_centers(latents[turn], own, config)
+            samples = centers + config.temperature * self._variation(turn, model, latents).noise(own, config)
             found = self._decoded(samples, model)
             if config.decode == "residual":
                 base = given if config.center == "mean" else images[torch.arange(own) % len(images)]
                 found = base + found - self._decoded(centers, model)
             decoded.append(found)
-        self._variations.clear()
         generated = torch.cat(decoded)
         self._require_finite(bool(generated.isfinite().all()), "generated images are")
         return to_image_range(generated)
@@ -164,21 +165,19 @@ class FineTuning:
         self._used.zero_()
 
     @torch.no_grad()
-    def _variation(self, turn: int, model: "VQModel") -> Variation:
-        """Variation about a given image, estimated once in an iteration, and once more for its set.
+    def _variation(self, turn: int, model: "VQModel", latents: Sequence[Tensor] | None = None) -> Variation:
+        """Variation about a given image: pooled over it and those whose turn is next, or of these moved onto it.
 
-        It is pooled over the given image and those whose turn is next, or is that of given images moved onto it.
+        `latents` are the quantised ones of all augmentations by given image, where they are known.
         """
-        if turn not in self._variations:
-            count = len(self._groups)
-            others = [self._groups[(turn + offset) % count] for offset in range(min(count, _POOLED))]
-            if self.config.variation == "given":
-                moved = registered(torch.cat([given for given, _ in others]), others[0][0])
-                found = Variation.pooled([self._quantised(moved, model)])
-            else:
-                found = Variation.pooled([self._quantised(images, model) for _, images in others])
-            self._variations[turn] = found
-        return self._variations[turn]
+        count = len(self._groups)
+        others = [(turn + offset) % count for offset in range(min(count, _POOLED))]
+        if self.config.variation == "given":
+            given = torch.cat([self._groups[other][0] for other in others])
+            return Variation.pooled([self._quantised(aligned(given, given[:1]), model)])
+        if latents is not None:
+            return Variation.pooled([latents[other] for other in others])
+        return Variation.pooled([self._quantised(self._groups[other][1], model) for other in others])
 
     def _quantised(self, images: Tensor, model: "VQModel") -> Tensor:
         return torch.cat([quantise(model, encode(model, batch))[0] for batch in self._batches(images)])

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def registered(images: Tensor, target: Tensor) -> Tensor:
+def aligned(images: Tensor, target: Tensor) -> Tensor:
     """Images [n, 3, height, width] moved by whole pixels to where they fit a target [1, 3, height, width] best.
 
     At most an eighth of the side; what comes in at the border mirrors it. Rotation and scale stay as they are.
