@@ -1,6 +1,7 @@
 """A memory bank of patch features and the exact search in it, for the detectors that compare with the nearest patch."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from components.detectors.coreset import k_center_greedy, squared_distances
 from components.detectors.scoring import highest
+from components.networks.patches import distances_to
 
-_QUERY_ROWS, _BANK_ROWS = 512, 1024
+_QUERY_ROWS = 512
 _WINDOW = 8
 _MOST_WAITING_BYTES = 2**28
 
@@ -44,24 +46,8 @@ class MemoryBank(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
         self.patches = coreset(torch.cat(parts), kept, seed)
 
     def distances(self, rows: Tensor) -> Tensor:
-        """Distances [n] of patches [n, d] to their nearest kept ones, by a matrix product for each pair of blocks.
-
-        Both are taken from the mean of the bank: the shorter they are, the less is lost where large squares cancel.
-        """
-        center = self.patches.mean(dim=0)
-        kept = self.patches - center
-        squares = kept.square().sum(dim=1)
-        found = []
-        for start in range(0, len(rows), _QUERY_ROWS):
-            block = rows[start : start + _QUERY_ROWS] - center
-            nearest = [
-                torch.addmm(
-                    squares[place : place + _BANK_ROWS], block, kept[place : place + _BANK_ROWS].T, alpha=-2
-                ).amin(dim=1)
-                for place in range(0, len(kept), _BANK_ROWS)
-            ]
-            found.append(torch.stack(nearest).amin(dim=0) + block.square().sum(dim=1))
-        return torch.cat(found).clamp_min(0).sqrt()
+        """Distances [n] of patches [n, d] to their nearest kept ones."""
+        return distances_to(self.patches, rows)
 
     def weights(self, rows: Tensor, neighbors: int) -> Tensor:
         """Weights [n] of the image scores of patches [n, d], by b neighbours in the bank (Eq. 7 of PatchCore).
@@ -75,7 +61,7 @@ class MemoryBank(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
         return 1 - torch.softmax(differences.square().sum(dim=2).sqrt(), dim=1)[:, 0]
 
 
-class BankDetector(nn.Module):
+class BankDetector(nn.Module, ABC):
     """A detector that compares the patches of an image with those of a memory bank."""
 
     content: Tensor | None
@@ -99,9 +85,9 @@ class BankDetector(nn.Module):
         """Values [n, h, w] of patches, 0 in the padding."""
         return values if self.content is None else values * self.content
 
+    @abstractmethod
     def embed(self, images: Tensor) -> Tensor:
         """Patches [n, h, w, d] of images [n, 3, height, width] in [0, 1]."""
-        raise NotImplementedError
 
     def rate(self, distances: Tensor) -> Tensor:
         """Anomaly of patches by their distances to the nearest kept ones; the distances themselves."""

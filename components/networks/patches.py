@@ -19,7 +19,7 @@ STRIDE = 8
 
 _LEVELS = (2, 3)
 _BATCH = 8
-_ROWS = 1024
+_QUERY_ROWS, _BANK_ROWS = 512, 1024
 
 
 class PatchNetwork:
@@ -71,10 +71,26 @@ def nearest_distances(patches: "Tensor", references: "Tensor") -> "Tensor":
 
 
 def distances_to(bank: "Tensor", patches: "Tensor") -> "Tensor":
-    """Distance [n] of each of many patches [n, dim] to the nearest one of a bank [m, dim], some at a time."""
+    """Distances [n] of patches [n, dim] to the nearest of a bank [m, dim], by a matrix product for each pair of blocks.
+
+    Both are taken from the mean of the bank: the shorter they are, the less is lost where large squares cancel.
+    """
     import torch
 
-    return torch.cat([nearest_distances(block, bank.unsqueeze(0))[0] for block in torch.split(patches, _ROWS)])
+    center = bank.mean(dim=0)
+    kept = bank - center
+    squares = kept.square().sum(dim=1)
+    found = []
+    for start in range(0, len(patches), _QUERY_ROWS):
+        block = patches[start : start + _QUERY_ROWS] - center
+        nearest = [
+            torch.addmm(squares[place : place + _BANK_ROWS], block, kept[place : place + _BANK_ROWS].T, alpha=-2).amin(
+                dim=1
+            )
+            for place in range(0, len(kept), _BANK_ROWS)
+        ]
+        found.append(torch.stack(nearest).amin(dim=0) + block.square().sum(dim=1))
+    return torch.cat(found).clamp_min(0).sqrt()
 
 
 def reduced(images: "Tensor") -> "Tensor":
