@@ -65,11 +65,10 @@ def own_patches(model: nn.Module, sources: Sources) -> float:
     to each other by chance that a third of the good test images were over their threshold. With more of them
     `prediction_bound` is the lower one of the two, and takes over.
     """
-    from components.detectors.memory_bank import BankDetector
-    from components.detectors.placement import network_of
+    from components.detectors.placement import bank_detector_of
 
-    network = network_of(model)
-    if not isinstance(network, BankDetector):
+    network = bank_detector_of(model)
+    if network is None:
         return -math.inf
     reference, preprocessing = ImageSet(sources.reference), sources.preprocessing
     given = reference.tensor(reference.ids("train", "good")[:_MOST_OWN]).to(device())
@@ -85,13 +84,12 @@ def scores_of_one(model: nn.Module, sources: Sources, config: Config) -> tuple[s
     of ten good test images were over them. A memory bank offers a better comparison: each patch of the image with those
     elsewhere in it. Other detectors are trained without rotations and score the image's quarter turns.
     """
-    from components.detectors.memory_bank import BankDetector
-    from components.detectors.placement import network_of
+    from components.detectors.placement import bank_detector_of
 
-    reference, preprocessing, network = ImageSet(sources.reference), sources.preprocessing, network_of(model)
+    if bank_detector_of(model):
+        return "own-patches", [own_patches(model, sources)]
+    reference, preprocessing = ImageSet(sources.reference), sources.preprocessing
     given = reference.tensor(reference.ids("train", "good")).to(device())
-    if isinstance(network, BankDetector):
-        return "own-patches", [own_patches(network, sources)]
     parts = tuple(part for part in config.parts if part != "rotations")
     if parts != config.parts:
         images = load_training_set(sources, config, parts=parts)

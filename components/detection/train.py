@@ -56,11 +56,10 @@ def train_detector(
 
 def bank_size(model: nn.Module) -> dict[str, int]:
     """Patches in the memory bank of a trained detector, and those of the training set; empty where it has none."""
-    from components.detectors.memory_bank import BankDetector
-    from components.detectors.placement import network_of
+    from components.detectors.placement import bank_detector_of
 
-    network = network_of(model)
-    if not isinstance(network, BankDetector):
+    network = bank_detector_of(model)
+    if network is None:
         return {}
     return {"patches": len(network.bank.patches), "seen": network.bank.seen}
 

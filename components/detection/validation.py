@@ -17,9 +17,10 @@ from components.artifacts import VALIDATION, VALIDATION_MAPS, ImageSet, write_ta
 from components.detection.training_sets import Sources, load_training_set
 from components.detectors.config import NO_THRESHOLD, Config
 from components.detectors.detector import fit, predict
+from components.metrics.held_out import folds
+from components.metrics.validation import HELD_OUT_COLUMNS
 
 CALIBRATION, CROSS_VALIDATION, LEAVE_ONE_OUT, NONE = "calibration", "cross-validation", "leave-one-out", "none"
-_COLUMNS = ("id", "source", "kind", "family", "fold", "score")
 _BATCH = 16
 _MAPS_OF_A_FAMILY = 4
 _NOTES = {
@@ -55,7 +56,7 @@ class Validation:
         import pandas as pd
         from safetensors.torch import save_file
 
-        write_table(directory / VALIDATION, pd.DataFrame(self.rows, columns=[*_COLUMNS]))
+        write_table(directory / VALIDATION, pd.DataFrame(self.rows, columns=[*HELD_OUT_COLUMNS]))
         halves = {id: map.half().contiguous() for id, map in self.maps.items()}
         save_file(halves, directory / VALIDATION_MAPS)
 
@@ -73,10 +74,14 @@ def validate(model: nn.Module, sources: Sources, config: Config) -> Validation:
     found = Validation(method, _NOTES[method].format(count=len(calibration or given)))
     if method == NONE:
         return found
-    for fold, (detector, ids) in enumerate(_folds(model, sources, config, calibration, given)):
-        _score_good(found, detector, reference, ids, fold)
+    for number, fold in enumerate(folds(given, calibration, config.threshold_folds)):
+        detector = model
+        if not calibration:
+            images = load_training_set(sources, config, without=fold.held_out)
+            detector = fit(images, config.for_given(images.given), sources.preprocessing)
+        _score_good(found, detector, reference, fold.held_out, number)
         if sources.synthetic is not None:
-            _score_synthetic(found, detector, ImageSet(sources.synthetic), ids, fold)
+            _score_synthetic(found, detector, ImageSet(sources.synthetic), fold.held_out, number)
     return found
 
 
@@ -88,20 +93,6 @@ def _method(calibration: int, given: int, config: Config) -> str:
     return LEAVE_ONE_OUT if given <= config.threshold_folds else CROSS_VALIDATION
 
 
-def _folds(
-    model: nn.Module, sources: Sources, config: Config, calibration: Sequence[str], given: Sequence[str]
-) -> Iterator[tuple[nn.Module, Sequence[str]]]:
-    """Detectors with the good images that each was trained without; the folds take the given images in turn."""
-    if calibration:
-        yield model, calibration
-        return
-    count = min(config.threshold_folds, len(given))
-    for start in range(count):
-        ids = given[start::count]
-        images = load_training_set(sources, config, without=ids)
-        yield fit(images, config.for_given(images.given), sources.preprocessing), ids
-
-
 def _score_good(found: Validation, detector: nn.Module, images: ImageSet, ids: Sequence[str], fold: int) -> None:
     for id, score, _ in _scored(detector, images, ids):
         found.rows.append({"id": id, "source": id, "kind": "good", "family": "", "fold": fold, "score": score})
@@ -110,7 +101,7 @@ def _score_good(found: Validation, detector: nn.Module, images: ImageSet, ids: S
 def _score_synthetic(found: Validation, detector: nn.Module, images: ImageSet, ids: Sequence[str], fold: int) -> None:
     """Add the synthetic defects on the good images of a fold."""
     own = images.manifest[images.manifest["source"].isin(ids)].set_index("id")
-    kept = [found.rows[place]["family"] for place in range(len(found.rows)) if found.rows[place]["id"] in found.maps]
+    kept = [row["family"] for row in found.rows if row["id"] in found.maps]
     for id, score, map in _scored(detector, images, [str(id) for id in own.index]):
         family, source = str(own.loc[id, "defect"]), str(own.loc[id, "source"])
         found.rows.append(

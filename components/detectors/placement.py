@@ -43,6 +43,12 @@ def network_of(model: nn.Module) -> nn.Module:
     return model.network if isinstance(model, Tiled | Padded) else model
 
 
+def bank_detector_of(model: nn.Module) -> BankDetector | None:
+    """The detector that `placed` got, if it has a memory bank."""
+    network = network_of(model)
+    return network if isinstance(network, BankDetector) else None
+
+
 def tiles_of(model: nn.Module) -> int:
     """Number of images that a network sees of one image."""
     return len(model.preprocessing.tile_boxes) if isinstance(model, Tiled) else 1

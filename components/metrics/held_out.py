@@ -24,14 +24,14 @@ class Fold:
     held_out: tuple[str, ...]
 
 
-def folds(given: Sequence[str], calibration: Sequence[str]) -> list[Fold]:
-    """The calibration images held out of all given ones, or else the given ones held out in turn.
+def folds(given: Sequence[str], calibration: Sequence[str], most: int = FOLDS) -> list[Fold]:
+    """The calibration images held out of all given ones, or else the given ones held out in turn, in `most` parts.
 
     Empty for one given image alone, of which nothing can be held out.
     """
     if calibration:
         return [Fold(tuple(given), tuple(calibration))]
-    count = min(FOLDS, len(given)) if len(given) > 1 else 0
+    count = min(most, len(given)) if len(given) > 1 else 0
     parts = [tuple(given[start::count]) for start in range(count)]
     return [Fold(tuple(id for id in given if id not in part), part) for part in parts]
 
