@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from components.dataset.config import Config
 from components.dataset.masks import read_mask
-from components.decode import decode_image
+from components.decode import NARROW_RANGE, NOTES, PAGES, decode_image
 from components.errors import InputError
 from components.listing.layouts import SourceImage
 from components.listing.opened import DataSet
@@ -21,7 +21,6 @@ SAMPLE_MEGAPIXELS = 200
 """Most millions of pixels of them, which bounds the time to some seconds."""
 SIDE = 64
 """Side in pixels of the images that are compared."""
-_NARROW = 26
 _TINY_SHARE = 1e-4
 _STRETCHED = 1.1
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -52,7 +51,7 @@ def check_pixels(
         sizes[size] += 1
         mode, oddities = _stored(dataset, source)
         modes[mode] += 1
-        if int(thumbnail.max()) - int(thumbnail.min()) < _NARROW:
+        if int(thumbnail.max()) - int(thumbnail.min()) < NARROW_RANGE:
             oddities.append("values that span less than a tenth of the range: dark, flat, or of another depth")
         for oddity in oddities:
             odd.setdefault(oddity, []).append(source.name)
@@ -94,7 +93,7 @@ def _stored(dataset: DataSet, source: SourceImage) -> tuple[str, list[str]]:
     with Image.open(dataset.path(source.name)) as stored:
         oddities = []
         if getattr(stored, "n_frames", 1) > 1:
-            oddities.append("more than one page, of which the first is read")
+            oddities.append(NOTES[PAGES])
         if stored.mode in _ALPHA_MODES or "transparency" in stored.info:
             oddities.append("transparency, which detectors do not see")
         if not stored.mode.startswith("I"):

@@ -22,7 +22,8 @@ POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 600.0
 """How long requests are repeated that the cluster does not answer."""
 _FAILED = "FAILED"
-_ENDED = (SUCCEEDED, _FAILED, "SKIPPED", "CANCELED")
+ENDED = (SUCCEEDED, _FAILED, "SKIPPED", "CANCELED")
+"""States of a run on the server that has ended."""
 _ATTEMPT = re.compile(r"\(\d+(:[^)]*)?\)$")
 """End of the name of an attempt, `train(0)`, or of an iteration, `iteration-item(1:1)`."""
 _WRAPPER = re.compile(r"root|executor|.*-driver|iteration-.*")
@@ -70,7 +71,7 @@ def follow_run(cluster: Kubeflow, run_id: str, report: Callable[[str], None]) ->
             for name, state in known.items():
                 if earlier.get(name) != state:
                     log(f"{name}: {state}")
-            if run.state in _ENDED:
+            if run.state in ENDED:
                 return run
         time.sleep(POLL_SECONDS)
 

@@ -15,17 +15,17 @@ from datetime import datetime
 from typing import Any
 
 from components.errors import InputError
+from components.registry.history import FINISHED, RUNNING
 from components.registry.retention import RecordedRun, StillNeededError, check_unneeded, forget, recorded_runs
 from components.storage import s3
 from components.tracking.client import is_mlflow_error, one_line
+from pipelines.cluster.following import ENDED
 from pipelines.cluster.kubeflow import Kubeflow
 from pipelines.cluster.schedules import existing_schedules
 from pipelines.cluster.transport import ClusterError, ClusterUnavailableError
 from pipelines.dags.training import PIPELINE_NAME
 
 RUN, LOST, VERSION, CHECKPOINT = "run", "lost run", "pipeline version", "checkpoint"
-_ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
-_FINISHED, _RUNNING = "FINISHED", "RUNNING"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +195,7 @@ def _kept_runs(inventory: Inventory, before: datetime) -> dict[str, str]:
     kept = dict[str, str]()
     for run_id in _all_runs(inventory):
         run, record = inventory.runs.get(run_id), inventory.recorded.get(run_id)
-        in_progress = not run.ended if run else record is not None and record.status == _RUNNING
+        in_progress = not run.ended if run else record is not None and record.status == RUNNING
         reasons = {
             "in progress": in_progress,
             record.needed_by if record else "": record is not None and bool(record.needed_by),
@@ -210,7 +210,7 @@ def _kept_runs(inventory: Inventory, before: datetime) -> dict[str, str]:
 
 def _latest_successes(recorded: Iterable[RecordedRun]) -> set[str]:
     """The newest run of each line that succeeded, by id."""
-    finished = sorted((run for run in recorded if run.status == _FINISHED), key=lambda run: run.started)
+    finished = sorted((run for run in recorded if run.status == FINISHED), key=lambda run: run.started)
     return set({run.line: run.run_id for run in finished}.values())
 
 
@@ -300,7 +300,7 @@ def _cluster_run(run: Any) -> ClusterRun:
         run_id=run.run_id,
         line=_line_of_run(run),
         created=run.created_at,
-        ended=run.state in _ENDED,
+        ended=run.state in ENDED,
         pipeline_id=str(reference.pipeline_id or "") if reference else "",
         version_id=str(reference.pipeline_version_id or "") if reference else "",
     )
