@@ -156,5 +156,5 @@ def _tasks(runner: Runner, line: Line, folder: Workdir, log: StageLog) -> Iterat
         return
     from kfp.local import SubprocessRunner
 
-    with own_processes(), warm_tasks():
+    with warm_tasks(), own_processes():  # tasks end before the process that they are children of
         yield SubprocessRunner(use_venv=False)
