@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from components.augmentation.config import AUTO
 from components.dataset.config import ALL_SHOTS, COVERAGE, FolderConfig
 from components.detectors.config import GOOD_IMAGES, NO_THRESHOLD, TRAINING_SETS
 from components.detectors.table import DETECTORS
 from components.listing.layouts import PLAIN
 from components.listing.opened import ImageCounts
 from components.quality.config import Config as QualityConfig
-from components.selection.config import TEXT
 from components.tabulation.statistics import BASELINES
 from components.vqgan_clip.config import Config as VqganClipConfig
 from pipelines.experiments.nodes import Cell, Node
@@ -110,8 +108,7 @@ class Group:
     def augmented(self) -> Node:
         """The augmented images."""
         config = self.config("augmentation", **({"policy": self.policy} if self.policy else {}))
-        chosen_by = {"synthetic": self.synthetic} if config.policy == AUTO else {}
-        return self._node("augmentation", config, **chosen_by)
+        return self._node("augmentation", config, synthetic=self.synthetic)
 
     @cached_property
     def synthetic(self) -> Node:
@@ -124,10 +121,8 @@ class Group:
 
     def selected(self, candidates: Node, **changes: Any) -> Node:
         """A set selected from the candidates."""
-        config, inputs = self.config("selection", **changes), {"prompts": self.prompts, "candidates": candidates}
-        if config.by != TEXT:
-            inputs |= {"reference": self.reference, "synthetic": self.synthetic}
-        return Node(stage="selection", config=config, inputs=inputs)
+        inputs = {"prompts": self.prompts, "candidates": candidates, "synthetic": self.synthetic}
+        return self._node("selection", self.config("selection", **changes), **inputs)
 
     def from_text(self, prompt: str) -> Node:
         """Images made from a prompt alone, by VQGAN-CLIP."""
