@@ -23,7 +23,9 @@ def k_center_greedy(patches: Tensor, count: int, seed: int) -> Tensor:
     """
     total = len(patches)
     check(0 < count <= total, "coreset", count, f"1 to {total} patches")
-    squares = torch.cat([rows.square().sum(dim=1) for rows in torch.split(patches, _BLOCK_ROWS)])
+    squares = patches.new_empty(total)
+    for rows, own in zip(torch.split(patches, _BLOCK_ROWS), torch.split(squares, _BLOCK_ROWS), strict=True):
+        torch.sum(rows.square(), dim=1, out=own)
     nearest = torch.full_like(squares, torch.inf)
     chosen = torch.randint(total, (1,), generator=torch.Generator().manual_seed(seed)).to(patches.device)
     parts = [chosen]

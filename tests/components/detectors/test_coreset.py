@@ -23,7 +23,8 @@ def kilobytes(name):
 
 torch.manual_seed(0)
 patches = torch.rand({PATCHES}, {DIMENSIONS})
-torch.rand(500, 500) @ torch.rand(500, 500)
+k_center_greedy(patches[:5000], 300, 0)
+Path("/proc/self/clear_refs").write_text("5")
 before = kilobytes("VmRSS")
 coreset = k_center_greedy(patches, 300, 0)
 print(len(coreset), before, kilobytes("VmHWM"))
@@ -74,9 +75,12 @@ def test_squared_distances_are_those_of_the_differences() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of this process alone from /proc")
-def test_coreset_takes_less_than_half_the_memory_of_the_patches_beside_them() -> None:
-    """The peak is that of the process's own memory: `ru_maxrss` would include the one that started it."""
+def test_coreset_takes_less_than_a_fifth_of_the_memory_of_the_patches_beside_them() -> None:
+    """The peak is that of this process (`ru_maxrss` would include the one that started it), set back after a first call.
+
+    What the libraries keep from their first call, threads and code among it, does not grow with the patches.
+    """
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     patches, before, peak = map(int, result.stdout.split()[-3:])
     assert patches == 300
-    assert peak - before < 0.5 * PATCHES * DIMENSIONS * 4 / 1024
+    assert peak - before < 0.2 * PATCHES * DIMENSIONS * 4 / 1024

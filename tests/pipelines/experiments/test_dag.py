@@ -17,9 +17,9 @@ from pipelines.experiments.request import Request
 Ask = Callable[..., Request]
 
 
-def package_of(request: Request, path: Path) -> dict[str, Any]:
+def package_of(request: Request, path: Path, defaults: Path | None = None) -> dict[str, Any]:
     found = cells(request.name, request.study(for_cluster=True))
-    write_package(path, request.name, found, request.summary(), None)
+    write_package(path, request.name, found, request.summary(), defaults)
     content: dict[str, Any] = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
     return content
 
@@ -63,7 +63,9 @@ def test_package_gives_the_figures_of_the_local_run(ask: Ask, tmp_path: Path, mo
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     request = ask("fig9", seeds="0,1")
-    package_of(request, tmp_path / "package.yaml")
+    defaults = tmp_path / "cluster.yaml"
+    defaults.write_text("{config_map: '', s3_secret: '', mlflow_secret: ''}", encoding="utf-8")
+    package_of(request, tmp_path / "package.yaml", defaults)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
     outputs = components.load_component_from_file(str(tmp_path / "package.yaml"))().outputs
     found = cells("fig9", request.study(for_cluster=False))
