@@ -14,7 +14,7 @@ from torch import nn
 from components.artifacts import ImageSet
 from components.compute import device
 from components.detection.training_sets import Sources, load_training_set, moved
-from components.detection.validation import CALIBRATION, NONE, Validation
+from components.detection.validation import CALIBRATION, NONE, HeldOutScores
 from components.detectors.config import NO_THRESHOLD, Config, Threshold
 from components.detectors.detector import fit, predict
 
@@ -24,7 +24,7 @@ _MOST_OWN = 32
 _QUARTER_TURNS = (90, 180, 270)
 
 
-def find_threshold(model: nn.Module, validation: Validation, sources: Sources, config: Config) -> Threshold:
+def find_threshold(model: nn.Module, validation: HeldOutScores, sources: Sources, config: Config) -> Threshold:
     """Threshold of a trained detector, by the scores of held-out good images where there are any.
 
     Its value is None where the config asks for none.

@@ -33,7 +33,7 @@ _NOTES = {
 
 
 @dataclass
-class Validation:
+class HeldOutScores:
     """Scores of held-out good images and of synthetic defects on them, a row each."""
 
     method: str
@@ -61,7 +61,7 @@ class Validation:
         save_file(halves, directory / VALIDATION_MAPS)
 
 
-def validate(model: nn.Module, sources: Sources, config: Config) -> Validation:
+def validate(model: nn.Module, sources: Sources, config: Config) -> HeldOutScores:
     """Held-out scores of a trained detector's calibration images, or of its given images by detectors of folds.
 
     None are held out where the config asks for no threshold.
@@ -69,9 +69,9 @@ def validate(model: nn.Module, sources: Sources, config: Config) -> Validation:
     reference = ImageSet(sources.reference)
     calibration, given = reference.ids("calibration", "good"), reference.ids("train", "good")
     if config.threshold == NO_THRESHOLD:
-        return Validation(NONE, "No threshold was asked for, and nothing was held out.")
+        return HeldOutScores(NONE, "No threshold was asked for, and nothing was held out.")
     method = _method(len(calibration), len(given), config)
-    found = Validation(method, _NOTES[method].format(count=len(calibration or given)))
+    found = HeldOutScores(method, _NOTES[method].format(count=len(calibration or given)))
     if method == NONE:
         return found
     for number, fold in enumerate(folds(given, calibration, config.threshold_folds)):
@@ -93,12 +93,14 @@ def _method(calibration: int, given: int, config: Config) -> str:
     return LEAVE_ONE_OUT if given <= config.threshold_folds else CROSS_VALIDATION
 
 
-def _score_good(found: Validation, detector: nn.Module, images: ImageSet, ids: Sequence[str], fold: int) -> None:
+def _score_good(found: HeldOutScores, detector: nn.Module, images: ImageSet, ids: Sequence[str], fold: int) -> None:
     for id, score, _ in _scored(detector, images, ids):
         found.rows.append({"id": id, "source": id, "kind": "good", "family": "", "fold": fold, "score": score})
 
 
-def _score_synthetic(found: Validation, detector: nn.Module, images: ImageSet, ids: Sequence[str], fold: int) -> None:
+def _score_synthetic(
+    found: HeldOutScores, detector: nn.Module, images: ImageSet, ids: Sequence[str], fold: int
+) -> None:
     """Add the synthetic defects on the good images of a fold."""
     own = images.manifest[images.manifest["source"].isin(ids)].set_index("id")
     kept = [row["family"] for row in found.rows if row["id"] in found.maps]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from components.artifacts import VALIDATION, VALIDATION_MAPS, WEIGHTS, ImageSet, new_image_set, read_table
 from components.detection.train import train_detector
 from components.detection.training_sets import Sources, load_training_set
-from components.detection.validation import Validation, validate
+from components.detection.validation import HeldOutScores, validate
 from components.detectors.config import Config
 from components.detectors.detector import Detector, fit, predict
 from components.errors import InputError
@@ -103,7 +103,7 @@ def test_maps_of_a_family_are_bounded(root: Path, tmp_path: Path) -> None:
     synthetic = write_synthetic(tmp_path / "synthetic", reference, tuple(f"train-good-{index}" for index in range(6)))
     sources = Sources(reference=reference, augmented=reference, selected=reference, synthetic=synthetic)
     config = Config(threshold_folds=2)
-    found: Validation = validate(fit(load_training_set(sources, config), config), sources, config)
+    found: HeldOutScores = validate(fit(load_training_set(sources, config), config), sources, config)
     assert found.method == "cross-validation"
     assert len(found.maps) == 2 * 4
     assert len(found.rows) == 6 + 12

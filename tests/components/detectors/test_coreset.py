@@ -76,7 +76,7 @@ def test_squared_distances_are_those_of_the_differences() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of this process alone from /proc")
 def test_coreset_takes_less_than_a_fifth_of_the_memory_of_the_patches_beside_them() -> None:
-    """The peak is that of this process (`ru_maxrss` would include the one that started it), set back after a first call.
+    """The peak is that of this process (`ru_maxrss` would include the one that started it), reset after a first call.
 
     What the libraries keep from their first call, threads and code among it, does not grow with the patches.
     """
