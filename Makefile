@@ -4,6 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 NLTK_DATA_DIR := $(VENV)/share/nltk_data
 READY := $(VENV)/.ready
+# uv, where it is installed, unpacks the same pinned and hashed files several times faster than pip.
+UV := $(shell command -v uv 2> /dev/null)
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check)
+# An index of torch's CPU builds: torch and torchvision come from it, by version alone, and CUDA's libraries from nowhere.
+TORCH_INDEX ?=
+WITHOUT_CUDA := awk '/^[a-z0-9]/ { keep = !/^(torch|torchvision|triton)==|^(nvidia|cuda)-/ } keep'
 DEMO ?= build/demo
 CONTAINERS ?= build/containers
 
@@ -19,12 +25,18 @@ PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-env: $(READY) ## Create the environment with pinned, hashed requirements and WordNet
+env: $(READY) ## Create the environment, pinned and hashed; TORCH_INDEX=URL of torch's CPU builds leaves CUDA out
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+ifdef TORCH_INDEX
+	$(WITHOUT_CUDA) requirements/dev.txt > $(VENV)/requirements.txt
+	$(INSTALL) --no-deps --require-hashes -r $(VENV)/requirements.txt
+	$(INSTALL) --no-deps --index-url $(TORCH_INDEX) $(shell grep -oE '^torch(vision)?==[^ ]+' requirements/dev.txt)
+else
+	$(INSTALL) --no-deps --require-hashes -r requirements/dev.txt
+endif
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	$(BIN)/vigil wordnet --to $(NLTK_DATA_DIR)
 	@touch $@
 
@@ -35,7 +47,7 @@ test: env ## Run the default tests
 	$(BIN)/pytest $(PARALLEL)
 
 test-containers: env ## Build the images and test the compiled pipeline in containers (needs root, docker.io, mmdebstrap)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	$(INSTALL) --no-deps --require-hashes \
 		-r requirements/containers.txt -r requirements/s3.txt
 	$(BIN)/pytest -m container
 

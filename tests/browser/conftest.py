@@ -7,7 +7,7 @@ import pytest
 from tests.browser.chromium import PROGRAMS, Browser, chromium, find_chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A tab of a headless Chromium."""
     program = find_chromium()
