@@ -62,7 +62,7 @@ def test_package_gives_the_figures_of_the_local_run(ask: Ask, tmp_path: Path, mo
     from pipelines.experiments.local import run_experiment
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    request = ask("fig9", seeds="0,1")
+    request = ask("fig9")
     defaults = tmp_path / "cluster.yaml"
     defaults.write_text("{config_map: '', s3_secret: '', mlflow_secret: ''}", encoding="utf-8")
     package_of(request, tmp_path / "package.yaml", defaults)
