@@ -173,6 +173,17 @@ class Threshold:
     exactly for `calibration`, nearly for the given images held out in turn, and 0 to 1 where nothing was held out."""
 
     @property
+    def promised_rate(self) -> float | None:
+        """Rate of false alarms to expect: what the rule guarantees, or so few images let it expect, or it was set for.
+
+        None where there is no threshold, and where nothing was held out, so that any rate is possible.
+        """
+        if self.value is None or self.highest_rate == 1:
+            return None
+        known = (self.guaranteed_rate, self.expected_rate, self.false_alarm_rate)
+        return next(rate for rate in known if rate is not None)
+
+    @property
     def known(self) -> float:
         """The value; `InputError` where there is none."""
         if self.value is None:

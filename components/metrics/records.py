@@ -98,8 +98,7 @@ class Record:
     false_alarm_rate: float | None = None
     """Share of the good images over the threshold."""
     promised_false_alarm_rate: float | None = None
-    """Share to expect by the threshold's rule: what it guarantees, or what so few images let it expect, or else what it
-    was set for."""
+    """Share to expect by the threshold: its `promised_rate`."""
     recall: float | None = None
     """Share of the bad images over the threshold."""
     latency_ms: float | None = None

@@ -107,14 +107,14 @@ class TestSplit:
             height, width = self._tensor.shape[-2:]
             maps = _resized(maps.unsqueeze(1), (width, height)).squeeze(1)
         by_defect = measures.defect_auroc(scores.numpy(), self.labels, self.defects)
-        threshold = detector.threshold.value
+        threshold, promised = detector.threshold.value, detector.threshold.promised_rate
         return Measured(
             record=Record(
                 detector=config.detector,
                 training_set=config.training_set,
                 seed=config.seed,
                 threshold=threshold,
-                promised_false_alarm_rate=None if threshold is None else _promised(detector.threshold),
+                promised_false_alarm_rate=promised,
                 **measures.image_metrics(scores.numpy(), self.labels),
                 **measures.by_kind("image_auroc", by_defect),
                 **self._map_metrics(maps),
@@ -155,12 +155,6 @@ class TestSplit:
         empty = np.zeros(self._tensor.shape[-2:], dtype=bool)
         masks = [self._images.mask(self.ids[index]) for index in chosen]
         return np.stack([empty if mask is None else mask for mask in masks])
-
-
-def _promised(threshold: Any) -> float:
-    """Rate of false alarms to expect of a `components.detectors.config.Threshold`."""
-    known = (threshold.guaranteed_rate, threshold.expected_rate, threshold.false_alarm_rate)
-    return float(next(rate for rate in known if rate is not None))
 
 
 def _resized(images: "Tensor", size: tuple[int, int]) -> "Tensor":

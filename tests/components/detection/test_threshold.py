@@ -89,7 +89,7 @@ def test_calibration_images_go_first(tmp_path: Path) -> None:
     scores = detector.predict(images.tensor(images.ids("calibration")))[0]
     assert detector.threshold.value == pytest.approx(float(scores.max()), rel=1e-6)
     assert detector.threshold.rule == "conformal"
-    assert detector.threshold.guaranteed_rate == pytest.approx(0.1)
+    assert detector.threshold.promised_rate == detector.threshold.guaranteed_rate == pytest.approx(0.1)
 
 
 def test_more_images_than_folds_are_cross_validated(tmp_path: Path) -> None:
@@ -116,8 +116,10 @@ def test_one_given_image_holds_nothing_out_and_says_so(
     assert (stored["lowest_rate"], stored["highest_rate"], stored["expected_rate"]) == (0.0, 1.0, None)
     assert content["validation"]["method"] == result["validation"] == "none"
     assert "second one" in content["validation"]["note"]
+    trained = Detector(tmp_path / "detector")
+    assert trained.threshold.promised_rate is None
     copies = ImageSet(augmented)
-    seen = Detector(tmp_path / "detector").predict(copies.tensor(copies.ids("train")))[0]
+    seen = trained.predict(copies.tensor(copies.ids("train")))[0]
     assert stored["value"] > float(seen.max())
 
 
