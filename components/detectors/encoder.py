@@ -78,7 +78,9 @@ class DinoEncoder(nn.Module):
             tensors = load_tensors(fetch(reference))
             known = {"pos_embed", "patch_embed.proj.weight"} <= tensors.keys()
             check(known, "detection.vit_weights", name, "tensors of DINOv2 under the names of its authors or of timm")
-            load_into(self.body, checkpoint_filter_fn(tensors, self.body), name)
+            # DINOv2's authors resample the position embeddings with antialiasing where there are registers alone.
+            fitted = checkpoint_filter_fn(tensors, self.body, antialias=self.body.num_reg_tokens > 0)
+            load_into(self.body, fitted, name)
         depth = len(self.body.blocks)
         self.blocks = [block % depth for block in blocks]
         self.norm = norm

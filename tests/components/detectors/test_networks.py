@@ -9,6 +9,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional
 
 from components.artifacts import file_sha256
 from components.detectors.config import Config
@@ -107,7 +108,10 @@ def test_papers_backbone_builds_the_papers_student(tmp_path: Path, detector: str
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "registers"), [("dinov2-small", 0), ("dinov2-small-reg4", 4)])
 def test_transformer_by_reference_under_its_authors_names(tmp_path: Path, name: str, registers: int) -> None:
-    """The tokens are those of the network that the file was written from, at its own size."""
+    """The tokens are those of the network that the file was written from, at its own size.
+
+    At another, its positions are resampled as its authors do: with antialiasing where there are registers alone.
+    """
     torch.manual_seed(0)
     architecture = f"vit_small_patch14_{'reg4_' if registers else ''}dinov2"
     network = timm.create_model(architecture, pretrained=False, num_classes=0, img_size=98).eval()
@@ -122,6 +126,10 @@ def test_transformer_by_reference_under_its_authors_names(tmp_path: Path, name: 
         expected = network.forward_features((images - encoder.mean) / encoder.std)
     torch.testing.assert_close(encoder(images)[0], expected)
     assert encoder.prefix == 1 + registers
+    smaller = DinoEncoder(name, reference, 56, (-1,), norm=True).body.pos_embed
+    grid = network.pos_embed.detach()[:, -49:].view(1, 7, 7, 384).permute(0, 3, 1, 2)
+    resampled = functional.interpolate(grid, (4, 4), mode="bicubic", antialias=registers > 0)
+    torch.testing.assert_close(smaller[:, -16:], resampled.flatten(2).transpose(1, 2))
 
 
 def test_file_that_is_no_transformer_is_named(tmp_path: Path) -> None:
