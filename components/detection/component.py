@@ -31,6 +31,7 @@ def detection(
     efficientad_steps: int = 250,
     dinomaly_steps: int = 100,
     steps_images: int = 5,
+    foreground_masks: bool = False,
     subspace_variance: float = 0.99,
     coreset_ratio: float = 1.0,
     coreset_limit: int = 2500,

@@ -75,6 +75,9 @@ class Config(Settings):
     steps_images: Annotated[int, Field(ge=0, le=1000)] = 5
     """Given images up to which these numbers of steps hold. With more they grow in proportion, the same for every
     training set, to 100000 at most; 0 keeps them for any number."""
+    foreground_masks: bool = False
+    """Whether AnomalyDINO compares the patches of the object alone, as its paper does for parts before a plain
+    background: those where the first principal component of an image's features is high."""
     subspace_variance: Fraction = 0.99
     """Share of the variance of good patches that SubspaceAD's directions explain."""
     coreset_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -1,7 +1,6 @@
 """A memory bank of patch features and the exact search in it, for the detectors that compare with the nearest patch."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import torch
@@ -9,6 +8,7 @@ from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor, nn
 
 from components.detectors.coreset import k_center_greedy, squared_distances
+from components.detectors.padding import PatchDetector
 from components.detectors.scoring import highest
 from components.networks.patches import distances_to
 
@@ -61,33 +61,12 @@ class MemoryBank(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
         return 1 - torch.softmax(differences.square().sum(dim=2).sqrt(), dim=1)[:, 0]
 
 
-class BankDetector(nn.Module, ABC):
+class BankDetector(PatchDetector):
     """A detector that compares the patches of an image with those of a memory bank."""
 
-    content: Tensor | None
-    """Which patches [h, w] of an image are no padding; None for all."""
-
     def __init__(self, image_score: str) -> None:
-        super().__init__()
-        self.image_score = image_score
+        super().__init__(image_score)
         self.bank = MemoryBank()
-        self.register_buffer("content", None, persistent=False)
-
-    def mask_padding(self, content: Tensor) -> None:
-        """Keep patches out of the bank, the maps and the score, but for those [h, w] of the content."""
-        self.content = content
-
-    def inside(self, patches: Tensor) -> Tensor:
-        """Those [n, m, ...] of the patches [n, h, w, ...] that are no padding."""
-        return patches.flatten(1, 2) if self.content is None else patches[:, self.content]
-
-    def shown(self, values: Tensor) -> Tensor:
-        """Values [n, h, w] of patches, 0 in the padding."""
-        return values if self.content is None else values * self.content
-
-    @abstractmethod
-    def embed(self, images: Tensor) -> Tensor:
-        """Patches [n, h, w, d] of images [n, 3, height, width] in [0, 1]."""
 
     def rate(self, distances: Tensor) -> Tensor:
         """Anomaly of patches by their distances to the nearest kept ones; the distances themselves."""
@@ -95,9 +74,9 @@ class BankDetector(nn.Module, ABC):
 
     def own_scores(self, images: Tensor) -> Tensor:
         """Scores [n] of images whose patches are compared with those elsewhere in the same image."""
-        content = self.content
-        found = torch.stack([own_distances(features, content) for features in self.embed(images)])
-        return highest(self.rate(found), self.image_score)
+        pairs = zip(self.embed(images), self.counted(images), strict=True)
+        found = [self.rate(own_distances(features, counted)).unsqueeze(0) for features, counted in pairs]
+        return torch.cat([highest(distances, self.image_score) for distances in found])
 
 
 def own_distances(features: Tensor, content: Tensor | None = None) -> Tensor:

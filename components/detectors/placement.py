@@ -6,6 +6,7 @@ from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
 from components.detectors.memory_bank import BankDetector
+from components.detectors.padding import PatchDetector
 from components.detectors.scoring import highest
 from components.preprocessing.geometry import Box
 from components.preprocessing.transform import Preprocessing
@@ -17,20 +18,20 @@ if TYPE_CHECKING:
 def placed(model: nn.Module, config: "Config", preprocessing: Preprocessing) -> nn.Module:
     """A detector of network-sized images, trained or not, as one of the images of a set; itself where they are equal.
 
-    A detector with a memory bank keeps the patches of the padding out of it, and scores without them; of the other
-    detectors, what lies in the padding is left out of the score.
+    A detector that rates patches is trained and scores without those of the padding; of the other detectors, what lies
+    in the padding is left out of the score.
     """
     if preprocessing.tiled:
         return Tiled(model, preprocessing)
     if preprocessing.padded:
-        if isinstance(model, BankDetector):
+        if isinstance(model, PatchDetector):
             mask_padding(model, preprocessing.content_box, preprocessing.image_size)
         return Padded(model, preprocessing.content_box, config.image_score)
     return model
 
 
-def mask_padding(model: BankDetector, content: Box, side: int) -> None:
-    """Keep the patches beside the content of images of a side out of a memory bank, the maps and the score."""
+def mask_padding(model: PatchDetector, content: Box, side: int) -> None:
+    """Keep the patches beside the content of images of a side out of training, the maps and the score."""
     import torch
 
     with torch.no_grad():
@@ -79,7 +80,7 @@ class Padded(nn.Module):
     network: nn.Module
 
     def __init__(self, network: nn.Module, content: Box, image_score: str) -> None:
-        """A network without a memory bank is scored by the highest values of its map, as `image_score` says."""
+        """A network that rates no patches is scored by the highest values of its map, as `image_score` says."""
         super().__init__()
         self.network, self.content, self.image_score = network, content, image_score
 
@@ -89,7 +90,7 @@ class Padded(nn.Module):
         maps = found.anomaly_map.reshape(-1, 1, *images.shape[-2:])
         rows, columns = self.content.slices
         inside = maps[..., rows, columns]
-        masked = isinstance(self.network, BankDetector)
+        masked = isinstance(self.network, PatchDetector)
         scores = found.pred_score.reshape(-1) if masked else highest(inside, self.image_score)
         height, width = images.shape[-2:]
         beside = [self.content.left, width - self.content.right, self.content.top, height - self.content.bottom]

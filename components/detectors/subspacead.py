@@ -10,10 +10,11 @@ import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import DynamicBufferMixin
 from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.detectors.batches import Images, singly
 from components.detectors.encoder import DinoEncoder
+from components.detectors.padding import PatchDetector
 from components.detectors.scoring import highest
 
 if TYPE_CHECKING:
@@ -31,19 +32,18 @@ def build(config: "Config", image_size: int, pretrained: bool) -> "SubspaceAd":
 
 def train(model: "SubspaceAd", images: Images, config: "Config") -> None:
     """Fit the subspace, one image at a time."""
-    model.fit((model.embed(image).flatten(0, 2) for image in singly(images)), config.subspace_variance)
+    model.fit((model.inside(model.embed(image))[0] for image in singly(images)), config.subspace_variance)
 
 
-class SubspaceAd(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
+class SubspaceAd(DynamicBufferMixin, PatchDetector):  # type: ignore[misc]
     """Mean and principal directions of the patches of good images."""
 
     mean: Tensor
     directions: Tensor
 
     def __init__(self, encoder: DinoEncoder, image_score: str) -> None:
-        super().__init__()
+        super().__init__(image_score)
         self.encoder = encoder
-        self.image_score = image_score
         self.enlarge = AnomalyMapGenerator()
         self.register_buffer("mean", torch.empty(0))
         self.register_buffer("directions", torch.empty(0))
@@ -73,5 +73,5 @@ class SubspaceAd(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
         centred = self.embed(images) - self.mean
         residual = centred - centred @ self.directions.T @ self.directions
         found = residual.square().sum(dim=-1)
-        maps = self.enlarge(found.unsqueeze(1), tuple(images.shape[-2:]))
-        return InferenceBatch(pred_score=highest(found, self.image_score), anomaly_map=maps)
+        maps = self.enlarge(self.shown(found).unsqueeze(1), tuple(images.shape[-2:]))
+        return InferenceBatch(pred_score=highest(self.inside(found), self.image_score), anomaly_map=maps)

@@ -89,7 +89,9 @@ DETECTORS: dict[str, DetectorRow] = {
         efficientad_substitutes,
     ),
     "padim": DetectorRow("components.detectors.padim", backbone_of, _BACKBONE),
-    "anomalydino": DetectorRow("components.detectors.anomalydino", vit_of, (*_VIT, "coreset_limit")),
+    "anomalydino": DetectorRow(
+        "components.detectors.anomalydino", vit_of, (*_VIT, "coreset_limit", "foreground_masks")
+    ),
     "dinomaly": DetectorRow("components.detectors.dinomaly", vit_of, (*_VIT, "dinomaly_steps")),
     "subspacead": DetectorRow("components.detectors.subspacead", vit_of, (*_VIT, "subspace_variance")),
 }

@@ -7,7 +7,6 @@ it prints last: `python -m tests.benchmarks.published_weights FILE.onnx WEIGHTS.
 """
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +39,7 @@ _NAMES = {
     ".attention.output.dense.": ".attention.o_proj.",
     ".attention.o_proj.": ".attn.proj.",
 }
-"""Parts of transformers' names, before and since its version 5, and the authors' in their place, one after the other."""
+"""Parts of transformers' names, before and since version 5, and the authors' in their place, in turn."""
 
 
 def named_tensors(model: ModelProto) -> dict[str, Tensor]:
@@ -49,7 +48,9 @@ def named_tensors(model: ModelProto) -> dict[str, Tensor]:
     The exporter folds what it can: a linear layer's matrix has lost its name and is transposed, and takes the name of
     the bias that is added to its product; the positions of the class token and of the patches are two nameless tensors.
     """
-    found = {tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor))) for tensor in model.graph.initializer}
+    found = {
+        tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor))) for tensor in model.graph.initializer
+    }
     roots = [name.removesuffix(_CLASS_TOKEN) for name in found if name.endswith(_CLASS_TOKEN)]
     check(len(roots) == 1, "ONNX file: class tokens", len(roots), "one, that of a DINOv2 transformer")
     products = {node.output[0]: node.input[1] for node in model.graph.node if node.op_type == "MatMul"}

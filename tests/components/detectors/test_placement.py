@@ -34,6 +34,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "efficientad": {"efficientad_steps": 2},
     "anomalydino": {},
     "dinomaly": {"dinomaly_steps": 2},
+    "subspacead": {},
 }
 
 
@@ -65,7 +66,7 @@ def test_padding_is_neither_scored_nor_shown(name: str, vit_weights: str) -> Non
     assert not maps[:, 48:].any()
     inside = maps[:, 16:48].flatten()
     assert inside.max() > 0
-    if name not in ("patchcore", "anomalydino"):
+    if name not in ("patchcore", "anomalydino", "subspacead"):
         assert scores.item() == pytest.approx(highest(inside.unsqueeze(0), config.image_score).item())
 
 
@@ -75,6 +76,14 @@ def test_banks_hold_no_patch_of_the_padding(vit_weights: str) -> None:
     assert patchcore.bank.seen == 2 * 4 * 8
     dino: Any = network_of(fit(images, Config(detector="anomalydino", vit_weights=vit_weights), WIDE))
     assert dino.bank.seen == 2 * 3 * 5
+
+
+def test_subspace_is_that_of_the_patches_outside_of_the_padding(vit_weights: str) -> None:
+    images = torch.cat([padded(0), padded(1)])
+    model: Any = network_of(fit(images, Config(detector="subspacead", vit_weights=vit_weights), WIDE))
+    rows = model.embed(images)[:, 1:4].flatten(0, 2)
+    torch.testing.assert_close(model.mean, rows.mean(dim=0), atol=1e-4, rtol=1e-4)
+    assert len(model.directions) < len(rows)
 
 
 def texture(seed: int, defect: bool) -> np.ndarray[Any, Any]:

@@ -1,7 +1,5 @@
 """DINOv2's weights out of an ONNX file, on a small transformer that transformers and PyTorch's exporter made."""
 
-from pathlib import Path
-
 import onnx
 import pytest
 import timm
@@ -61,7 +59,12 @@ def test_tensors_give_the_tokens_of_the_file(model: ModelProto) -> None:
 
 def test_names_of_older_exports_mean_the_same(model: ModelProto) -> None:
     tensors = named_tensors(model)
-    older = {"q_proj": "attention.query", "k_proj": "attention.key", "v_proj": "attention.value", "o_proj": "output.dense"}
+    older = {
+        "q_proj": "attention.query",
+        "k_proj": "attention.key",
+        "v_proj": "attention.value",
+        "o_proj": "output.dense",
+    }
     renamed = dict(tensors)
     for name in tensors:
         part = name.split(".")[-2]

@@ -28,7 +28,11 @@ STEPS: dict[str, dict[str, Any]] = {
     "reverse_distillation": {"distillation_steps": 20},
     "efficientad": {"efficientad_steps": 20},
 }
-VIT_STEPS: dict[str, dict[str, Any]] = {"anomalydino": {}, "dinomaly": {"dinomaly_steps": 20}, "subspacead": {}}
+VIT_STEPS: dict[str, dict[str, Any]] = {
+    "anomalydino": {"foreground_masks": True},
+    "dinomaly": {"dinomaly_steps": 20},
+    "subspacead": {},
+}
 
 
 @pytest.fixture(scope="module")
