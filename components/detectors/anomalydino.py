@@ -50,8 +50,8 @@ class AnomalyDino(BankDetector):
 
     def tokens(self, images: Tensor) -> Tensor:
         """Patches [n, grid, grid, dim] of the last block of images [n, 3, side, side] in [0, 1]."""
-        (tokens,) = self.encoder(images)
-        return tokens[:, self.encoder.prefix :].reshape(len(images), self.encoder.grid, self.encoder.grid, -1)
+        patches: Tensor = self.encoder(images)[0][:, self.encoder.prefix :]
+        return patches.reshape(len(images), self.encoder.grid, self.encoder.grid, -1)
 
     def embed(self, images: Tensor) -> Tensor:
         """Unit vectors [n, grid, grid, dim] of images [n, 3, side, side] in [0, 1]."""

@@ -101,9 +101,7 @@ def largest_difference(model: ModelProto, encoder: DinoEncoder, images: Tensor) 
 
 def read(paths: Sequence[Path], side: int) -> Tensor:
     """Images [n, 3, side, side] in [0, 1], and one of noise."""
-    from PIL import Image
-
-    images = [np.asarray(Image.fromarray(decode_image(path)).resize((side, side))) for path in paths]
+    images = [decode_image(path, side, f"image {path}")[0] for path in paths]
     noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     return torch.cat([to_tensor(images), noise]) if images else noise
 

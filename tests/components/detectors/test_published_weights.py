@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelProto:
         for parameter in module.parameters():
             parameter.normal_(std=0.3)
     path = tmp_path_factory.mktemp("onnx") / "saliency.onnx"
-    example, sides = torch.rand(1, 3, EXPORTED, EXPORTED), {"images": {2: "height", 3: "width"}}
+    example, sides = (torch.rand(1, 3, EXPORTED, EXPORTED),), {"images": {2: "height", 3: "width"}}
     torch.onnx.export(module, example, path, input_names=["images"], dynamic_axes=sides, dynamo=False)
     return onnx.load(path)
 

@@ -130,7 +130,7 @@ def test_row_reads_the_fields_that_it_names(sets: Path, name: str) -> None:
 def test_row_on_a_transformer(sets: Path, tmp_path: Path, name: str, vit_weights: str) -> None:
     check_row(sets, tmp_path / name, Config(detector=name, vit_weights=vit_weights, **VIT_STEPS[name]))
     assert read_json(tmp_path / name / CONFIG)["backbone"]["name"] == "dinov2-small"
-    steps: dict[str, Any] = dict.fromkeys(VIT_STEPS[name], 1)
+    steps: dict[str, Any] = {key: 1 if key.endswith("_steps") else value for key, value in VIT_STEPS[name].items()}
     config = RecordingConfig(detector=name, vit_weights=vit_weights, **steps)
     assert fields_read(sets, config) == set(DETECTORS[name].reads)
 
