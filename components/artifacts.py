@@ -7,15 +7,17 @@ its final name only when it is complete: writers fill a directory beside it that
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from components.errors import InputError, check
 
@@ -61,6 +63,7 @@ QUALITY = "quality.json"
 ONNX_MODEL = "model.onnx"
 OPENVINO_MODEL = "model.xml"
 CONFIG = "config.json"
+_HALF_BYTES = 2
 _CANDIDATE_SOURCES = "sources.json"
 
 PROMPT_KINDS = ("best", "worst", "word", "naive")
@@ -251,6 +254,10 @@ class ImageSet:
         """Images [len(ids), 3, height, width] as float32 in [0, 1]."""
         return to_tensor([self.image(id) for id in ids])
 
+    def batches(self, ids: Sequence[str], size: int = 32) -> "Iterator[torch.Tensor]":
+        """The same, a number of images at a time."""
+        return (self.tensor(ids[start : start + size]) for start in range(0, len(ids), size))
+
     @property
     def digest(self) -> str:
         """Digest of what the set holds, pixels and masks too, independent of the order of its rows."""
@@ -330,6 +337,29 @@ def reference_prompts(ranking: "pd.DataFrame", object: str) -> dict[str, str]:
     best, worst = (str(ranking["prompt"].iloc[int(ranking[column].argmin())]) for column in ("rank", "cosine"))
     article = "an" if object.lower().startswith(tuple("aeiou")) else "a"
     return {"best": best, "worst": worst, "word": object, "naive": f"a photo of {article} {object}"}
+
+
+@contextmanager
+def half_tensors(path: Path, shapes: Mapping[str, Sequence[int]]) -> "Iterator[Callable[[torch.Tensor], None]]":
+    """Write tensors of known shapes in half precision, in safetensors' format, without holding one of them.
+
+    What is yielded takes the next rows, of the tensors in their order.
+    """
+    offsets = [0, *accumulate(_HALF_BYTES * math.prod(shape) for shape in shapes.values())]
+    places = zip(shapes.items(), pairwise(offsets), strict=True)
+    header = {name: {"dtype": "F16", "shape": [*shape], "data_offsets": [*place]} for (name, shape), place in places}
+    content = json.dumps(header).encode()
+    content += b" " * (-len(content) % 8)
+    with path.open("wb") as file:
+        file.write(len(content).to_bytes(8, "little") + content)
+        yield lambda rows: _write_half(file, rows)
+        expected, written = 8 + len(content) + offsets[-1], file.tell()
+    if written != expected:
+        raise RuntimeError(f"{path.name}: got {written} bytes, expected {expected}")
+
+
+def _write_half(file: BinaryIO, rows: "torch.Tensor") -> None:
+    file.write(rows.half().contiguous().numpy().tobytes())
 
 
 def write_table(path: Path, rows: "Sequence[Mapping[str, Any]] | pd.DataFrame") -> None:

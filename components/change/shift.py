@@ -80,14 +80,15 @@ def image_statistics(images: "Tensor") -> dict[str, Floats]:
     import torch
     from torch.nn.functional import conv2d
 
-    grey = (images.double() * torch.tensor(_GREY, dtype=torch.float64)[:, None, None]).sum(1, keepdim=True)
+    weights = torch.tensor(_GREY, dtype=torch.float64)[:, None, None]
     kernel = torch.tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]], dtype=torch.float64)[None, None]
-    values = {
-        "brightness": grey.mean((1, 2, 3)),
-        "contrast": grey.std((1, 2, 3), correction=0),
-        "sharpness": conv2d(grey, kernel).abs().mean((1, 2, 3)),
-    }
-    return {name: value.numpy() for name, value in values.items()}
+    rows = []
+    for batch in torch.split(images, _BATCH):
+        grey = (batch.double() * weights).sum(1, keepdim=True)
+        edges = conv2d(grey, kernel).abs()
+        means = grey.mean((1, 2, 3)), grey.std((1, 2, 3), correction=0), edges.mean((1, 2, 3))
+        rows.append(torch.stack(means, dim=1))
+    return dict(zip(STATISTICS, torch.cat(rows).numpy().T, strict=True))
 
 
 def embedding_shift(reference: Floats, new: Floats, permutations: int, seed: int) -> EmbeddingShift:

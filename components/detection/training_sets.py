@@ -154,7 +154,7 @@ def _added(part: str, given: Sequence[str], reference: ImageSet, sources: Source
 def _made_of(images: ImageSet, given: Sequence[str], known: Sequence[str] | None = None) -> Iterator[_Row]:
     """Rows of an image set whose sources are among the given ones, or are not `known` while none is left out."""
     sources = dict(zip(images.manifest["id"], images.manifest["source"], strict=True))
-    whole = known is not None and len(given) == len(known)
+    whole, those = known is not None and len(given) == len(known), set(given)
     for id in images.ids("train", "good"):
-        if sources[id] in given or whole:
+        if sources[id] in those or whole:
             yield _Row(images, id)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
 from torch import Tensor
 from torch.nn import functional
 
 from components.detectors.batches import Images, singly
 from components.detectors.encoder import DinoEncoder
+from components.detectors.enlarging import Enlarge
 from components.detectors.memory_bank import BankDetector
 from components.detectors.scoring import highest
 
@@ -46,7 +46,7 @@ class AnomalyDino(BankDetector):
     def __init__(self, encoder: DinoEncoder, image_score: str, foreground_masks: bool) -> None:
         super().__init__(image_score)
         self.encoder, self.foreground_masks = encoder, foreground_masks
-        self.enlarge = AnomalyMapGenerator()
+        self.enlarge = Enlarge()
 
     def tokens(self, images: Tensor) -> Tensor:
         """Patches [n, grid, grid, dim] of the last block of images [n, 3, side, side] in [0, 1]."""

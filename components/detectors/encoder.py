@@ -1,6 +1,6 @@
 """The frozen networks of the detectors: ImageNet backbones, and DINOv2's vision transformers (Oquab et al., 2024)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import timm
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from components.errors import check
 from components.networks import backbones
+from components.networks.folding import folded
 from components.weights.fetch import fetch, load_into, load_tensors
 
 _PATCH = 14
@@ -40,6 +41,8 @@ class Encoder(nn.Module):
             self.register_buffer(key, torch.tensor(value).view(3, 1, 1))
         self.channels: list[int] = self.body.feature_info.channels()
         self.requires_grad_(False).eval()
+        self._folded: list[nn.Module] = []
+        self.body.register_load_state_dict_post_hook(lambda *_: self._folded.clear())
 
     def train(self, mode: bool = True) -> "Encoder":
         """Stay in evaluation mode."""
@@ -47,9 +50,22 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The feature maps, fine to coarse, without gradients."""
+        network = self.body if torch.jit.is_tracing() else self._faster()  # an export is folded by its runtime
         with torch.no_grad():
-            maps: list[Tensor] = self.body((images - self.mean) / self.std)
+            maps: list[Tensor] = network((images - self.mean) / self.std)
         return maps
+
+    def _faster(self) -> nn.Module:
+        if not self._folded:
+            with torch.inference_mode(mode=False):
+                self._folded.append(folded(self.body))
+        return self._folded[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Encoder":
+        """Move or convert the folded network, no part of the state, with the rest."""
+        for network in self._folded:
+            network._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
 
 class DinoEncoder(nn.Module):

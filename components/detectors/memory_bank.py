@@ -31,19 +31,26 @@ class MemoryBank(DynamicBufferMixin, nn.Module):  # type: ignore[misc]
     def fill(self, rows: Iterable[Tensor], *, share: float, limit: int, seed: int) -> None:
         """Keep patches of an image each, [n, d]: all of them, or a coreset of a share and at most a limit.
 
-        Waiting patches take at most 256 MiB, or four times the limit where that is more: then they are reduced to the
-        limit, so that memory is bounded for any number of images.
+        Waiting patches take at most 256 MiB, or four times the limit where that is more: then a coreset of the limit is
+        set aside for them, and the bank is chosen among all that were set aside. A coreset of coresets has a radius of
+        at most four times the smallest possible (Malkomes et al., 2015), where one of all patches has twice. When those
+        set aside take as much as may wait, they are reduced likewise, which adds two, so that memory has a bound for
+        any number of images.
         """
-        parts: list[Tensor] = []
+        waiting: list[Tensor] = []
+        aside: list[Tensor] = []
         self.seen = 0
         for part in rows:
-            parts.append(part)
+            waiting.append(part)
             self.seen += len(part)
             most = max(4 * limit, _MOST_WAITING_BYTES // (part.shape[1] * part.element_size()))
-            if sum(map(len, parts)) > most:
-                parts = [coreset(torch.cat(parts), limit, seed)]
+            if sum(map(len, waiting)) > most:
+                aside.append(coreset(torch.cat(waiting), limit, seed))
+                waiting.clear()
+            if sum(map(len, aside)) > most:
+                aside = [coreset(torch.cat(aside), limit, seed)]
         kept = min(limit, max(1, math.ceil(share * self.seen)))
-        self.patches = coreset(torch.cat(parts), kept, seed)
+        self.patches = coreset(torch.cat([*aside, *waiting]), kept, seed)
 
     def distances(self, rows: Tensor) -> Tensor:
         """Distances [n] of patches [n, d] to their nearest kept ones."""

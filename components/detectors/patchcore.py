@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
 from torch import Tensor, nn
 
 from components.detectors.batches import Images, singly
 from components.detectors.encoder import Encoder, stacked
+from components.detectors.enlarging import Enlarge
 from components.detectors.memory_bank import BankDetector
 from components.detectors.scoring import MAXIMUM, highest
 
@@ -43,7 +43,7 @@ class PatchCore(BankDetector):
         super().__init__(image_score)
         self.encoder, self.neighbors = encoder, neighbors
         self.average = nn.AvgPool2d(3, 1, 1)
-        self.enlarge = AnomalyMapGenerator()
+        self.enlarge = Enlarge()
 
     def embed(self, images: Tensor) -> Tensor:
         """Features [n, height / 8, width / 8, d] of images [n, 3, height, width] in [0, 1]."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components import DynamicBufferMixin
-from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
 from torch import Tensor
 
 from components.detectors.batches import Images, singly
 from components.detectors.encoder import DinoEncoder
+from components.detectors.enlarging import Enlarge
 from components.detectors.padding import PatchDetector
 from components.detectors.scoring import highest
 
@@ -44,7 +44,7 @@ class SubspaceAd(DynamicBufferMixin, PatchDetector):  # type: ignore[misc]
     def __init__(self, encoder: DinoEncoder, image_score: str) -> None:
         super().__init__(image_score)
         self.encoder = encoder
-        self.enlarge = AnomalyMapGenerator()
+        self.enlarge = Enlarge()
         self.register_buffer("mean", torch.empty(0))
         self.register_buffer("directions", torch.empty(0))
 

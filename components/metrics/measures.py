@@ -67,8 +67,8 @@ def by_kind(metric: str, by_defect: Mapping[str, float]) -> dict[str, float | No
     return {**{f"{metric}_{kind}": value for kind, value in values.items()}, f"{metric}_kind_mean": mean}
 
 
-def pixel_metrics(maps: "Scores", masks: "Labels", aupro_limit: float) -> dict[str, float]:
-    """Pixel AUROC, and the area under the per-region overlap up to a false positive rate, scaled to [0, 1].
+def aupro(maps: "Scores", masks: "Labels", limit: float) -> float:
+    """Area under the per-region overlap up to a false positive rate, scaled to [0, 1].
 
     Anomaly maps and defect masks are [n, height, width]; the mask of a good image is all False.
     """
@@ -76,11 +76,11 @@ def pixel_metrics(maps: "Scores", masks: "Labels", aupro_limit: float) -> dict[s
     from anomalib.data import ImageBatch
     from anomalib.metrics import AUPRO
 
-    metric = AUPRO(fields=["anomaly_map", "gt_mask"], fpr_limit=aupro_limit)
-    images = torch.zeros(len(maps), 3, *maps.shape[1:])
+    metric = AUPRO(fields=["anomaly_map", "gt_mask"], fpr_limit=limit)
+    images = torch.zeros(1).expand(len(maps), 3, *maps.shape[1:])
     batch: Any = ImageBatch(image=images, anomaly_map=torch.from_numpy(maps), gt_mask=torch.from_numpy(masks))
     metric.update(batch)
-    return {"pixel_auroc": pixel_auroc(maps, masks), "aupro": float(metric.compute())}
+    return float(metric.compute())
 
 
 def pixel_auroc(maps: "Scores", masks: "Labels") -> float:

@@ -4,6 +4,7 @@ Evaluation measures the detectors of a run by it, and the gate the champion that
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from components import __version__
-from components.artifacts import ImageSet
+from components.artifacts import ImageSet, Region
 from components.metrics import measures
+from components.metrics.pixels import EXACT_PIXELS, Pixels, pixels_of
 from components.metrics.records import KINDS, Record
-from components.metrics.spro import area_under_spro
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from components.metrics.measures import Labels
+    from components.metrics.measures import Labels, Scores
 
 MEASUREMENT_VERSION = 1
 """Of the metrics by which detectors are compared: raise it when their values change for the same scores and maps."""
@@ -41,17 +42,16 @@ class ScoringDetector(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a detector does on a test split: metrics, raw anomaly scores [n] and anomaly maps [n, height, width]."""
+    """What a detector does on a test split: metrics, and raw anomaly scores [n]."""
 
     record: Record
     defect_auroc: dict[str, float]
     """Per defect type, image AUROC of all good test images against the bad ones of that type alone."""
     scores: "Tensor"
-    maps: "Tensor"
 
 
 class TestSplit:
-    """The test split of an image set, loaded once for all detectors that are measured on it.
+    """The test split of an image set, of which a few images at a time are read for each detector.
 
     It may hold good images only, or none: what cannot be measured then is None.
     """
@@ -61,7 +61,7 @@ class TestSplit:
     def __init__(
         self, reference: str | Path, *, aupro_limit: float, latency_images: int, spro_limit: float = 0.0
     ) -> None:
-        """Load the test images of an image set; the settings are those of evaluation's config.
+        """Read the rows of an image set, and the images that are timed; the settings are those of evaluation's config.
 
         Without any, the speed is measured on given images.
         """
@@ -74,10 +74,13 @@ class TestSplit:
         manifest = self._images.manifest.set_index("id").loc[self.ids]
         self.defects = [str(defect) for defect in manifest["defect"]]
         self.labels = np.array(manifest["label"] == "bad")
-        given = self._images.ids("train")[:latency_images]
-        timed = self._images.tensor(self.ids or given)
-        self._tensor = timed if self.ids else timed[:0]
-        self._timed = timed[:latency_images]
+        self._timed = self._images.tensor((self.ids or self._images.ids("train"))[:latency_images])
+
+    @property
+    def maps_shape(self) -> tuple[int, int, int]:
+        """Number, height and width of a detector's anomaly maps."""
+        height, width = self._timed.shape[-2:]
+        return len(self.ids), height, width
 
     @cached_property
     def digest(self) -> str:
@@ -87,6 +90,7 @@ class TestSplit:
         again.
         """
         head = [f"vigil {__version__} measurement {MEASUREMENT_VERSION}", f"aupro_limit {self._aupro_limit!r}"]
+        head += ["pixels in bins"] if math.prod(self.maps_shape) > EXACT_PIXELS else []
         rows = []
         for id, label, defect in zip(self.ids, self.labels, self.defects, strict=True):
             arrays = (self._images.image(id), self._images.mask(id))
@@ -95,17 +99,25 @@ class TestSplit:
             rows.append("\t".join((str(label), defect, *digests)))
         return hashlib.sha256("\n".join([*head, *sorted(rows)]).encode()).hexdigest()
 
-    def measure(self, detector: ScoringDetector) -> Measured:
+    def measure(self, detector: ScoringDetector, keep: "Callable[[Tensor], None] | None" = None) -> Measured:
         """Score the images and measure the result; pixel metrics are None where no test image has a mask.
 
-        A detector that was trained at another size than the images have gets them, and gives its maps, resized.
+        A detector that was trained at another size than the images have gets them, and gives its maps, resized. `keep`
+        is handed the maps of some images at a time, [k, height, width].
         """
-        config = detector.config
-        scores, maps = self._tensor[:, 0, 0, 0], self._tensor[:, 0]
-        if self.ids:
-            scores, maps = detector.predict(_resized(self._tensor, detector.input_size))
-            height, width = self._tensor.shape[-2:]
-            maps = _resized(maps.unsqueeze(1), (width, height)).squeeze(1)
+        import torch
+
+        config, map_metrics = detector.config, _MapMetrics(self.maps_shape, self.defects, self._spro_limit)
+        parts = [torch.empty(0)]
+        indices = iter(range(len(self.ids)))
+        for images in self._images.batches(self.ids):
+            own, maps = self._scored(detector, images)
+            parts.append(own)
+            if keep:
+                keep(maps)
+            for map in maps.numpy():
+                self._add(map_metrics, next(indices), map)
+        scores = torch.cat(parts)
         by_defect = measures.defect_auroc(scores.numpy(), self.labels, self.defects)
         threshold, promised = detector.threshold.value, detector.threshold.promised_rate
         return Measured(
@@ -117,44 +129,64 @@ class TestSplit:
                 promised_false_alarm_rate=promised,
                 **measures.image_metrics(scores.numpy(), self.labels),
                 **measures.by_kind("image_auroc", by_defect),
-                **self._map_metrics(maps),
+                **map_metrics.compute(self._aupro_limit),
                 **({} if threshold is None else measures.threshold_metrics(scores.numpy(), self.labels, threshold)),
                 **self.speed(detector.predict, detector.input_size),
             ),
             defect_auroc=by_defect,
             scores=scores,
-            maps=maps,
         )
 
     def speed(self, predict: "Callable[[Tensor], object] | None", input_size: tuple[int, int]) -> dict[str, float]:
         """The `measures.speed` on some of the images at a detector's size; empty without what scores them."""
         return measures.speed(predict, _resized(self._timed, input_size)) if predict else {}
 
-    def _map_metrics(self, maps: "Tensor") -> dict[str, float | None]:
-        """Pixel metrics of good images and bad ones with a mask, if any; by kind, and sPRO where regions are known."""
-        masked = [self._images.mask(id) is not None for id in self.ids]
-        usable = [index for index, has_mask in enumerate(masked) if has_mask or not self.labels[index]]
-        pixels = {}
-        if any(masked):
-            pixels = measures.pixel_metrics(maps[usable].numpy(), self._masks(usable), self._aupro_limit)
-        spro, by_kind = dict[str, float](), dict[str, float]()
-        for kind in [name for name in KINDS.values() if name in self.defects]:
-            chosen = [index for index, defect in enumerate(self.defects) if not self.labels[index] or defect == kind]
-            masks, known = self._masks(chosen), [place for place, index in enumerate(chosen) if index in usable]
-            if masks.any() and not masks.all():
-                by_kind[kind] = measures.pixel_auroc(maps[chosen][known].numpy(), masks[known])
-            regions = [self._images.regions(self.ids[index]) for index in chosen] if self._spro_limit else []
-            if any(regions):
-                spro[kind] = area_under_spro(maps[chosen].numpy(), masks, regions, self._spro_limit)
-        return {**pixels, **measures.by_kind("pixel_auroc", by_kind), **measures.by_kind("spro", spro)}
+    def _scored(self, detector: ScoringDetector, images: "Tensor") -> "tuple[Tensor, Tensor]":
+        """Scores [k] and maps [k, height, width] of some images, in the size of the test split."""
+        scores, maps = detector.predict(_resized(images, detector.input_size))
+        _, height, width = self.maps_shape
+        return scores, _resized(maps.unsqueeze(1), (width, height)).squeeze(1)
 
-    def _masks(self, chosen: Sequence[int]) -> "Labels":
-        """Masks [len(chosen), height, width] of the images with these indices; empty for those that have none."""
+    def _add(self, metrics: "_MapMetrics", index: int, map: "Scores") -> None:
+        id = self.ids[index]
+        regions = self._images.regions(id) if self._spro_limit else []
+        metrics.add(map, self._images.mask(id), regions, self.defects[index] if self.labels[index] else None)
+
+
+class _MapMetrics:
+    """Pixel metrics of good images and bad ones with a mask, if any; by kind, and sPRO where regions are known."""
+
+    def __init__(self, shape: tuple[int, int, int], defects: Sequence[str], spro_limit: float) -> None:
+        kinds = [name for name in KINDS.values() if name in defects]
+
+        def new() -> Pixels:
+            return pixels_of(math.prod(shape))
+
+        self._all, self._by_kind = new(), {kind: new() for kind in kinds}
+        self._regions = {kind: new() for kind in kinds} if spro_limit else {}
+        self._spro_limit = spro_limit
+
+    def add(self, map: "Scores", mask: "Labels | None", regions: Sequence[Region], defect: str | None) -> None:
+        """Take one image in; the defect of a good image is None."""
         import numpy as np
 
-        empty = np.zeros(self._tensor.shape[-2:], dtype=bool)
-        masks = [self._images.mask(self.ids[index]) for index in chosen]
-        return np.stack([empty if mask is None else mask for mask in masks])
+        marked = np.zeros(map.shape, dtype=bool) if mask is None else mask
+        kinds = [kind for kind in self._by_kind if defect in (None, kind)]
+        if mask is not None or defect is None:
+            for pixels in (self._all, *(self._by_kind[kind] for kind in kinds)):
+                pixels.add(map, marked)
+        for kind in kinds if self._regions else ():
+            self._regions[kind].add(map, marked, regions)
+
+    def compute(self, aupro_limit: float) -> dict[str, float | None]:
+        """The metrics that there are."""
+        whole = dict[str, float]()
+        if self._all.both_kinds:
+            whole = {"pixel_auroc": self._all.auroc(), "aupro": self._all.aupro(aupro_limit)}
+        aurocs = {kind: pixels.auroc() for kind, pixels in self._by_kind.items() if pixels.both_kinds}
+        areas = {kind: pixels.spro(self._spro_limit) for kind, pixels in self._regions.items()}
+        spro = {kind: area for kind, area in areas.items() if area is not None}
+        return {**whole, **measures.by_kind("pixel_auroc", aurocs), **measures.by_kind("spro", spro)}
 
 
 def _resized(images: "Tensor", size: tuple[int, int]) -> "Tensor":

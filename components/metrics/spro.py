@@ -26,9 +26,13 @@ def area_under_spro(maps: "Scores", masks: "Labels", regions: Sequence[Sequence[
     0 and at most 1. Anomaly maps and defect masks are [n, height, width], the mask of a good image all False; of the
     images' regions there is at least one in all.
     """
+    return area_up_to(limit, *spro_curve(maps, masks, regions, limit))
+
+
+def area_up_to(limit: float, rates: "Values", overlaps: "Values") -> float:
+    """Area under a curve from (0, 0) up to a rate that it reaches, divided by that rate."""
     import numpy as np
 
-    rates, overlaps = spro_curve(maps, masks, regions, limit)
     stop = int(np.searchsorted(rates, limit))
     share = (limit - rates[stop - 1]) / (rates[stop] - rates[stop - 1])
     end = overlaps[stop - 1] + share * (overlaps[stop] - overlaps[stop - 1])
@@ -45,9 +49,7 @@ def spro_curve(
     for index, own in enumerate(regions):
         for region in own:
             covered[index] |= region.mask  # a region less than half a pixel wide reaches farther than its mask
-            inside = np.sort(maps[index][region.mask])[::-1]
-            overlap = np.minimum(np.arange(inside.size + 1) / (region.saturation * inside.size), 1.0)
-            found.append((inside, np.diff(overlap)))
+            found.append(saturated_steps(maps[index], region))
     good = maps[~covered]
     needed = min(int(limit * good.size) + 1, good.size)
     lowest = np.partition(good, -needed)[-needed]
@@ -60,3 +62,12 @@ def spro_curve(
     rates = np.cumsum(called_good[order])[last_of_score] / good.size
     overlaps = np.cumsum(overlap_steps[order])[last_of_score] / len(found)
     return np.insert(rates, 0, 0.0), np.insert(overlaps, 0, 0.0)
+
+
+def saturated_steps(map: "Scores", region: Region) -> "tuple[Scores, Values]":
+    """Values of a map [height, width] inside a region, highest first, and the overlap that each adds to it."""
+    import numpy as np
+
+    inside = np.sort(map[region.mask])[::-1]
+    overlap = np.minimum(np.arange(inside.size + 1) / (region.saturation * inside.size), 1.0)
+    return inside, np.diff(overlap)

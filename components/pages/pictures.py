@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _SIDE = 160
 _COLUMNS = 8
+MOST_SHOWN = 2 * _COLUMNS
+"""Images of a contact sheet."""
 _GAP = 6
 _JPEG_QUALITY = 88
 _HEAT_OPACITY = 0.55
@@ -21,7 +23,7 @@ _MASK_COLOUR = (0, 230, 118)
 
 def contact_sheet(images: Sequence["UInt8Image"]) -> str:
     """Data URI of up to two rows of eight thumbnails of images [height, width, 3]."""
-    shown = [_thumbnail(image) for image in images[: 2 * _COLUMNS]]
+    shown = [_thumbnail(image) for image in images[:MOST_SHOWN]]
     columns = min(len(shown), _COLUMNS)
     rows = -(-len(shown) // columns)
     size = columns * (_SIDE + _GAP) - _GAP, rows * (_SIDE + _GAP) - _GAP

@@ -1,11 +1,12 @@
 """Keyword-to-prompt generator: candidates, outliers and the best prompt (paper section 4.1.1, Eq. 1)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,7 +26,7 @@ def generate_prompts(reference: str | Path, prompts: str | Path, config: Config)
     """
     embedder = load_embedder(config.embedder, config.embedder_weights)
     images = ImageSet(reference)
-    image_vector = mean_image_vector(embedder, images.tensor(images.ids("train", "good")))
+    image_vector = mean_image_vector(embedder, images.batches(images.ids("train", "good")))
     senses = _rank_senses(config, embedder, image_vector)
     if config.words:
         words = [RelatedWord(word=word, relation="given", synset="", gloss="") for word in config.words]
@@ -53,9 +54,10 @@ def generate_prompts(reference: str | Path, prompts: str | Path, config: Config)
     }
 
 
-def mean_image_vector(embedder: Embedder, images: Tensor) -> Tensor:
-    """f(I^o): the unit vector [dim] of the mean over images [n, 3, height, width] in [0, 1]."""
-    return functional.normalize(embedder.embed_images(images).mean(dim=0), dim=0)
+def mean_image_vector(embedder: Embedder, batches: Iterable[Tensor]) -> Tensor:
+    """f(I^o): the unit vector [dim] of the mean over batches of images [n, 3, height, width] in [0, 1]."""
+    vectors = torch.cat([embedder.embed_images(images) for images in batches])
+    return functional.normalize(vectors.mean(dim=0), dim=0)
 
 
 def rank_prompts(

@@ -1,6 +1,6 @@
 """Exports a detector for runtimes without torch, and checks that the export decides as the checkpoint does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,8 +46,8 @@ def export_detector(directory: Path, reference: str | Path, config: Config) -> d
     check(not missing, config.key("export"), config.export, f"the extra 'export' to be installed; {missing} is missing")
     detector, images = Detector(directory), ImageSet(reference)
     write_export(detector, directory, config.export)
-    tensor = images.tensor(images.ids("test") or images.ids("train"))
-    parity = compare(detector, load_export(directory, config.export), tensor, config)
+    ids, exported = images.ids("test") or images.ids("train"), load_export(directory, config.export)
+    parity = compare(detector, exported, images.batches(ids), config)
     return {f"parity.{name}": value for name, value in vars(parity).items()}
 
 
@@ -92,13 +92,16 @@ def load_export(directory: Path, kind: str) -> Predictor:
     return predict
 
 
-def compare(detector: Detector, exported: Predictor, images: "Tensor", config: Config) -> Parity:
-    """Parity of an export and its checkpoint on images [n, 3, height, width] in [0, 1]."""
-    scores, maps = detector.predict(images)
-    other_scores, other_maps = exported(images)
+def compare(detector: Detector, exported: Predictor, batches: "Iterable[Tensor]", config: Config) -> Parity:
+    """Parity of an export and its checkpoint on batches of images [n, 3, height, width] in [0, 1]."""
     threshold = detector.threshold.known
-    by_score, by_map = float((scores - other_scores).abs().max()), float((maps - other_maps).abs().max())
-    changed = int(((scores > threshold) != (other_scores > threshold)).sum())
+    by_score, by_map, changed = 0.0, 0.0, 0
+    for images in batches:
+        scores, maps = detector.predict(images)
+        other_scores, other_maps = exported(images)
+        by_score = max(by_score, float((scores - other_scores).abs().max()))
+        by_map = max(by_map, float((maps - other_maps).abs().max()))
+        changed += int(((scores > threshold) != (other_scores > threshold)).sum())
     close = max(by_score, by_map) <= config.parity_tolerance * abs(threshold)
     return Parity(
         max_score_difference=by_score,

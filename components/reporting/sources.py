@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -20,6 +21,7 @@ Curves = dict[str, tuple[list[float], list[float]]]
 _SHOWN = 10
 _SHOWN_LEFT_OUT = 50
 _SHOWN_OF_FAMILY = 2
+_PART = 16
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def contact_sheets(sources: Sources) -> dict[str, str]:
     """Data URIs of the given, the augmented, the selected (`best`) and the least fitting generated images (`worst`)."""
     sets = {"given": sources.reference, "augmented": sources.augmented, "best": sources.selected}
     images = {name: ImageSet(path) for name, path in sets.items()}
-    shown = {name: [own.image(id) for id in own.ids("train", "good")] for name, own in images.items()}
+    first = {name: own.ids("train", "good")[: pictures.MOST_SHOWN] for name, own in images.items()}
+    shown = {name: [own.image(id) for id in first[name]] for name, own in images.items()}
     trend = read_table(Path(sources.selected) / artifacts.TREND)
     worst = int(trend["iteration"].iloc[int(trend["cosine"].argmin())])
     shown["worst"] = read_candidates(sources.candidates, worst)
@@ -85,23 +88,31 @@ def contact_sheets(sources: Sources) -> dict[str, str]:
 def worst_errors(sources: Sources) -> dict[str, Any]:
     """The highest-scored good and the lowest-scored bad images of the best detector, with their heatmaps."""
     trial = best_trial(sources)
-    rows = scored_rows(sources, trial)
-    maps = load_file(Path(sources.predictions) / artifacts.ANOMALY_MAPS)[trial].astype("float32")
-    low, high = (float(maps.min()), float(maps.max())) if maps.size else (0.0, 1.0)
-    images = ImageSet(sources.reference)
-
-    def tile(row: Any) -> dict[str, Any]:
-        image, mask = images.image(row.id), images.mask(row.id)
-        heat = pictures.heatmap_uri(image, maps[row.position], low, high, mask)
-        title = f"{row.defect or 'good'} {row.source.rsplit('/', 1)[-1]}"
-        return {"image": pictures.thumbnail_uri(image), "heat": heat, "score": row.score, "title": title}
-
+    rows, images = scored_rows(sources, trial), ImageSet(sources.reference)
     found: dict[str, Any] = {"trial": trial}
-    for label in ("good", "bad"):
-        own = rows[rows["label"] == label].sort_values("score", ascending=label == "bad")
-        found[label] = [tile(row) for row in own.head(_SHOWN).itertuples()]
-        found[f"{label}_scores"] = own["score"].tolist()
+    with safe_open(Path(sources.predictions) / artifacts.ANOMALY_MAPS, "numpy") as file:
+        maps = file.get_slice(trial)
+        low, high = _range(maps, len(rows))
+
+        def tile(row: Any) -> dict[str, Any]:
+            image, mask = images.image(row.id), images.mask(row.id)
+            map = maps[row.position : row.position + 1][0].astype("float32")
+            heat = pictures.heatmap_uri(image, map, low, high, mask)
+            title = f"{row.defect or 'good'} {row.source.rsplit('/', 1)[-1]}"
+            return {"image": pictures.thumbnail_uri(image), "heat": heat, "score": row.score, "title": title}
+
+        for label in ("good", "bad"):
+            own = rows[rows["label"] == label].sort_values("score", ascending=label == "bad")
+            found[label] = [tile(row) for row in own.head(_SHOWN).itertuples()]
+            found[f"{label}_scores"] = own["score"].tolist()
     return found
+
+
+def _range(maps: Any, count: int) -> tuple[float, float]:
+    """Lowest and highest value of a number of maps, read a few at a time; 0 and 1 where there is none."""
+    parts = (maps[start : min(start + _PART, count)] for start in range(0, count, _PART))
+    ranges = [(float(part.min()), float(part.max())) for part in parts]
+    return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else (0.0, 1.0)
 
 
 def left_out(sources: Sources) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from components.artifacts import (
     ITERATIONS,
@@ -20,6 +21,7 @@ from components.artifacts import (
     decode_png,
     encode_png,
     file_sha256,
+    half_tensors,
     new_directory,
     new_image_set,
     read_candidates,
@@ -377,6 +379,21 @@ def test_file_digest(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
 
     assert file_sha256(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_tensors_are_written_a_few_rows_at_a_time(tmp_path: Path) -> None:
+    """As safetensors writes them; what is left out is missed."""
+    tensors = {"patchcore/none": torch.rand(5, 3, 2), "padim/none": torch.rand(1, 3, 2), "none": torch.empty(0, 3, 2)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    with half_tensors(tmp_path / "maps.safetensors", shapes) as write:
+        for tensor in tensors.values():
+            for rows in torch.split(tensor, 2):
+                write(rows)
+    found = load_file(tmp_path / "maps.safetensors")
+    assert all(torch.equal(found[name], tensor.half()) for name, tensor in tensors.items())
+    short = pytest.raises(RuntimeError, match=r"few\.safetensors: got \d+ bytes, expected \d+")
+    with short, half_tensors(tmp_path / "few.safetensors", shapes) as write:
+        write(tensors["padim/none"])
 
 
 def test_missing_directory_is_named(tmp_path: Path) -> None:

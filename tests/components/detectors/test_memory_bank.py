@@ -57,6 +57,17 @@ def test_stream_of_images_is_reduced_on_the_way(
     assert float(bank.distances(patches).max()) < 0.8
 
 
+def test_bank_of_many_images_covers_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a stream are chosen from apart and then together, twice: no patch is farther than from six coresets."""
+    monkeypatch.setattr(memory_bank, "_MOST_WAITING_BYTES", 0)
+    patches = torch.rand(6000, 3, generator=torch.Generator().manual_seed(0))
+    bank, whole = MemoryBank(), MemoryBank()
+    bank.fill(torch.split(patches, 50), share=1.0, limit=60, seed=0)
+    whole.patches = memory_bank.coreset(patches, 60, 0)
+    assert (len(bank.patches), bank.seen) == (60, 6000)
+    assert float(bank.distances(patches).max()) < 2 * float(whole.distances(patches).max())
+
+
 def test_patch_is_compared_with_patches_outside_of_its_window() -> None:
     """On a ramp along 16 columns, the nearest patch outside of a reach of 2 is 3 columns away."""
     ramp = torch.arange(16.0).double().expand(16, 16).unsqueeze(2)

@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
@@ -16,6 +17,7 @@ from components.detectors.config import Config
 from components.detectors.detector import build_detector
 from components.detectors.efficientad import EfficientAd
 from components.detectors.encoder import DinoEncoder, Encoder
+from components.detectors.enlarging import Enlarge
 from components.detectors.padim import fit_gaussians
 from components.errors import InputError
 from components.networks.backbones import RESNETS
@@ -55,6 +57,25 @@ def test_encoder_stays_frozen_and_gives_its_strides() -> None:
     assert not any(map.requires_grad for map in maps)
 
 
+@pytest.mark.parametrize(("name", "levels"), [("efficientnet-lite0", (2, 3)), ("efficientnet-lite2", (4,))])
+def test_folded_backbone_gives_the_maps_of_the_whole_one(name: str, levels: tuple[int, ...]) -> None:
+    encoder = Encoder(name, levels)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found, expected = encoder(images), encoder.body((images - encoder.mean) / encoder.std)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        encoder.load_state_dict({key: value * 0 for key, value in encoder.state_dict().items()} | {"std": encoder.std})
+        assert not any(map.any() for map in encoder(images))
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in encoder._faster().modules())
+    assert encoder.double()(images.double())[0].dtype == torch.float64
+
+
+def test_map_of_patches_is_that_of_anomalib() -> None:
+    values = torch.rand(2, 1, 9, 13, generator=torch.Generator().manual_seed(0))
+    found = Enlarge()(values, (70, 101))
+    torch.testing.assert_close(found, AnomalyMapGenerator()(values, (70, 101)), rtol=1e-5, atol=1e-5)
+
+
 def test_residual_network_by_reference(tmp_path: Path) -> None:
     """torchvision's older files have no counters of batches; the features are those of the whole network."""
     torch.manual_seed(0)
@@ -66,7 +87,7 @@ def test_residual_network_by_reference(tmp_path: Path) -> None:
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
         expected = network.eval().forward_intermediates((images - mean) / std, indices=[3], intermediates_only=True)
-    torch.testing.assert_close(encoder(images), expected)
+    torch.testing.assert_close(encoder(images), expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match=r"weights .*lite\.safetensors: no tensor 'conv1\.weight'"):
         Encoder("resnet18", (3,), reference=written({"a": torch.zeros(1)}, tmp_path / "lite.safetensors"))
 

@@ -11,10 +11,11 @@ from components.artifacts import ImageSet, new_image_set
 from components.detection.train import train_detector
 from components.detectors.config import Config
 from components.detectors.detector import Detector
-from components.metrics.measures import defect_auroc, image_metrics, one_core, pixel_metrics, threshold_metrics
+from components.metrics.measures import defect_auroc, image_metrics, one_core, threshold_metrics
 from components.metrics.scoring import MEASUREMENT_VERSION, TestSplit
 from components.preprocessing.transform import Preprocessing
 from tests.components.image_sets import write_reference
+from tests.components.metrics.pixel_figures import pixel_metrics
 
 
 def split(reference: Path, aupro_limit: float = 0.3) -> TestSplit:
@@ -65,10 +66,13 @@ def test_detector_of_another_size_is_measured_on_the_same_masks(tmp_path: Path) 
     reference = write_reference(tmp_path / "reference")
     train_detector(reference, reference, reference, tmp_path / "detector", Config())
     detector = Detector(tmp_path / "detector")
+    shapes: list[tuple[int, ...]] = []
     own = split(reference).measure(detector)
     detector.preprocessing = Preprocessing.untouched(48)
-    resized = split(reference).measure(detector)
-    assert resized.maps.shape == own.maps.shape
+    resized = split(reference).measure(detector, lambda maps: shapes.append(tuple(maps.shape)))
+    count, height, width = split(reference).maps_shape
+    assert [(len(shapes), *shape[1:]) for shape in shapes] == [(1, height, width)]
+    assert shapes[0][0] == count == len(own.scores)
     assert resized.record.image_auroc == own.record.image_auroc == 1.0
     assert resized.defect_auroc == {"hole": 1.0}
     assert (resized.record.pixel_auroc or 0) > 0.9

@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 
 from components.artifacts import Region
-from components.metrics.measures import pixel_metrics
 from components.metrics.spro import area_under_spro, spro_curve
+from tests.components.metrics.pixel_figures import pixel_metrics
 
 Maps = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]

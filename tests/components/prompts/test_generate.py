@@ -179,7 +179,7 @@ def test_rule_that_drops_every_candidate_is_named() -> None:
 def test_image_vector_is_the_unit_vector_of_the_mean() -> None:
     images = torch.stack([torch.full((3, 8, 8), angle) for angle in (0.0, 90.0)])
 
-    vector = mean_image_vector(PlaneEmbedder({}), images)
+    vector = mean_image_vector(PlaneEmbedder({}), torch.split(images, 1))
 
     torch.testing.assert_close(vector, torch.tensor([math.sqrt(0.5), math.sqrt(0.5)]))
 

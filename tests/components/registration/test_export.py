@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from components.artifacts import ONNX_MODEL, OPENVINO_MODEL, ImageSet
 from components.detection.train import train_detector
@@ -68,9 +69,9 @@ def test_perturbed_weights_fail(trained: Path, detector: Path) -> None:
     write_export(checkpoint, detector, "onnx")
     images = ImageSet(trained / "reference")
     tensor = images.tensor(images.ids("test"))
-    assert compare(checkpoint, load_export(detector, "onnx"), tensor, Config()).passed
+    assert compare(checkpoint, load_export(detector, "onnx"), torch.split(tensor, 2), Config()).passed
     perturb(detector / ONNX_MODEL, 1.2)
-    parity = compare(checkpoint, load_export(detector, "onnx"), tensor, Config())
+    parity = compare(checkpoint, load_export(detector, "onnx"), torch.split(tensor, 2), Config())
     assert not parity.passed
     assert parity.max_score_difference > 0.001 * checkpoint.threshold.known
 
@@ -85,11 +86,11 @@ def test_changed_decision_fails_within_the_tolerance(trained: Path, detector: Pa
         scores, maps = checkpoint.predict(batch)
         return scores + 0.9 * checkpoint.threshold.known, maps
 
-    strict = compare(checkpoint, shifted, tensor, Config(parity_tolerance=1.0))
+    strict = compare(checkpoint, shifted, [tensor], Config(parity_tolerance=1.0))
     good = images.tensor(images.ids("test", "good"))
     assert strict.changed_decisions == int((checkpoint.predict(good)[0] <= checkpoint.threshold.known).sum()) > 0
     assert not strict.passed
-    assert compare(checkpoint, shifted, tensor, Config(parity_tolerance=1.0, parity_changes=8)).passed
+    assert compare(checkpoint, shifted, [tensor], Config(parity_tolerance=1.0, parity_changes=8)).passed
 
 
 def test_missing_package_is_named(trained: Path, detector: Path, monkeypatch: pytest.MonkeyPatch) -> None:
