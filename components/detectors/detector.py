@@ -1,5 +1,6 @@
 """The trained detector as an artifact: build, save, load and predict."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from components.detectors.batches import Images
 
 _PREDICTION_BATCH = 8
+_PREDICTION_PIXELS = 2**17
+"""Pixels that pass the network together on a processor: the maps of more take new memory for every layer, and a
+backbone two to three times as long."""
 
 
 def build_detector(config: Config, image_size: int, *, pretrained: bool = True) -> "nn.Module":
@@ -88,8 +92,10 @@ def predict(model: "nn.Module", images: "Tensor") -> "tuple[Tensor, Tensor]":
 
     model.to(device()).eval()
     with torch.inference_mode():
-        count = max(1, _PREDICTION_BATCH // tiles_of(model))
-        batches = [model(batch.to(device())) for batch in torch.split(images, count)]
+        count = _PREDICTION_BATCH // tiles_of(model)
+        if device().type == "cpu":
+            count = min(count, _PREDICTION_PIXELS // math.prod(images.shape[-2:]))
+        batches = [model(batch.to(device())) for batch in torch.split(images, max(1, count))]
     scores = torch.cat([batch.pred_score.reshape(-1).cpu() for batch in batches])
     maps = torch.cat([batch.anomaly_map.reshape(-1, *images.shape[-2:]).cpu() for batch in batches])
     return scores.float(), maps.float()

@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         """The feature maps, fine to coarse, without gradients."""
         network = self.body if torch.jit.is_tracing() else self._faster()  # an export is folded by its runtime
         with torch.no_grad():
-            maps: list[Tensor] = network((images - self.mean) / self.std)
+            maps: list[Tensor] = network((images - self.mean).div_(self.std))
         return maps
 
     def _faster(self) -> nn.Module:
