@@ -50,7 +50,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The feature maps, fine to coarse, without gradients."""
-        network = self.body if torch.jit.is_tracing() else self._faster()  # an export is folded by its runtime
+        traced = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+        network = self.body if traced else self._faster()  # an export is folded by its runtime
         with torch.no_grad():
             maps: list[Tensor] = network((images - self.mean).div_(self.std))
         return maps
@@ -64,8 +65,8 @@ class Encoder(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Encoder":
         """Move or convert the folded network, no part of the state, with the rest."""
         for network in self._folded:
-            network._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+            network._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class DinoEncoder(nn.Module):

@@ -21,6 +21,6 @@ class Enlarge(AnomalyMapGenerator):  # type: ignore[misc]
         """Weights [pixels, patches] of the patches along one side of the image."""
         kernel = self.blur.kernel[0, 0].sum(dim=0)
         enlarged = functional.interpolate(eye(patches, device=kernel.device).unsqueeze(1), size=pixels)
-        reach = len(kernel) // 2
+        reach = kernel.shape[0] // 2
         padded = functional.pad(enlarged, [reach, reach], mode=self.blur.border_type)
         return functional.conv1d(padded, kernel.view(1, 1, -1)).squeeze(1).T

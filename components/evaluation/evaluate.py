@@ -54,7 +54,7 @@ class _Found:
     records: list[Record] = field(default_factory=list)
     scores: list[dict[str, Any]] = field(default_factory=list)
     recall: list[dict[str, Any]] = field(default_factory=list)
-    held_out: list[dict[str, Any]] = field(default_factory=list)
+    held_out: list[dict[Any, Any]] = field(default_factory=list)
     proxy: list[dict[str, Any]] = field(default_factory=list)
     defect_auroc: dict[str, dict[str, float]] = field(default_factory=dict)
 
