@@ -13,8 +13,7 @@ WITHOUT_CUDA := awk '/^[a-z0-9]/ { keep = !/^(torch|torchvision|triton)==|^(nvid
 DEMO ?= build/demo
 CONTAINERS ?= build/containers
 
-COVERAGE := --cov=components --cov=pipelines
-HELD := --cov-report=term-missing:skip-covered --cov-fail-under=90
+COVERAGE := --cov=components --cov=pipelines --cov-report=term-missing:skip-covered --cov-fail-under=90
 # Tests of a file stay in one process, and so do its fixtures.
 WORKERS ?= 2
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile
@@ -51,13 +50,13 @@ test-containers: env ## Build the images and test the compiled pipeline in conta
 		-r requirements/containers.txt -r requirements/s3.txt
 	$(BIN)/pytest -m container
 
-test-all: env ## Run the tests of all tiers that this machine can run, with coverage
-	$(BIN)/pytest $(PARALLEL) $(COVERAGE) --cov-report=
+test-all: env ## Run the tests of all tiers that this machine can run, and hold the coverage of the default one
+	$(BIN)/pytest $(PARALLEL) $(COVERAGE)
 	$(MAKE) test-tiers
 
-test-tiers: env ## Run the tests that `make test` leaves out, and add to its coverage
-	$(BIN)/pytest $(PARALLEL) -m "(slow or s3 or chart or browser) and not container" $(COVERAGE) --cov-append --cov-report=
-	$(BIN)/pytest -m container $(COVERAGE) --cov-append $(HELD)
+test-tiers: env ## Run the tests that `make test` leaves out
+	$(BIN)/pytest $(PARALLEL) -m "(slow or s3 or chart or browser) and not container"
+	$(BIN)/pytest -m container
 
 lint: env ## Check style, types and the import contracts
 	$(BIN)/ruff check .
