@@ -88,7 +88,7 @@ def image_statistics(images: "Tensor") -> dict[str, Floats]:
         edges = conv2d(grey, kernel).abs()
         means = grey.mean((1, 2, 3)), grey.std((1, 2, 3), correction=0), edges.mean((1, 2, 3))
         rows.append(torch.stack(means, dim=1))
-    return dict(zip(STATISTICS, torch.cat(rows).numpy().T, strict=True))
+    return dict(zip(STATISTICS, torch.cat(rows).T.contiguous().numpy(), strict=True))  # safetensors writes no strides
 
 
 def embedding_shift(reference: Floats, new: Floats, permutations: int, seed: int) -> EmbeddingShift:
