@@ -91,6 +91,8 @@ class _Server:
         self._requests = requests
         self._statuses: dict[int, int] = {}
         signal.signal(signal.SIGCHLD, self._reap)
+        # A terminal interrupts the whole group; the run ends this process.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def serve(self) -> None:
         """Fork for every request, and load a further library while there is none; return in the forked process."""
@@ -120,6 +122,7 @@ class _Server:
             self._statuses[process] = status
         else:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             self._requests.close()
             for other in self._statuses.values():
                 os.close(other)
