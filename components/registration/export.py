@@ -93,16 +93,21 @@ def load_export(directory: Path, kind: str) -> Predictor:
 
 
 def compare(detector: Detector, exported: Predictor, batches: "Iterable[Tensor]", config: Config) -> Parity:
-    """Parity of an export and its checkpoint on batches of images [n, 3, height, width] in [0, 1]."""
-    threshold = detector.threshold.known
-    by_score, by_map, changed = 0.0, 0.0, 0
+    """Parity of an export and its checkpoint on batches of images [n, 3, height, width] in [0, 1].
+
+    Where either gives a value that is no number, so is the difference, and they are not close.
+    """
+    import torch
+
+    threshold, changed = detector.threshold.known, 0
+    differences = []
     for images in batches:
         scores, maps = detector.predict(images)
         other_scores, other_maps = exported(images)
-        by_score = max(by_score, float((scores - other_scores).abs().max()))
-        by_map = max(by_map, float((maps - other_maps).abs().max()))
+        differences.append(torch.stack([(scores - other_scores).abs().max(), (maps - other_maps).abs().max()]))
         changed += int(((scores > threshold) != (other_scores > threshold)).sum())
-    close = max(by_score, by_map) <= config.parity_tolerance * abs(threshold)
+    by_score, by_map = torch.stack(differences).amax(dim=0).tolist()
+    close = all(difference <= config.parity_tolerance * abs(threshold) for difference in (by_score, by_map))
     return Parity(
         max_score_difference=by_score,
         max_map_difference=by_map,

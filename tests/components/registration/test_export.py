@@ -93,6 +93,20 @@ def test_changed_decision_fails_within_the_tolerance(trained: Path, detector: Pa
     assert compare(checkpoint, shifted, [tensor], Config(parity_tolerance=1.0, parity_changes=8)).passed
 
 
+@pytest.mark.parametrize("spoiled", ["scores", "maps"])
+def test_value_that_is_no_number_fails(trained: Path, detector: Path, spoiled: str) -> None:
+    checkpoint, images = Detector(detector), ImageSet(trained / "reference")
+    tensor = images.tensor(images.ids("test", "good"))
+
+    def undefined(batch: Any) -> Any:
+        scores, maps = checkpoint.predict(batch)
+        (scores if spoiled == "scores" else maps)[0] = torch.nan
+        return scores, maps
+
+    loose = Config(parity_tolerance=1.0, parity_changes=len(tensor))
+    assert not compare(checkpoint, undefined, torch.split(tensor, 2), loose).passed
+
+
 def test_missing_package_is_named(trained: Path, detector: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr("components.registration.export.find_spec", lambda name: None if name == "onnxruntime" else 1)
