@@ -13,7 +13,6 @@ WITHOUT_CUDA := awk '/^[a-z0-9]/ { keep = !/^(torch|torchvision|triton)==|^(nvid
 DEMO ?= build/demo
 CONTAINERS ?= build/containers
 
-COVERAGE := --cov=components --cov=pipelines --cov-report=term-missing:skip-covered --cov-fail-under=90
 # Tests of a file stay in one process, and so do its fixtures.
 WORKERS ?= 2
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile
@@ -51,7 +50,7 @@ test-containers: env ## Build the images and test the compiled pipeline in conta
 	$(BIN)/pytest -m container
 
 test-all: env ## Run the tests of all tiers that this machine can run, and hold the coverage of the default one
-	$(BIN)/pytest $(PARALLEL) $(COVERAGE)
+	$(BIN)/pytest $(PARALLEL) --cov
 	$(MAKE) test-tiers
 
 test-tiers: env ## Run the tests that `make test` leaves out
