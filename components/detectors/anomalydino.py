@@ -3,7 +3,7 @@
 The paper's rotations of the references are the training set `rotations`, its masks `foreground_masks`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,9 +63,12 @@ class AnomalyDino(BankDetector):
         kept = self.inside(tokens) if not self.foreground_masks else tokens[self._masks(tokens)].unsqueeze(0)
         return functional.normalize(kept[0], dim=-1)
 
-    def counted(self, images: Tensor) -> Sequence[Tensor | None]:
-        """Which patches [grid, grid] of each image count; None for all."""
-        return list(self._masks(self.tokens(images))) if self.foreground_masks else super().counted(images)
+    def counted(self, images: Tensor) -> Iterable[tuple[Tensor, Tensor | None]]:
+        """See `BankDetector`; with masks, the patches of the object count."""
+        if not self.foreground_masks:
+            return super().counted(images)
+        tokens = self.tokens(images)
+        return zip(functional.normalize(tokens, dim=-1), self._masks(tokens), strict=True)
 
     def _masks(self, tokens: Tensor) -> Tensor:
         masks = foreground(tokens)

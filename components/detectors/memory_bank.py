@@ -79,10 +79,13 @@ class BankDetector(PatchDetector):
         """Anomaly of patches by their distances to the nearest kept ones; the distances themselves."""
         return distances
 
+    def counted(self, images: Tensor) -> Iterable[tuple[Tensor, Tensor | None]]:
+        """Patches [h, w, d] of each of images [n, 3, height, width], and which [h, w] of them count; None for all."""
+        return ((features, self.content) for features in self.embed(images))
+
     def own_scores(self, images: Tensor) -> Tensor:
         """Scores [n] of images whose patches are compared with those elsewhere in the same image."""
-        pairs = zip(self.embed(images), self.counted(images), strict=True)
-        found = [self.rate(own_distances(features, counted)).unsqueeze(0) for features, counted in pairs]
+        found = [self.rate(own_distances(*image)).unsqueeze(0) for image in self.counted(images)]
         return torch.cat([highest(distances, self.image_score) for distances in found])
 
 

@@ -1,7 +1,6 @@
 """What the detectors that rate patches share: the patches of the padding take no part."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -28,10 +27,6 @@ class PatchDetector(nn.Module, ABC):
     def shown(self, values: Tensor) -> Tensor:
         """Values [n, h, w] of patches, 0 in the padding."""
         return values if self.content is None else values * self.content
-
-    def counted(self, images: Tensor) -> Sequence[Tensor | None]:
-        """Which patches [h, w] of each image [n, 3, height, width] in [0, 1] count; None for all."""
-        return [self.content] * len(images)
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tensor:
