@@ -20,3 +20,11 @@ def vigil(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return Done(code=int(caught.value.code or 0), out=out, err=err)
 
     return run
+
+
+@pytest.fixture
+def bare_cluster(tmp_path: Path) -> Path:
+    """Cluster settings that name no ConfigMap and no Secret, for packages that run on this machine."""
+    path = tmp_path / "cluster.yaml"
+    path.write_text("{config_map: '', s3_secret: '', mlflow_secret: ''}", encoding="utf-8")
+    return path

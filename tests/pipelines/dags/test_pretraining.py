@@ -56,7 +56,9 @@ def test_pipeline_runs_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 @pytest.mark.s3
-def test_package_trains_on_lines_and_publishes(tmp_path: Path, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_trains_on_lines_and_publishes(
+    tmp_path: Path, bare_cluster: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     s3.publish_directory(write_mvtec(tmp_path / "part", train=3), f"{prefix}/part")
@@ -72,9 +74,7 @@ def test_package_trains_on_lines_and_publishes(tmp_path: Path, prefix: str, monk
         sizes=(32,),
         image_side=64,
     )
-    defaults = tmp_path / "cluster.yaml"
-    defaults.write_text("{config_map: '', s3_secret: '', mlflow_secret: ''}", encoding="utf-8")
-    write_package(tmp_path / "package.yaml", "ours", config, defaults)
+    write_package(tmp_path / "package.yaml", "ours", config, bare_cluster)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "artifacts"))
     load_component_from_file(str(tmp_path / "package.yaml"))()
     entry = load_manifest(f"{prefix}/bases/weights.yaml")["ours"]

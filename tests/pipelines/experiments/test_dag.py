@@ -56,16 +56,16 @@ def test_output_must_be_yaml(ask: Ask, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_package_gives_the_figures_of_the_local_run(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_gives_the_figures_of_the_local_run(
+    ask: Ask, tmp_path: Path, bare_cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from kfp import components, local
 
     from pipelines.experiments.local import run_experiment
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     request = ask("fig9")
-    defaults = tmp_path / "cluster.yaml"
-    defaults.write_text("{config_map: '', s3_secret: '', mlflow_secret: ''}", encoding="utf-8")
-    package_of(request, tmp_path / "package.yaml", defaults)
+    package_of(request, tmp_path / "package.yaml", bare_cluster)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
     outputs = components.load_component_from_file(str(tmp_path / "package.yaml"))().outputs
     found = cells("fig9", request.study(for_cluster=False))
