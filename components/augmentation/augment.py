@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts import ImageSet, new_image_set
 from components.augmentation.choice import choose_policy
-from components.augmentation.config import AUTO, Config
+from components.augmentation.config import AUTO, SEPARATOR, Config
 from components.augmentation.policies import DISTINCT, make_policy
 from components.compute import seed_everything
 from components.preprocessing.transform import Preprocessing, preprocessing_of
@@ -34,7 +34,8 @@ def augment_images(
     if policy == AUTO:
         choice = choose_policy(reference, synthetic, config)
         policy, chosen = choice.policy, {"policy_reason": choice.reason}
-        chosen |= {f"policy_auroc_{name}": value for name, value in choice.auroc.items()}
+        named = {name.replace(SEPARATOR, " and "): value for name, value in choice.auroc.items()}
+        chosen |= {f"policy_auroc_{name}": value for name, value in named.items()}
         chosen |= {} if choice.orientation_free is None else {"orientation_free_estimate": choice.orientation_free}
     seed_everything(config.seed)
     given = ImageSet(reference)

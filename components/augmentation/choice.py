@@ -1,9 +1,10 @@
 """The choice of an augmentation policy by the good images and the synthetic defects of a line.
 
 A policy's bank holds the patches of some good images and of their augmentations. It is as good as the distance to its
-nearest patch tells what lies inside synthetic defects from good images that it does not know. That is the AUROC of
-patches, over all folds: of a handful of good images, the AUROC of images is too coarse to tell policies apart. Whole
-images are compared, reduced to 256 pixels where they are larger.
+nearest patch tells what lies inside synthetic defects from the most distant patches of good images that it does not
+know, which decide an image's score. That is an AUROC of patches, over all folds: of a handful of good images, the AUROC
+of images is too coarse to tell policies apart. Whole images are compared, reduced to 256 pixels where they are larger.
+Policies are joined one by one, as long as that helps.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifacts import ImageSet
-from components.augmentation.config import FLIPS, ROTATIONS, SCALE, SHIFTS, SMALL_ROTATIONS, Config
+from components.augmentation.config import (
+    FLIPS,
+    HUE,
+    ROTATIONS,
+    SCALE,
+    SEPARATOR,
+    SHIFTS,
+    SMALL_ROTATIONS,
+    Config,
+    policy_parts,
+)
 from components.augmentation.policies import DISTINCT, make_policy
 from components.compute import seed_everything
 from components.metrics.held_out import Fold, PatchDistances, folds
@@ -26,8 +37,12 @@ if TYPE_CHECKING:
 
     from components.networks.patches import PatchNetwork
 
-CANDIDATES = (SHIFTS, SCALE, SMALL_ROTATIONS, FLIPS, ROTATIONS)
-"""Policies that are chosen from, those that presume the least of a part first."""
+CANDIDATES = (SHIFTS, SCALE, SMALL_ROTATIONS, HUE, FLIPS, ROTATIONS)
+"""Policies that are chosen from."""
+PRESUMING = (FLIPS, ROTATIONS)
+"""Those that presume something of a part: that its mirror image is good, and that it lies in any direction."""
+MOST_JOINED = 3
+"""Most policies that are applied one after the other."""
 NONE = "none"
 
 _MOST_KEPT, _MOST_HELD_OUT, _MOST_DEFECTS, _MOST_COPIES = 4, 10, 40, 8
@@ -49,10 +64,10 @@ class PolicyChoice:
 def choose_policy(reference: str | Path, synthetic: str | Path | None, config: Config) -> PolicyChoice:
     """The policy whose bank tells synthetic defects from unseen good images best.
 
-    Of policies that are behind the best by no more than the standard error of the difference, the first of `CANDIDATES`
-    is taken. Rotations by any angle take part where the config says that a good part may lie in any direction, or where
-    their bank is better than the one without augmentations by more than the standard error. Where fewer than two good
-    images can be held out nothing is validated, and `rotations` or `shifts` is taken, as the config says.
+    Another policy is joined to the best one, up to `MOST_JOINED`, as long as the bank gets better. Those of `PRESUMING`
+    take part where their bank is better than the one without augmentations by more than the standard error of the
+    difference; rotations by any angle also where the config says that a good part may lie in any direction. Where fewer
+    than two good images can be held out nothing is validated, and `rotations` or `shifts` is taken, as the config says.
     """
     measured = _Measured(ImageSet(reference), synthetic, config)
     if not measured.enough:
@@ -60,18 +75,28 @@ def choose_policy(reference: str | Path, synthetic: str | Path | None, config: C
         why = f"not validated: that takes {MIN_IMAGES} held-out good images with synthetic defects"
         return PolicyChoice(policy=chosen, reason=f"{why}; the default", auroc={}, orientation_free=None)
     found = {name: measured.distances(name) for name in (NONE, "photometric", *CANDIDATES)}
+    supported = {name for name in PRESUMING if found[name].is_better_than(found[NONE])}
+    supported |= {ROTATIONS} if config.orientation_free else set()
+    allowed = [name for name in CANDIDATES if name in supported or name not in PRESUMING]
+    policy = max(allowed, key=lambda name: found[name].auroc)
+    while joined := _joined(policy, allowed):
+        found |= {name: measured.distances(name) for name in joined}
+        best = max(joined, key=lambda name: found[name].auroc)
+        if found[best].auroc <= found[policy].auroc:
+            break
+        policy = best
     auroc = {name: distances.auroc for name, distances in found.items()}
-
-    def behind(name: str, best: str) -> bool:
-        return auroc[best] - auroc[name] > found[best].difference_error(found[name])
-
-    free = behind(NONE, ROTATIONS)
-    allowed = [name for name in CANDIDATES if name != ROTATIONS or config.orientation_free or free]
-    best = max(allowed, key=lambda name: auroc[name])
-    policy = next(name for name in allowed if not behind(name, best))
     figures = f"AUROC of patches {auroc[policy]:.4f}, {auroc[NONE]:.4f} without augmentations"
     reason = f"by synthetic defects on {len(found[NONE].good)} held-out good images: {figures}"
+    free = found[ROTATIONS].is_better_than(found[NONE])
     return PolicyChoice(policy=policy, reason=reason, auroc=auroc, orientation_free=free)
+
+
+def _joined(policy: str, allowed: Sequence[str]) -> list[str]:
+    """The policy with each other one that does what it does not; small rotations are among those by any angle."""
+    parts, turned = policy_parts(policy), {ROTATIONS, SMALL_ROTATIONS}
+    known = {*parts, *(turned if turned.intersection(parts) else ())}
+    return [SEPARATOR.join((policy, name)) for name in allowed if name not in known and len(parts) < MOST_JOINED]
 
 
 @dataclass(frozen=True)

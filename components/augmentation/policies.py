@@ -1,10 +1,21 @@
 """Augmentation policies: what is done to an image by each."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from components.augmentation.config import AUTOAUGMENT, FLIPS, RANDAUGMENT, ROTATIONS, SCALE, SHIFTS, SMALL_ROTATIONS
+from components.augmentation.config import (
+    AUTOAUGMENT,
+    FLIPS,
+    HUE,
+    RANDAUGMENT,
+    ROTATIONS,
+    SCALE,
+    SHIFTS,
+    SMALL_ROTATIONS,
+    policy_parts,
+)
 from components.compute import GRID_PHASES, rotate, shift
 
 if TYPE_CHECKING:
@@ -14,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_SHIFT = 0.008
 """Largest move of the photometric policy, as a share of the side: two pixels of 256."""
+TURNS = 16
+"""Angles of the policy `rotations`, evenly over the circle, that of the image itself among them."""
 MAX_DEGREES = 5.0
 """Largest turn of the policy `small_rotations`."""
 MAX_SCALE = 0.05
@@ -21,28 +34,36 @@ MAX_SCALE = 0.05
 
 _FLIPPED_AXES = ((-1,), (-2,), (-2, -1))
 
-DISTINCT = {SHIFTS: len(GRID_PHASES), FLIPS: len(_FLIPPED_AXES)}
+DISTINCT = {SHIFTS: len(GRID_PHASES), FLIPS: len(_FLIPPED_AXES), ROTATIONS: TURNS - 1}
 """Number of different images that a policy makes of one, where it is limited."""
 
 
 def make_policy(name: str, strength: float, height: int, width: int) -> "Augmentation":
     """Augmentation of a policy for uint8 images [3, height, width], drawn from torch's global generator.
 
-    A policy of `DISTINCT` makes its images in turn, in an order that is drawn once.
+    A policy of several parts applies them one after the other; one of `DISTINCT` makes its images in turn, in an order
+    that is drawn once.
     """
+    parts = [_make_part(part, strength, height, width) for part in policy_parts(name)]
+    return lambda image: reduce(lambda made, part: part(made), parts, image)
+
+
+def _make_part(name: str, strength: float, height: int, width: int) -> "Augmentation":
     from torchvision.transforms import v2
+    from torchvision.transforms.v2 import functional
 
     if name in (AUTOAUGMENT, RANDAUGMENT):
         magnitude = min(30, round(9 * strength))
         chosen: Augmentation = v2.AutoAugment() if name == AUTOAUGMENT else v2.RandAugment(magnitude=magnitude)
         return chosen
     if name in DISTINCT:
-        return _in_turn(_shifts() if name == SHIFTS else _flips())
-    if name in (ROTATIONS, SMALL_ROTATIONS):
-        reach = 180.0 if name == ROTATIONS else MAX_DEGREES * strength
-        return lambda image: rotate(image, reach * _symmetric())
+        return _in_turn({SHIFTS: _shifts, FLIPS: _flips, ROTATIONS: _turns}[name]())
+    if name == SMALL_ROTATIONS:
+        return lambda image: rotate(image, MAX_DEGREES * strength * _symmetric())
     if name == SCALE:
         return lambda image: scaled(image, 1 + MAX_SCALE * strength * _symmetric())
+    if name == HUE:
+        return lambda image: functional.adjust_hue(image, _symmetric() / 2)
     assert name == "photometric", name
     return _photometric(strength, height, width)
 
@@ -68,6 +89,10 @@ def _shifts() -> "list[Augmentation]":
 
 def _flips() -> "list[Augmentation]":
     return [lambda image, axes=axes: image.flip(axes) for axes in _FLIPPED_AXES]  # type: ignore[misc]
+
+
+def _turns() -> "list[Augmentation]":
+    return [lambda image, turn=turn: rotate(image, turn * 360 / TURNS) for turn in range(1, TURNS)]  # type: ignore[misc]
 
 
 def _in_turn(moves: "Sequence[Augmentation]") -> "Augmentation":

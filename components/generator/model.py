@@ -157,7 +157,7 @@ def restart_codes(model: "VQModel", latents: "Tensor", used: "Tensor") -> int:
 
     flat = latents.detach().permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
     unused = (~used).nonzero().flatten()
-    drawn = torch.randint(len(flat), (len(unused),), device=flat.device)
+    drawn = torch.randint(len(flat), (len(unused),)).to(flat.device)
     with torch.no_grad():
         model.quantize.embedding.weight[unused] = flat[drawn]
     return len(unused)

@@ -1,5 +1,6 @@
 """Which good images are held out of a bank of good patches, where no detector is trained."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
+HIGHEST = 0.01
+"""Share of an image's patches, those with the highest distances, that decide how anomalous it seems."""
 FOLDS = 5
 """Most parts into which the given images are divided, to be held out in turn."""
 
@@ -47,12 +50,16 @@ class PatchDistances:
 
     @property
     def auroc(self) -> float:
-        """AUROC of the patches inside defects against those of good images, a half for ties."""
+        """AUROC of the patches inside defects against the `HIGHEST` of each good image, a half for ties."""
         return self._auroc(list(self.good))
 
     def without_one(self) -> list[float]:
         """AUROC without each good image in turn and the defects on it."""
         return [self._auroc([other for other in self.good if other != one]) for one in self.good]
+
+    def is_better_than(self, other: "PatchDistances") -> bool:
+        """Whether this bank's AUROC is higher by more than the standard error of the difference."""
+        return self.auroc - other.auroc > self.difference_error(other)
 
     def difference_error(self, other: "PatchDistances") -> float:
         """Jackknife's standard error of the difference to another bank's AUROC, paired by the good images."""
@@ -62,7 +69,8 @@ class PatchDistances:
     def _auroc(self, images: Sequence[str]) -> float:
         import numpy as np
 
-        good = np.sort(np.concatenate([self.good[id] for id in images]))
+        highest = [np.sort(self.good[id])[-math.ceil(HIGHEST * len(self.good[id])) :] for id in images]
+        good = np.sort(np.concatenate(highest))
         bad = np.concatenate([self.bad[id] for id in images])
         below = (np.searchsorted(good, bad, "left") + np.searchsorted(good, bad, "right")) / 2
         return float(below.mean() / len(good))

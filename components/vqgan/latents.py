@@ -45,17 +45,16 @@ class Variation:
         """Draws [count, c, h, w] with mean 0 and variance Sigma at every position.
 
         `independent`: each value by itself, as Eq. 3 is printed. `lowrank`: sum_i eps_i (E(I_i) - E) / sqrt(freedom),
-        eps_i ~ N(0, 1), which has the same variance, and the covariance between positions that the latents have.
+        eps_i ~ N(0, 1), which has the same variance, and the covariance between positions that the latents have. The
+        numbers are drawn on the processor, so that every device has the same.
         """
         import torch
 
         deviations = self.deviations
         if config.covariance == "lowrank":
-            weights = torch.randn(count, len(deviations), device=deviations.device, dtype=deviations.dtype)
+            weights = _drawn(deviations, count, len(deviations))
             return torch.einsum("mn,nchw->mchw", weights, deviations) / math.sqrt(self.freedom)
-        shape = (count, *deviations.shape[1:])
-        noise = torch.randn(shape, device=deviations.device, dtype=deviations.dtype)
-        return self.variance(config.variance).sqrt() * noise
+        return self.variance(config.variance).sqrt() * _drawn(deviations, count, *deviations.shape[1:])
 
 
 def sample_centers(latents: "Tensor", count: int, config: Config) -> "Tensor":
@@ -116,3 +115,10 @@ class SamplingPlan:
         """Given image, and number among its augmentations, of each image of a batch over all given images."""
         first = iteration * self.config.batch_size % self.given
         return [((first + place) % self.given, place // self.given) for place in range(self.config.batch_size)]
+
+
+def _drawn(like: "Tensor", *shape: int) -> "Tensor":
+    """Standard normal numbers, with the type of a tensor, on its device."""
+    import torch
+
+    return torch.randn(shape, dtype=like.dtype).to(like.device)

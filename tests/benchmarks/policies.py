@@ -1,8 +1,9 @@
 """What the augmentation policy `auto` chooses, beside what each policy's bank gives on the test images.
 
-A bank holds all patches of the given images and of eight augmentations of each (`components.networks.patches`); an
-image's score is the mean of the highest 1 % of its patches' distances. The test images have no part in the choice. Run
-it from the project's folder: `python -m tests.benchmarks.policies --shots 5 --seeds 0,1 --size 128 CLASS_FOLDER...`.
+A bank holds all patches of the given images and of sixteen augmentations of each (`components.networks.patches`); an
+image's score is the mean of the highest 1 % of its patches' distances. The test images have no part in the choice;
+calibration images, of which `--calibration` takes some, have no part in the banks. Run it from the project's folder:
+`python -m tests.benchmarks.policies --shots 5 --seeds 0,1 --size 128 CLASS_FOLDER...`.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from components.defect_synthesis.synthesise import synthesise_defects
 from components.networks.patches import PatchNetwork, nearest_distances
 
 POLICIES = (NONE, "photometric", *CANDIDATES)
-COPIES = 8
+COPIES = Config().images
 
 
 def nearest(patches: Tensor, images: Tensor, network: PatchNetwork) -> Tensor:
@@ -35,20 +36,20 @@ def nearest(patches: Tensor, images: Tensor, network: PatchNetwork) -> Tensor:
     return torch.stack([nearest_distances(own, bank)[0] for own in patches])
 
 
-def test_auroc(reference: ImageSet, seed: int) -> dict[str, float]:
-    """Image AUROC on the test images by the bank of each policy."""
+def test_auroc(reference: ImageSet, seed: int, chosen: str) -> dict[str, float]:
+    """Image AUROC on the test images by the bank of each policy, and of the chosen one."""
     network, test = PatchNetwork(), reference.manifest[reference.manifest["split"] == "test"]
     patches = network.fine(reference.tensor(list(test["id"])))
     given = reference.tensor(reference.ids("train", "good"))
     base, found = nearest(patches, given, network), {}
-    for name in POLICIES:
+    for name in dict.fromkeys((*POLICIES, chosen)):
         distances = base
         if name != NONE:
             seed_everything(seed)
             drawn = []
             for image in given.mul(255).round().byte():
                 policy = make_policy(name, 1.0, *image.shape[1:])
-                drawn += [policy(image) for _ in range(DISTINCT.get(name, COPIES) if name == "flips" else COPIES)]
+                drawn += [policy(image) for _ in range(min(COPIES, DISTINCT.get(name, COPIES)))]
             distances = torch.minimum(base, nearest(patches, torch.stack(drawn).float() / 255, network))
         scores = distances.topk(max(1, distances.shape[1] // 100), dim=1).values.mean(dim=1)
         found[name] = float(roc_auc_score(test["label"] == "bad", scores))
@@ -60,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("classes", nargs="+", type=Path)
     parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--calibration", type=int, default=0)
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--size", type=int, default=128)
     options = parser.parse_args()
@@ -68,11 +70,12 @@ def main() -> None:
         for seed in map(int, options.seeds.split(",")):
             with TemporaryDirectory() as root:
                 reference, synthetic = Path(root) / "reference", Path(root) / "synthetic"
-                config = DatasetConfig(uri=str(path), shots=options.shots, image_size=options.size, seed=seed)
+                taken = {"shots": options.shots, "calibration": options.calibration, "seed": seed}
+                config = DatasetConfig(uri=str(path), image_size=options.size, **taken)
                 ingest_dataset(reference, config)
                 synthesise_defects(reference, synthetic, DefectSynthesisConfig(seed=seed))
                 choice = choose_policy(reference, synthetic, Config(policy=AUTO, seed=seed))
-                test = test_auroc(ImageSet(reference), seed)
+                test = test_auroc(ImageSet(reference), seed, choice.policy)
             table.append([*(test[name] for name in POLICIES), test[choice.policy], max(test.values())])
             shown = " ".join(
                 f"{name} {test[name]:.3f} ({choice.auroc.get(name, float('nan')):.3f})" for name in POLICIES

@@ -141,6 +141,31 @@ def test_shifts_and_flips_make_each_image_once(tmp_path: Path) -> None:
     )
 
 
+def test_joined_policies_are_applied_one_after_the_other(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", [noise(0)])
+    given = ImageSet(reference).image("given-0").astype(int)
+
+    images = _augment(reference, "joined", Config(policy="flips+hue", images=6))
+
+    turned = [given[::-1], given[:, ::-1], given[::-1, ::-1]]
+    for id in images.ids("train"):
+        image = images.image(id).astype(int)
+        brightest = [np.abs(image.max(axis=2) - other.max(axis=2)).max() for other in turned]
+        assert min(brightest) <= 2
+        assert min(np.abs(image - other).mean() for other in (given, *turned)) > 2
+
+
+def test_rotations_are_spread_evenly(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", [noise(0)])
+    given = ImageSet(reference).image("given-0")
+
+    images = _augment(reference, "turned", Config(policy="rotations", orientation_free=True, images=40))
+
+    found = {images.image(id).tobytes() for id in images.ids("train")}
+    assert len(found) == 15
+    assert {np.rot90(given, quarters).tobytes() for quarters in (1, 2, 3)} < found
+
+
 def test_small_moves_stay_small(tmp_path: Path) -> None:
     image = np.full((SIDE, SIDE, 3), 40, dtype=np.uint8)
     image[8:16, 8:16] = 220
@@ -177,6 +202,9 @@ def test_autoaugment_has_one_strength() -> None:
     [
         ("policy", "cutmix", "augmentation.policy: got 'cutmix', expected one of photometric, autoaugment"),
         ("policy", "rotations", "augmentation.policy: got 'rotations', expected another policy, or .*orientation_free"),
+        ("policy", "hue+rotations", "augmentation.policy: got 'hue.rotations', expected another policy, or .*free"),
+        ("policy", "hue+hue", "augmentation.policy: got 'hue.hue', expected one of .*, each once, joined by +"),
+        ("policy", "auto+hue", "augmentation.policy: got 'auto.hue', expected one of .*, or several but auto"),
         ("images", 0, "augmentation.images: got 0, expected 1 to 1000"),
         ("images", 1001, "augmentation.images: got 1001"),
         ("strength", -0.1, "augmentation.strength: got -0.1, expected 0 to 3"),

@@ -1,5 +1,6 @@
 """The policy `auto` finds out how good parts differ from each other."""
 
+import colorsys
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,18 @@ def _mask(place: int) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def write_sets(root: Path, degrees: list[float], calibration: int = 0) -> tuple[Path, Path]:
+def tint(image: UInt8Image, hue: float) -> UInt8Image:
+    """An image of grey levels in a strong colour, of a hue of the circle from 0 to 1."""
+    colour = np.array(colorsys.hsv_to_rgb(hue, 0.7, 1.0))
+    return (image * colour).astype(np.uint8)
+
+
+def write_sets(root: Path, degrees: list[float], calibration: int = 0, *, tinted: bool = False) -> tuple[Path, Path]:
     """Given bars, the last ones as calibration images, and each with a faint blot, in another set."""
     reference, synthetic = root / "reference", root / "synthetic"
     images = {f"bar-{index}": bar(turn, index) for index, turn in enumerate(degrees)}
+    if tinted:
+        images = {id: tint(image, index / len(images)) for index, (id, image) in enumerate(images.items())}
     with new_image_set(reference) as (writer, _):
         for index, (id, image) in enumerate(images.items()):
             split = "train" if index < len(images) - calibration else "calibration"
@@ -58,8 +67,18 @@ def test_parts_that_lie_in_any_direction_are_rotated(tmp_path: Path) -> None:
 
     assert (choice.policy, choice.orientation_free) == ("rotations", True)
     assert choice.auroc["rotations"] == max(choice.auroc.values())
-    assert set(choice.auroc) == {"none", "photometric", *CANDIDATES}
+    joined = {f"rotations+{name}" for name in ("shifts", "scale", "hue", "flips")}
+    assert set(choice.auroc) == {"none", "photometric", *CANDIDATES, *joined}
     assert choice.reason.startswith("by synthetic defects on 4 held-out good images: AUROC of patches ")
+
+
+def test_policies_are_joined_where_parts_differ_in_more_than_one_way(tmp_path: Path) -> None:
+    reference, synthetic = write_sets(tmp_path, [0, 75, 160, 290, 40, 120], tinted=True)
+
+    choice = choose_policy(reference, synthetic, AUTO.replace(images=8))
+
+    assert set(choice.policy.split("+")) >= {"rotations", "hue"}
+    assert choice.auroc[choice.policy] > max(choice.auroc["rotations"], choice.auroc["hue"])
 
 
 def test_images_are_those_of_the_chosen_policy(tmp_path: Path) -> None:
