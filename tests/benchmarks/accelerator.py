@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -61,7 +62,7 @@ def measure_loop(root: Path, target: Path, steps: int) -> None:
     np.savez(target / "loop.npz", losses=table.drop(columns=["step", "iteration"]).to_numpy(), seconds=seconds)
 
 
-def _ignore(step: int, steps: int, scalars: dict[str, float]) -> None:
+def _ignore(step: int, steps: int, scalars: Mapping[str, float]) -> None:
     """The loop's progress is of no interest."""
 
 

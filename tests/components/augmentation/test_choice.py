@@ -37,7 +37,8 @@ def _mask(place: int) -> npt.NDArray[np.bool_]:
 def tint(image: UInt8Image, hue: float) -> UInt8Image:
     """An image of grey levels in a strong colour, of a hue of the circle from 0 to 1."""
     colour = np.array(colorsys.hsv_to_rgb(hue, 0.7, 1.0))
-    return (image * colour).astype(np.uint8)
+    tinted: UInt8Image = (image * colour).astype(np.uint8)
+    return tinted
 
 
 def write_sets(root: Path, degrees: list[float], calibration: int = 0, *, tinted: bool = False) -> tuple[Path, Path]:
