@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from components.errors import InputError, check
 
@@ -283,31 +283,50 @@ def candidate_file(iteration: int) -> str:
 
 
 def write_candidates(
-    directory: Path,
-    iteration: int,
-    images: "torch.Tensor",
-    rows: Sequence[Mapping[str, Any]],
-    sources: Sequence[str] = (),
+    directory: Path, iteration: int, images: "Iterable[torch.Tensor]", sources: Sequence[str] = ()
 ) -> None:
-    """Write the set of iteration l, counted from 0, and the table of all iterations so far, a row each.
+    """Write the set of iteration l, counted from 0: M images [3, height, width] in [0, 1], one after the other.
 
-    The images are [M, 3, height, width] in [0, 1]; `sources` are the ids of the given images that they were sampled
-    around, where they are known.
+    `sources` are the ids of the given images that they were sampled around, where they are known.
     """
     path = directory / candidate_file(iteration)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-        for index, image in enumerate(to_arrays(images)):
-            _add_member(tar, f"{index:03d}.image.png", encode_png(image))
+        for index, image in enumerate(images):
+            _add_member(tar, f"{index:03d}.image.png", encode_png(to_arrays(image.unsqueeze(0))[0]))
         if sources:
             _add_member(tar, _CANDIDATE_SOURCES, json.dumps([*sources]).encode())
-    write_table(directory / ITERATIONS, rows)
 
 
-def read_candidates(path: str | os.PathLike[str], iteration: int) -> "list[UInt8Image]":
-    """The M images of one iteration, each [height, width, 3]."""
-    with tarfile.open(Path(path) / candidate_file(iteration), "r:") as tar:
-        files = [tar.extractfile(member) for member in tar.getmembers() if member.name != _CANDIDATE_SOURCES]
-        return [decode_png(file.read(), "RGB") for file in files if file is not None]
+class CandidateImages(Sequence["UInt8Image"]):
+    """The M images of one iteration, each [height, width, 3], read when they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._tar = tarfile.open(path, "r:")  # noqa: SIM115 (open as long as images may be asked for)
+        self._members = [member for member in self._tar.getmembers() if member.name != _CANDIDATE_SOURCES]
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @overload
+    def __getitem__(self, index: int) -> "UInt8Image": ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "list[UInt8Image]": ...
+
+    def __getitem__(self, index: int | slice) -> "UInt8Image | list[UInt8Image]":
+        if isinstance(index, slice):
+            return [self._read(member) for member in self._members[index]]
+        return self._read(self._members[index])
+
+    def _read(self, member: tarfile.TarInfo) -> "UInt8Image":
+        file = self._tar.extractfile(member)
+        assert file is not None, member.name
+        return decode_png(file.read(), "RGB")
+
+
+def read_candidates(path: str | os.PathLike[str], iteration: int) -> CandidateImages:
+    """The images of one iteration."""
+    return CandidateImages(Path(path) / candidate_file(iteration))
 
 
 def candidate_sources(path: str | os.PathLike[str], iteration: int) -> list[str]:

@@ -9,6 +9,9 @@ from torch.nn import functional
 from components.generator.model import to_image_range
 from components.networks.embedding import load_embedder
 from components.vqgan.config import Config
+from components.vqgan.groups import Images
+
+_BATCH = 32
 
 
 class SimilarityTrend:
@@ -17,20 +20,27 @@ class SimilarityTrend:
     The text's similarity is measured in selection, a later stage; this one needs images only.
     """
 
-    def __init__(self, given: Sequence[Tensor], config: Config) -> None:
-        """Embed the given images [1, 3, height, width] in [-1, 1] by the config's embedder."""
+    def __init__(self, given: Sequence[Images], config: Config) -> None:
+        """Embed the given images, 1 in each of some, by the config's embedder."""
         self._embedder = load_embedder(config.embedder, config.embedder_weights)
         self._patience = config.patience
-        self._target = self._mean(to_image_range(torch.cat(list(given))))
+        starts = range(0, len(given), _BATCH)
+        batches = (torch.cat([image[:] for image in given[start : start + _BATCH]]) for start in starts)
+        self._target = _mean(torch.cat([self.embed(to_image_range(batch)) for batch in batches]))
 
-    def similarity(self, images: Tensor) -> float:
-        """Cosine of the mean embeddings of a set [M, 3, height, width] in [0, 1] and of the given images."""
-        return float(self._mean(images) @ self._target)
+    def embed(self, images: Tensor) -> Tensor:
+        """Unit vectors [n, dim] of images [n, 3, height, width] in [0, 1]."""
+        return self._embedder.embed_images(images)
+
+    def similarity(self, vectors: Tensor) -> float:
+        """Cosine of the mean embeddings of a set, by its vectors [M, dim], and of the given images."""
+        return float(_mean(vectors) @ self._target)
 
     def has_peaked(self, rows: Sequence[Mapping[str, float]]) -> bool:
         """Whether the last `patience` iterations brought no set more similar than an earlier one."""
         trend = [row["similarity"] for row in rows]
         return len(trend) > self._patience and max(trend[-self._patience :]) <= max(trend[: -self._patience])
 
-    def _mean(self, images: Tensor) -> Tensor:
-        return functional.normalize(self._embedder.embed_images(images).mean(dim=0), dim=0)
+
+def _mean(vectors: Tensor) -> Tensor:
+    return functional.normalize(vectors.mean(dim=0), dim=0)

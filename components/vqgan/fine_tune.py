@@ -2,9 +2,12 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from components.artifacts import (
     ITERATIONS,
@@ -18,13 +21,14 @@ from components.artifacts import (
 from components.compute import seed_everything
 from components.errors import check
 from components.generator.checkpoint import Checkpoint
-from components.generator.model import save_generator, to_model_range, trained_on, weights_digest
+from components.generator.model import save_generator, trained_on, weights_digest
 from components.preprocessing.transform import preprocessing_of
 from components.stage.progress import OnStep
 from components.stage.provenance import code_digest
 from components.vqgan.config import Config
 from components.vqgan.early_stop import SimilarityTrend
-from components.vqgan.loop import FineTuning, Groups
+from components.vqgan.groups import load_groups
+from components.vqgan.loop import FineTuning
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,23 +89,6 @@ def images_of_base(reference: str | Path, config: Config) -> dict[str, int]:
     return found
 
 
-def load_groups(reference: str | Path, augmented: str | Path) -> Groups:
-    """Each given image [1, 3, height, width] with its augmentations [n, 3, height, width], all in [-1, 1].
-
-    In a tiled line, each tile counts as an image.
-    """
-    given, images = ImageSet(reference), ImageSet(augmented)
-    preprocessing = preprocessing_of(given)
-    manifest = images.manifest if preprocessing.tiled else images.manifest.assign(tile=0)
-    own = manifest.groupby(["source", "tile"])["id"].agg(list)
-    pairs = (
-        (piece.unsqueeze(0), images.tensor(own[id, tile]))
-        for id in given.ids("train", "good")
-        for tile, piece in enumerate(preprocessing.cut(given.tensor([id])))
-    )
-    return [(to_model_range(original), to_model_range(augmentations)) for original, augmentations in pairs]
-
-
 def _run(
     loop: FineTuning,
     directory: Path,
@@ -127,16 +114,25 @@ def _run(
             scalars = {**losses[-1], **finished, "images_per_second": speed}
             on_step(loop.state.step, plan.total_steps, scalars)
             history["steps"].append({"step": float(loop.state.step), **losses[-1]})
-        images = loop.sample()
+        vectors = list[Tensor]()
+        sources = [given[index] for index in loop.sampled_around()]
+        write_candidates(directory, iteration, _watched(loop.sample(), trend, vectors), sources)
         means = {name: sum(row[name] for row in losses) / len(losses) for name in losses[0]}
         row = {**means, "iteration": iteration, **finished}
         if trend:
-            row["similarity"] = trend.similarity(images)
+            row["similarity"] = trend.similarity(torch.cat(vectors))
         rows.append(row | {"seconds": time.perf_counter() - started})
-        sources = [given[index] for index in loop.sampled_around()]
-        write_candidates(directory, iteration, images, rows, sources)
+        write_table(directory / ITERATIONS, rows)
         checkpoint.save(loop.state, history, directory / candidate_file(iteration))
     return history
+
+
+def _watched(parts: Iterable[Tensor], trend: SimilarityTrend | None, vectors: list[Tensor]) -> Iterator[Tensor]:
+    """The images of a set's parts one after the other; the trend's vectors of each part are added."""
+    for part in parts:
+        if trend:
+            vectors.append(trend.embed(part))
+        yield from part
 
 
 def _resume(loop: FineTuning, directory: Path, checkpoint: Checkpoint, on_step: OnStep) -> History:

@@ -4,8 +4,8 @@ Legend: n augmentations, c latent channels, h x w latent positions.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from components.vqgan.config import Config
@@ -15,34 +15,102 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Mean and spread of the quantised latents E(I_i) that were made from one image."""
+
+    mean: "Tensor"
+    """E [c, h, w]."""
+    squares: "Tensor"
+    """Sum over the latents of (E(I_i) - E)^2 [c, h, w]."""
+    count: int
+    """n."""
+    latents: "Tensor | None" = None
+    """E(I_i) [n, c, h, w], where they were kept."""
+
+    @classmethod
+    def of(cls, batches: "Iterable[Tensor]", keep: bool) -> Self:
+        """That of batches of latents [k, c, h, w], of which one at a time is in memory unless they are kept.
+
+        Batches are joined by the parallel algorithm of Chan, Golub and LeVeque (1983).
+        """
+        import torch
+
+        total, kept = None, []
+        for batch in batches:
+            part = cls._of_batch(batch)
+            total = part if total is None else total._joined(part)
+            kept += [batch] if keep else []
+        assert total is not None
+        return replace(total, latents=torch.cat(kept)) if keep else total
+
+    def centers(self, places: "Tensor", config: Config) -> "Tensor":
+        """What the samples of numbers [k] are sampled around [k, c, h, w]: E, or each E(I_i) in turn."""
+        return _centers(self.mean, self.latents, places, config)
+
+    @classmethod
+    def _of_batch(cls, batch: "Tensor") -> Self:
+        mean = batch.mean(dim=0)
+        return cls(mean, (batch - mean).square().sum(dim=0), len(batch))
+
+    def _joined(self, other: Self) -> Self:
+        count, step = self.count + other.count, other.mean - self.mean
+        mean = self.mean + step * (other.count / count)
+        squares = self.squares + other.squares + step.square() * (self.count * other.count / count)
+        return type(self)(mean, squares, count)
+
+
+def keeps_latents(config: Config) -> bool:
+    """Whether sampling needs the latents themselves, and not only their mean and variance."""
+    return config.covariance == "lowrank" or config.center == "own"
+
+
+@dataclass(frozen=True)
 class Variation:
     """How quantised latents vary about the mean of the image that they were made from."""
 
-    deviations: "Tensor"
-    """E(I_i) - E [n, c, h, w]: latents less the mean of their own group."""
+    squares: "Tensor"
+    """Sum over all latents of (E(I_i) - E)^2 [c, h, w], each less the mean of its own group."""
     freedom: int
     """Degrees of freedom: n less the number of means."""
+    deviations: "Tensor | None" = None
+    """E(I_i) - E [n, c, h, w], where the latents were kept."""
 
     @classmethod
     def pooled(cls, groups: "Sequence[Tensor]") -> Self:
         """Variation of groups of latents [n, c, h, w], n of at least 2, each about its own mean."""
+        return cls.of([Spread.of([latents], keep=True) for latents in groups])
+
+    @classmethod
+    def of(cls, spreads: Sequence[Spread]) -> Self:
+        """Variation of groups of latents, of at least 2 each, by their spreads."""
         import torch
 
-        deviations = [latents - latents.mean(dim=0) for latents in groups]
-        return cls(torch.cat(deviations), sum(len(latents) - 1 for latents in groups))
+        squares = torch.stack([spread.squares for spread in spreads]).sum(dim=0)
+        deviations = [spread.latents - spread.mean for spread in spreads if spread.latents is not None]
+        whole = torch.cat(deviations) if len(deviations) == len(spreads) else None
+        return cls(squares, sum(spread.count - 1 for spread in spreads), whole)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self.squares.nbytes + (0 if self.deviations is None else self.deviations.nbytes)
 
     def variance(self, rule: str) -> "Tensor":
         """Sigma [c, h, w], per position and channel: `estimated` (unbiased), `unit` for 1, or `none` for 0."""
         import torch
 
         if rule == "unit":
-            return torch.ones_like(self.deviations[0])
+            return torch.ones_like(self.squares)
         if rule == "none":
-            return torch.zeros_like(self.deviations[0])
-        return self.deviations.square().sum(dim=0) / self.freedom
+            return torch.zeros_like(self.squares)
+        return self.squares / self.freedom
 
     def noise(self, count: int, config: Config) -> "Tensor":
-        """Draws [count, c, h, w] with mean 0 and variance Sigma at every position.
+        """Draws [count, c, h, w] with mean 0 and variance Sigma at every position."""
+        return next(self.draws(count, count, config))
+
+    def draws(self, count: int, size: int, config: Config) -> "Iterator[Tensor]":
+        """The same, at most `size` of them at a time.
 
         `independent`: each value by itself, as Eq. 3 is printed. `lowrank`: sum_i eps_i (E(I_i) - E) / sqrt(freedom),
         eps_i ~ N(0, 1), which has the same variance, and the covariance between positions that the latents have. The
@@ -50,20 +118,15 @@ class Variation:
         """
         import torch
 
-        deviations = self.deviations
         if config.covariance == "lowrank":
-            weights = _drawn(deviations, count, len(deviations))
-            return torch.einsum("mn,nchw->mchw", weights, deviations) / math.sqrt(self.freedom)
-        return self.variance(config.variance).sqrt() * _drawn(deviations, count, *deviations.shape[1:])
-
-
-def sample_centers(latents: "Tensor", count: int, config: Config) -> "Tensor":
-    """What is sampled around [count, c, h, w]: the mean of E(I_i) [n, c, h, w] of one image, or each E(I_i) in turn."""
-    import torch
-
-    if config.center == "mean":
-        return latents.mean(dim=0, keepdim=True).expand(count, -1, -1, -1)
-    return latents[torch.arange(count, device=latents.device) % len(latents)]
+            deviations = self.deviations
+            assert deviations is not None
+            for weights in torch.split(_drawn(self.squares, count, len(deviations)), size):
+                yield torch.einsum("mn,nchw->mchw", weights, deviations) / math.sqrt(self.freedom)
+            return
+        deviation = self.variance(config.variance).sqrt()
+        for start in range(0, count, size):
+            yield deviation * _drawn(self.squares, min(size, count - start), *deviation.shape)
 
 
 def sample_latents(latents: "Tensor", count: int, config: Config, variation: Variation) -> "Tensor":
@@ -71,7 +134,17 @@ def sample_latents(latents: "Tensor", count: int, config: Config, variation: Var
 
     The draw is reparameterised, so that gradients reach the latents through the center; the variation is a constant.
     """
-    return sample_centers(latents, count, config) + config.temperature * variation.noise(count, config)
+    import torch
+
+    centers = _centers(latents.mean(dim=0), latents, torch.arange(count), config)
+    return centers + config.temperature * variation.noise(count, config)
+
+
+def _centers(mean: "Tensor", latents: "Tensor | None", places: "Tensor", config: Config) -> "Tensor":
+    if config.center == "mean":
+        return mean.expand(len(places), -1, -1, -1)
+    assert latents is not None
+    return latents[places.to(latents.device) % len(latents)]
 
 
 @dataclass(frozen=True)
@@ -115,6 +188,11 @@ class SamplingPlan:
         """Given image, and number among its augmentations, of each image of a batch over all given images."""
         first = iteration * self.config.batch_size % self.given
         return [((first + place) % self.given, place // self.given) for place in range(self.config.batch_size)]
+
+    def comes_again(self, batch: int) -> bool:
+        """Whether the given image of a batch has another one in the same iteration."""
+        batches = self.steps * self.config.accumulate
+        return batch % batches + self.given < batches
 
 
 def _drawn(like: "Tensor", *shape: int) -> "Tensor":

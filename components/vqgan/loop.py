@@ -16,7 +16,8 @@ In each of L iterations, some steps of Adam on Eq. 7 are followed by the decodin
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,17 +32,16 @@ from components.generator.model import build_generator, decode, encode, quantise
 from components.networks.perceptual import psnr
 from components.vqgan.alignment import aligned
 from components.vqgan.config import Config
-from components.vqgan.latents import SamplingPlan, Variation, sample_centers, sample_latents
+from components.vqgan.groups import Groups, in_batches
+from components.vqgan.latents import SamplingPlan, Spread, Variation, keeps_latents, sample_latents
 
 if TYPE_CHECKING:
     from diffusers import VQModel
 
-Groups = list[tuple[Tensor, Tensor]]
-"""Given images [1, 3, height, width], each with its augmentations [n, 3, height, width], in [-1, 1]."""
-
-
 _POOLED = 8
 """Given images whose augmentations, or which themselves, the variation is estimated over."""
+_KEPT_BYTES = 2**30
+"""Variations that are kept for another batch of the same iteration; what is more is estimated anew."""
 
 
 class FineTuning:
@@ -87,12 +87,10 @@ class FineTuning:
             given, images = self._groups[turn]
             augmented = images[torch.randperm(len(images))[: config.batch_size]].to(device())
             quantised, codebook, codes = quantise(model, encode(model, augmented))  # Eq. 2
-            if turn not in self._variations:
-                self._variations[turn] = self._variation(turn, model)
-            samples = sample_latents(quantised, len(augmented), config, self._variations[turn])
+            samples = sample_latents(quantised, len(augmented), config, self._variation_of_batch(batch))
             generated = decode(model, samples)  # Eq. 3
             reconstructed = decode(model, quantised)
-            mse = mse_loss(given.to(device()), generated, config.mse_mean)  # Eq. 6
+            mse = mse_loss(given[:].to(device()), generated, config.mse_mean)  # Eq. 6
             vq = self.loss(augmented, reconstructed, codebook, adversarial=adversarial)
             total = config.mse_weight * mse + config.vq_weight * vq.total  # Eq. 7
             rows.append({"mse": float(mse.detach()), **vq.scalars(), "total": float(total.detach())})
@@ -114,22 +112,26 @@ class FineTuning:
         return {"codes_used": float(self._used.sum()), "psnr": self.psnr()}
 
     @torch.no_grad()
-    def sample(self) -> Tensor:
-        """The set of an iteration [M, 3, height, width] in [0, 1]; `RuntimeError` where a value is not finite."""
+    def sample(self) -> Iterator[Tensor]:
+        """The set of an iteration in [0, 1], by batches [k, 3, height, width] of one given image each.
+
+        `RuntimeError` where a value is not finite.
+        """
         config, model = self.config, self.averaged
-        latents, decoded = [self._quantised(images, model) for _, images in self._groups], []
+        spread = lru_cache(_POOLED)(partial(self._spread, model=model))
         for turn, own in enumerate(self.plan.shares(self._iteration)):
-            given, images = self._groups[turn]
-            centers = sample_centers(latents[turn], own, config)
-            samples = centers + config.temperature * self._variation(turn, model, latents).noise(own, config)
-            found = self._decoded(samples, model)
-            if config.decode == "residual":
-                base = given if config.center == "mean" else images[torch.arange(own) % len(images)]
-                found = base + found - self._decoded(centers, model)
-            decoded.append(found)
-        generated = torch.cat(decoded)
-        self._require_finite(bool(generated.isfinite().all()), "generated images are")
-        return to_image_range(generated)
+            variation, (given, images) = self._variation(turn, model, spread), self._groups[turn]
+            start = 0
+            for noise in variation.draws(own, config.batch_size, config):
+                places = torch.arange(start, start + len(noise))
+                centers = spread(turn).centers(places, config)
+                found = decode(model, centers + config.temperature * noise).cpu()
+                if config.decode == "residual":
+                    base = given[:] if config.center == "mean" else images[places % len(images)]
+                    found = base + found - decode(model, centers).cpu()
+                self._require_finite(bool(found.isfinite().all()), "generated images are")
+                yield to_image_range(found)
+                start += len(noise)
 
     def sampled_around(self) -> list[int]:
         """Numbers of the given images that `sample` would sample around, one for each of its images in their order."""
@@ -139,7 +141,7 @@ class FineTuning:
     @torch.no_grad()
     def psnr(self) -> float:
         """PSNR in dB of the first given image's reconstruction."""
-        model, given = self.averaged, self._groups[0][0].to(device())
+        model, given = self.averaged, self._groups[0][0][:].to(device())
         reconstructed = decode(model, quantise(model, encode(model, given))[0])
         return float(psnr(to_image_range(reconstructed), to_image_range(given)))
 
@@ -164,29 +166,39 @@ class FineTuning:
             self.averaged.quantize.embedding.weight[~self._used] = moved
         self._used.zero_()
 
+    def _variation_of_batch(self, batch: int) -> Variation:
+        """Variation about the given image of a batch, kept where the image has another batch in the same iteration."""
+        turn = self.plan.given_of(batch)
+        if turn in self._variations:
+            return self._variations[turn]
+        found = self._variation(turn, self.model, partial(self._spread, model=self.model))
+        kept = sum(variation.nbytes for variation in self._variations.values())
+        if self.plan.comes_again(batch) and kept + found.nbytes <= _KEPT_BYTES:
+            self._variations[turn] = found
+        return found
+
     @torch.no_grad()
-    def _variation(self, turn: int, model: "VQModel", latents: Sequence[Tensor] | None = None) -> Variation:
+    def _variation(self, turn: int, model: "VQModel", spread: Callable[[int], Spread]) -> Variation:
         """Variation about a given image: pooled over it and those whose turn is next, or of these moved onto it.
 
-        `latents` are the quantised ones of all augmentations by given image, where they are known.
+        `spread` gives that of the augmentations of a given image.
         """
         count = len(self._groups)
         others = [(turn + offset) % count for offset in range(min(count, _POOLED))]
         if self.config.variation == "given":
-            given = torch.cat([self._groups[other][0] for other in others])
+            given = torch.cat([self._groups[other][0][:] for other in others])
             return Variation.pooled([self._quantised(aligned(given, given[:1]), model)])
-        if latents is not None:
-            return Variation.pooled([latents[other] for other in others])
-        return Variation.pooled([self._quantised(self._groups[other][1], model) for other in others])
+        return Variation.of([spread(other) for other in others])
+
+    @torch.no_grad()
+    def _spread(self, turn: int, model: "VQModel") -> Spread:
+        """Spread of the latents of a given image's augmentations."""
+        batches = in_batches(self._groups[turn][1], self.config.batch_size)
+        return Spread.of((self._quantised(batch, model) for batch in batches), keep=keeps_latents(self.config))
 
     def _quantised(self, images: Tensor, model: "VQModel") -> Tensor:
-        return torch.cat([quantise(model, encode(model, batch))[0] for batch in self._batches(images)])
-
-    def _decoded(self, latents: Tensor, model: "VQModel") -> Tensor:
-        return torch.cat([decode(model, batch).cpu() for batch in self._batches(latents)])
-
-    def _batches(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(tensor, self.config.batch_size)
+        batches = torch.split(images, self.config.batch_size)
+        return torch.cat([quantise(model, encode(model, batch))[0] for batch in batches])
 
     @property
     def _iteration(self) -> int:

@@ -17,8 +17,8 @@ from components.dataset.config import Config as IngestionConfig
 from components.dataset.ingest import ingest_dataset
 from components.generator.config import UNTRAINED
 from components.vqgan.config import Config
-from components.vqgan.fine_tune import load_groups
-from components.vqgan.loop import FineTuning, Groups
+from components.vqgan.groups import Groups, load_groups
+from components.vqgan.loop import FineTuning
 
 
 def groups_of(folder: Path, size: int, seed: int) -> Groups:

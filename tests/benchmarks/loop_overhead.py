@@ -27,8 +27,9 @@ from components.generator.losses import ADAM_BETAS
 from components.generator.model import decode, encode, quantise, to_image_range
 from components.vqgan.config import Config
 from components.vqgan.fine_tune import fine_tune
+from components.vqgan.groups import Groups
 from components.vqgan.latents import Variation, sample_latents
-from components.vqgan.loop import FineTuning, Groups, mse_loss
+from components.vqgan.loop import FineTuning, mse_loss
 
 _MIB = 2**20
 
@@ -43,7 +44,7 @@ def random_groups(size: int, images: int) -> Groups:
 def bare_step(loop: FineTuning, groups: Groups, adversarial: bool) -> Callable[[], None]:
     """The loop's arithmetic on fixed tensors, with the loop's own models."""
     config, model = loop.config, loop.model
-    given = groups[0][0].to(device())
+    given = groups[0][0][:].to(device())
     images = groups[0][1][: config.batch_size].to(device())
     optimizer = torch.optim.Adam(model.parameters(), config.step_size, ADAM_BETAS)
 
@@ -97,7 +98,7 @@ def bare_set(loop: FineTuning, groups: Groups) -> Callable[[], None]:
 
     @torch.no_grad()
     def generate() -> None:
-        batches = torch.split(groups[0][1].to(device()), size)
+        batches = torch.split(groups[0][1][:].to(device()), size)
         quantised = torch.cat([quantise(model, encode(model, batch))[0] for batch in batches])
         samples = sample_latents(quantised, config.images, config, Variation.pooled([quantised]))
         for batch in torch.split(samples, size):
@@ -138,7 +139,7 @@ def whole_loop(config: Config, size: int, rounds: int) -> float:
 def written(root: Path, groups: Groups) -> tuple[Path, Path]:
     """The image sets of one given image and of its augmentations."""
     (given, images), *_ = groups
-    for name, tensors in (("reference", given), ("augmented", images)):
+    for name, tensors in (("reference", given[:]), ("augmented", images[:])):
         with new_image_set(root / name) as (writer, _):
             for index, image in enumerate(to_arrays(to_image_range(tensors))):
                 writer.add(image, id=f"{name}-{index}", source="reference-0")
@@ -152,7 +153,8 @@ def memory_trend(config: Config, groups: Groups, iterations: int) -> tuple[float
     for _ in range(iterations):
         loop.update()
         loop.finish_iteration()
-        loop.sample()
+        for _ in loop.sample():
+            pass
         resident.append(psutil.Process().memory_info().rss / _MIB)
     return resident[iterations // 10], resident[-1]
 

@@ -22,11 +22,11 @@ from components.artifacts import new_image_set
 TRAINING, SCORING = "training", "scoring"
 
 
-def write_images(path: Path, count: int, size: int) -> None:
-    """An image set with a number of given images and as many test images, every other with a defect of a 64th."""
+def write_images(path: Path, given: int, tested: int, size: int) -> None:
+    """An image set with numbers of given images and of test images, every other of these with a defect of a 64th."""
     generator = np.random.default_rng(0)
     with new_image_set(path) as (writer, _):
-        for split in ("train", "test"):
+        for split, count in (("train", given), ("test", tested)):
             for index in range(count):
                 coarse = generator.integers(60, 200, (8, 8, 3)).repeat(size // 8, axis=0).repeat(size // 8, axis=1)
                 image = (coarse + generator.integers(-20, 20, coarse.shape)).astype(np.uint8)
@@ -56,25 +56,36 @@ def measure(work: Path, step: str) -> dict[str, float]:
 
     torch.set_num_threads(1)
     reference, detector = work / "reference", work / "detector"
-    before, started = peak_megabytes(), time.perf_counter()
+    before, started, busy = peak_megabytes(), time.perf_counter(), time.process_time()
     if step == TRAINING:
         train_detector(reference, reference, reference, detector, Config(threshold="none"))
     else:
         evaluate_detectors(reference, [detector], work / "predictions", EvaluationConfig(latency_images=1))
-    return {"seconds": time.perf_counter() - started, "before": before, "peak": peak_megabytes()}
+    seconds, cpu = time.perf_counter() - started, time.process_time() - busy
+    return {"seconds": seconds, "cpu": cpu, "before": before, "peak": peak_megabytes()}
 
 
-def measured(count: int, size: int) -> dict[str, float]:
+def megabytes_of(folder: Path) -> float:
+    """Size of all files below a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20
+
+
+def measured(count: int, tested: int, size: int) -> dict[str, float]:
     """A row of the table, by two processes."""
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        write_images(work / "reference", count, size)
-        row: dict[str, float] = {"images": count}
+        work, started = Path(folder), time.perf_counter()
+        write_images(work / "reference", count, tested, size)
+        row: dict[str, float] = {"images": count, "tested": tested, "writing s": time.perf_counter() - started}
+        row["reference MB"] = megabytes_of(work / "reference")
+        print(row, flush=True)
         for step in (TRAINING, SCORING):
             command = [sys.executable, "-m", "tests.benchmarks.scale", "--work", folder, "--step", step]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             found = json.loads(output.splitlines()[-1])
             row |= {f"{step} s": found["seconds"], f"{step} MB": found["peak"], f"{step} base MB": found["before"]}
+            row |= {f"{step} CPU s": found["cpu"]}
+            print(row, flush=True)
+        row["predictions MB"] = megabytes_of(work / "predictions")
         return row
 
 
@@ -94,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--counts", default="1,10,100,1000")
+    parser.add_argument("--tested", type=int, help="test images; as many as given ones where this is missing")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--step", choices=(TRAINING, SCORING))
     given = parser.parse_args()
@@ -102,7 +114,7 @@ def main() -> None:
         return
     rows = []
     for count in map(int, given.counts.split(",")):
-        rows.append(measured(count, given.size))
+        rows.append(measured(count, given.tested or count, given.size))
         print(pd.DataFrame(rows[-1:]).round(2).to_string(index=False), flush=True)
     table = pd.DataFrame(rows)
     for step in (TRAINING, SCORING):

@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import load_file
 
 from components.artifacts import (
-    ITERATIONS,
     ImageSet,
     Region,
     candidate_iterations,
@@ -26,7 +25,6 @@ from components.artifacts import (
     new_image_set,
     read_candidates,
     read_json,
-    read_table,
     replacing,
     require_directory,
     to_arrays,
@@ -316,34 +314,31 @@ def test_json_leaves_no_partial_file_where_its_name_is_taken(tmp_path: Path) -> 
 def test_candidates_round_trip(tmp_path: Path) -> None:
     arrays = [noise(seed) for seed in range(3)]
 
-    write_candidates(tmp_path, 0, to_tensor(arrays), [{"iteration": 0, "loss": 2.0}])
-    write_candidates(
-        tmp_path, 1, to_tensor(arrays[::-1]), [{"iteration": 0, "loss": 2.0}, {"iteration": 1, "loss": 1.0}]
-    )
+    write_candidates(tmp_path, 0, to_tensor(arrays))
+    write_candidates(tmp_path, 1, to_tensor(arrays[::-1]))
 
     np.testing.assert_array_equal(read_candidates(tmp_path, 0), arrays)
     np.testing.assert_array_equal(read_candidates(tmp_path, 1), arrays[::-1])
-    assert list(read_table(tmp_path / ITERATIONS)["loss"]) == [2.0, 1.0]
+    np.testing.assert_array_equal(read_candidates(tmp_path, 1)[1:], arrays[1::-1])
 
 
 def test_iterations_are_listed_in_ascending_order(tmp_path: Path) -> None:
     image = torch.zeros(1, 3, 8, 8)
     for iteration in (10, 2, 100):
-        write_candidates(tmp_path, iteration, image, [{"iteration": iteration}])
+        write_candidates(tmp_path, iteration, image)
 
     assert candidate_iterations(tmp_path) == [2, 10, 100]
     assert _entries(tmp_path) == [
         "iteration-002.tar",
         "iteration-010.tar",
         "iteration-100.tar",
-        "iterations.parquet",
     ]
 
 
 def test_equal_candidates_give_equal_tars(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        write_candidates(tmp_path / name, 0, to_tensor([noise(0)]), [{"iteration": 0}])
+        write_candidates(tmp_path / name, 0, to_tensor([noise(0)]))
 
     assert file_sha256(tmp_path / "first" / "iteration-000.tar") == file_sha256(
         tmp_path / "second" / "iteration-000.tar"

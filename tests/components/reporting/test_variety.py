@@ -24,7 +24,7 @@ def test_every_set_is_measured_beside_the_image_that_it_was_made_from(tmp_path: 
             writer.add((image + 51).astype(np.uint8), id=f"augmented-{index}", source=f"given-{index}")
     (tmp_path / "candidates").mkdir()
     brighter = torch.from_numpy(np.stack([image + 26 for image in given])).permute(0, 3, 1, 2) / 255
-    write_candidates(tmp_path / "candidates", 0, brighter.float(), [{"iteration": 0}], ["given-0", "given-1"])
+    write_candidates(tmp_path / "candidates", 0, brighter.float(), ["given-0", "given-1"])
     paths = dict.fromkeys(("prompts", "synthetic", "predictions", "best"), tmp_path / "nothing")
     own = {
         "selected": tmp_path / "augmented",

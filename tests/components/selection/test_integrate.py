@@ -38,7 +38,7 @@ def write_sets(root: Path, sets: Sequence[Tensor]) -> Path:
     path = root / "candidates"
     path.mkdir()
     for iteration, images in enumerate(sets):
-        write_candidates(path, iteration, images, [{"iteration": iteration}])
+        write_candidates(path, iteration, images)
     return path
 
 
@@ -66,7 +66,7 @@ def test_source_of_an_image_is_the_given_one_that_it_was_sampled_around(tmp_path
     write_prompts(tmp_path / "prompts", ["a transistor"])
     candidates, sources = tmp_path / "candidates", ["train-good-1", "train-good-0"]
     candidates.mkdir()
-    write_candidates(candidates, 0, torch.rand(2, 3, 64, 64), [{"iteration": 0}], sources)
+    write_candidates(candidates, 0, torch.rand(2, 3, 64, 64), sources)
     select_images(tmp_path / "prompts", candidates, tmp_path / "selected", Config())
     assert ImageSet(tmp_path / "selected").manifest["source"].tolist() == sources
     assert len(read_candidates(candidates, 0)) == 2

@@ -50,7 +50,7 @@ def write_loop(root: Path, sets: Sequence[Sequence[UInt8Image]], source: str = "
     (root / "candidates").mkdir()
     for iteration, images in enumerate(sets):
         tensor = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255
-        write_candidates(root / "candidates", iteration, tensor, [{"iteration": iteration}], [source] * len(images))
+        write_candidates(root / "candidates", iteration, tensor, [source] * len(images))
     return root / "candidates"
 
 

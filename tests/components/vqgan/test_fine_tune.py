@@ -31,8 +31,9 @@ from components.generator.model import (
     to_image_range,
 )
 from components.vqgan.config import Config
-from components.vqgan.fine_tune import fine_tune, images_of_base, load_groups
-from components.vqgan.loop import FineTuning, Groups
+from components.vqgan.fine_tune import fine_tune, images_of_base
+from components.vqgan.groups import Groups, load_groups
+from components.vqgan.loop import FineTuning
 from tests.components.image_sets import write_added, write_reference
 
 CONFIG = Config(
@@ -155,7 +156,8 @@ def test_generated_images_are_spread_over_the_given_images(tmp_path: Path) -> No
     sets = Sets(tmp_path, given=2)
     groups = load_groups(sets.reference, sets.augmented)
     assert [len(images) for _, images in groups] == [2, 2]
-    assert FineTuning(groups, CONFIG.replace(images=5)).sample().shape == (5, 3, 64, 64)
+    parts = [*FineTuning(groups, CONFIG.replace(images=5)).sample()]
+    assert [part.shape for part in parts] == [(count, 3, 64, 64) for count in (2, 1, 2)]
 
 
 @torch.no_grad()
@@ -163,9 +165,9 @@ def test_several_shots_are_each_sampled_around_their_own_mean(tmp_path: Path) ->
     sets = Sets(tmp_path, given=2)
     groups = load_groups(sets.reference, sets.augmented)
     loop = FineTuning(groups, CONFIG.replace(variance="none", images=5))
-    samples = loop.sample()
+    samples = torch.cat([*loop.sample()])
     for (_, images), own in zip(groups, (samples[:3], samples[3:]), strict=True):
-        mean = quantise(loop.model, encode(loop.model, images))[0].mean(dim=0, keepdim=True)
+        mean = quantise(loop.model, encode(loop.model, images[:]))[0].mean(dim=0, keepdim=True)
         expected = to_image_range(decode(loop.model, mean).cpu())
         torch.testing.assert_close(own, expected.expand_as(own), atol=1e-5, rtol=0)
     assert (samples[0] - samples[-1]).abs().max() > 1e-3
@@ -184,7 +186,7 @@ def test_codes_of_every_shot_survive_start_and_restart(tmp_path: Path) -> None:
     with torch.no_grad():
         model.quantize.embedding.weight[2:] += 100
         for code, (given, _) in enumerate(groups):
-            model.quantize.embedding.weight[code] = encode(model, given).mean(dim=(0, 2, 3))
+            model.quantize.embedding.weight[code] = encode(model, given[:]).mean(dim=(0, 2, 3))
     save_generator(model, tmp_path, CONFIG, 0)
     weights = f"{tmp_path / WEIGHTS}#sha256={file_sha256(tmp_path / WEIGHTS)}"
     loop = FineTuning(groups, CONFIG.replace(weights=weights, steps=1, learning_rate=1e-9))
@@ -208,20 +210,20 @@ def test_residual_images_differ_from_the_images_by_what_the_decoder_changes(tmp_
     sets = Sets(tmp_path)
     groups = load_groups(sets.reference, sets.augmented)
     config = CONFIG.replace(decode="residual", center=center, temperature=0.0)
-    base = groups[0][0] if center == "mean" else groups[0][1][:3]
-    still = FineTuning(groups, config).sample()
+    base = groups[0][0][:] if center == "mean" else groups[0][1][:3]
+    still = torch.cat([*FineTuning(groups, config).sample()])
     torch.testing.assert_close(still, to_image_range(base).expand(3, -1, -1, -1), atol=1e-5, rtol=0)
-    moved = FineTuning(groups, config.replace(temperature=1.0)).sample()
+    moved = torch.cat([*FineTuning(groups, config.replace(temperature=1.0)).sample()])
     assert (moved - still).abs().max() > 1e-3
 
 
 @torch.no_grad()
 def test_variation_of_given_images_is_that_between_them() -> None:
     loop = FineTuning(two_far_shots(), CONFIG.replace(variation="given", covariance="lowrank"))
-    latents = torch.cat([quantise(loop.model, encode(loop.model, given))[0] for given, _ in loop._groups])
-    found = loop._variation(0, loop.model)
+    latents = torch.cat([quantise(loop.model, encode(loop.model, given[:]))[0] for given, _ in loop._groups])
+    found = loop._variation_of_batch(0)
     torch.testing.assert_close(found.variance("estimated"), latents.var(dim=0), atol=1e-5, rtol=1e-4)
-    assert FineTuning(two_far_shots(), CONFIG)._variation(0, loop.model).variance("estimated").abs().max() == 0
+    assert FineTuning(two_far_shots(), CONFIG)._variation_of_batch(0).variance("estimated").abs().max() == 0
 
 
 def test_variation_of_one_given_image_is_refused() -> None:
