@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +15,14 @@ from components.compute import device, seed_everything
 from components.errors import InputError
 from components.networks.embedding import Embedder, load_embedder
 from components.networks.perceptual import Lpips, Perceptual, PerceptualDistance, psnr
+from components.preprocessing.stored import Images, StoredImages, in_batches, reader
 from components.preprocessing.transform import preprocessing_of
 from components.quality import scores
 from components.quality.config import Config
 from components.quality.inception import FidInception
 from components.weights.fetch import fetch, resolve
 
+_BATCH = 32
 _PIXELS = "none: pixels"
 
 Network = TypeVar("Network")
@@ -88,13 +90,13 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePairs:
-    """Images [n, 3, height, width] and the given images [m, 3, height, width], both in [0, 1], or embeddings of both.
+    """n images and m given ones in [0, 1], which are read when they are asked for, or embeddings of both, tensors.
 
     `partners` has, for each image, the positions of the given images that it is compared with.
     """
 
-    images: Tensor
-    given: Tensor
+    images: Images
+    given: Images
     partners: Sequence[Sequence[int]]
 
     def mean(self, score: scores.PairScore) -> float:
@@ -143,18 +145,25 @@ def read_pairs(reference: str | Path, images: str | Path) -> ImagePairs:
         shown = ", ".join(f"{width} x {height}" for width, height in sorted(sizes))
         raise InputError(f"images: got sizes {shown}, expected that of the given images alone")
     sources, tiles = tables[1]["source"], tables[1].get("tile")
-    own = {id: given_ids.index(sources[id]) * count for id in ids if sources[id] in given_ids}
+    places = {id: index * count for index, id in enumerate(given_ids)}
+    own = {id: places[sources[id]] for id in ids if sources[id] in places}
     partners: list[Sequence[int]] = [
         [own[id] + (0 if tiles is None else int(tiles[id]))] if id in own else range(len(given_ids) * count)
         for id in ids
     ]
-    return ImagePairs(images=measured.tensor(ids), given=preprocessing.cut(given.tensor(given_ids)), partners=partners)
+    boxes = preprocessing.tile_boxes if preprocessing.tiled else [None]
+    return ImagePairs(
+        images=StoredImages(reader(measured), [(id, None) for id in ids]),
+        given=StoredImages(reader(given), [(id, box) for id in given_ids for box in boxes]),
+        partners=partners,
+    )
 
 
 def image_quality(pairs: ImagePairs, networks: Networks, config: Config) -> dict[str, Figure]:
     """Every figure, computed or not: Table 2's, FID and KID, and similarity and variance of Fig. 2."""
     embedder = networks.embedder
-    embedded = replace(pairs, images=embedder.embed_images(pairs.images), given=embedder.embed_images(pairs.given))
+    vectors = [_by_batch(embedder.embed_images, images) for images in (pairs.images, pairs.given)]
+    embedded = ImagePairs(images=vectors[0], given=vectors[1], partners=pairs.partners)
 
     def cosine(vectors: Tensor, given: Tensor) -> Tensor:
         return (vectors * given).sum(dim=1)
@@ -168,6 +177,11 @@ def image_quality(pairs: ImagePairs, networks: Networks, config: Config) -> dict
         "embedding_similarity": _figure(lambda: embedded.mean(cosine), True, embedder.name),
         "pixel_std": _figure(lambda: scores.pixel_std(pairs.images), None, _PIXELS, {"images": len(pairs.images)}),
     }
+
+
+def _by_batch(compute: Callable[[Tensor], Tensor], images: Images) -> Tensor:
+    """What a network makes of images, [n, d], a batch of which is read at a time."""
+    return torch.cat([compute(batch) for batch in in_batches(images, _BATCH)])
 
 
 def _perceptual(pairs: ImagePairs, network: Perceptual | Missing) -> Figure:
@@ -188,12 +202,12 @@ def _inception_figures(
     if isinstance(network, Missing):
         names = ("inception_score", "fid", "kid")
         return {name: _figure(network, name == "inception_score", FidInception.name) for name in names}
-    features = network.features(pairs.images)
+    features = _by_batch(network.features, pairs.images)
     figures = {"inception_score": _figure(lambda: scores.inception_score(network, features), True, network.name)}
     counts = {"images": len(pairs.images), "given images": len(pairs.given)}
     for name, asked, distance in (("fid", config.fid, scores.fid), ("kid", config.kid, scores.kid)):
         unasked = Missing(reason=f"not asked for: quality.{name} is false")
-        compute = partial(distance, features, network.features(pairs.given)) if asked else unasked
+        compute = partial(distance, features, _by_batch(network.features, pairs.given)) if asked else unasked
         figures[name] = _figure(compute, False, network.name, counts if asked else {})
     return figures
 

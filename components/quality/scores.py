@@ -2,10 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from components.preprocessing.stored import Images, in_batches
 
 _BATCH = 8
 _KID_SUBSET = 1000
@@ -38,16 +41,17 @@ def ssim(images: Tensor, targets: Tensor) -> Tensor:
     return torch.as_tensor(scores)
 
 
-def mean_over_pairs(score: PairScore, images: Tensor, given: Tensor, partners: Sequence[Sequence[int]]) -> float:
-    """Mean over images [n, ...] of the mean score against each image's partners, which are positions in `given`."""
-    pairs = [(index, partner) for index, own in enumerate(partners) for partner in own]
-    left, right = torch.tensor(pairs).T
-    scores = [
-        score(images[batch], given[targets]).cpu()
-        for batch, targets in zip(left.split(_BATCH), right.split(_BATCH), strict=True)
-    ]
-    shares = torch.tensor([1 / len(partners[index]) for index, _ in pairs], dtype=torch.float64)
-    return float((torch.cat(scores).double() * shares).sum() / len(partners))
+def mean_over_pairs(score: PairScore, images: Images, given: Images, partners: Sequence[Sequence[int]]) -> float:
+    """Mean over images [n, ...] of the mean score against each image's partners, which are positions in `given`.
+
+    A few pairs at a time are read.
+    """
+    pairs = ((index, partner, 1 / len(own)) for index, own in enumerate(partners) for partner in own)
+    total = 0.0
+    for batch in iter(lambda: [*islice(pairs, _BATCH)], []):
+        left, right, shares = (torch.tensor(column) for column in zip(*batch, strict=True))
+        total += float((score(images[left], given[right]).cpu().double() * shares.double()).sum())
+    return total / len(partners)
 
 
 def inception_score(network: FeatureNetwork, features: Tensor) -> float:
@@ -83,9 +87,19 @@ def kid(features: Tensor, given: Tensor) -> float:
     return float(_between(KernelInceptionDistance, features, given, subset_size=size)[0])
 
 
-def pixel_std(images: Tensor) -> float:
-    """Mean over pixels and channels of the sample standard deviation over two or more images [n, 3, height, width]."""
-    return float(images.double().std(dim=0).mean())
+def pixel_std(images: Images) -> float:
+    """Mean over pixels and channels of the sample standard deviation over two or more images [n, 3, height, width].
+
+    A few images at a time are read, and joined by the parallel algorithm of Chan, Golub and LeVeque (1983).
+    """
+    count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    for batch in in_batches(images, _BATCH):
+        own, values = len(batch), batch.double()
+        step = values.mean(dim=0) - mean
+        squares = squares + values.var(dim=0, correction=0) * own + step.square() * (count * own / (count + own))
+        count += own
+        mean = mean + step * (own / count)
+    return float((squares / (count - 1)).sqrt().mean())
 
 
 def _between(kind: Callable[..., Any], features: Tensor, given: Tensor, **settings: Any) -> Any:

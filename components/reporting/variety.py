@@ -47,9 +47,11 @@ class _Measured:
         """The set of one iteration of the loop."""
         arrays = read_candidates(path, iteration)
         sources = candidate_sources(path, iteration) or [""] * len(arrays)
-        pairs = [pair for pair in zip(arrays, sources, strict=True) if self._comparable(pair[1])]
-        shown = evenly_spaced(pairs)
-        images, partners = to_tensor([image for image, _ in shown]), [self._places(source) for _, source in shown]
+        shown = evenly_spaced([index for index, source in enumerate(sources) if self._comparable(source)])
+        images, partners = (
+            to_tensor(arrays[index] for index in shown),
+            [self._places(sources[index]) for index in shown],
+        )
         return variety(f"iteration {iteration}", images, self._network, self._originals, partners, len(arrays))
 
     def _pieces(self, ids: Sequence[str]) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts import (
     TREND,
+    CandidateImages,
     ImageSet,
     ImageSetWriter,
     candidate_iterations,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from components.selection.normality import SetNormality
 
 _LOG = logging.getLogger(__name__)
+_BATCH = 32
 
 UNAVAILABLE = "no good image with synthetic defects is held out: that takes two given images, or dataset.calibration"
 NOTHING_ADDED = "no set brings held-out good images nearer by more than synthetic defects"
@@ -89,8 +91,8 @@ def select_images(
 def _write_pick(writer: ImageSetWriter, candidates: str | Path, pick: Pick, config: Config) -> int:
     """Add what was picked to an image set, and return the number of images."""
     sources = candidate_sources(candidates, pick.iteration)
-    images = _first(candidates, pick.iteration, config.images)
-    places = range(len(images)) if pick.images is None else pick.images
+    images = read_candidates(candidates, pick.iteration)
+    places = range(_count(images, config.images)) if pick.images is None else pick.images
     for number, index in enumerate(places):
         source = sources[index] if sources else f"iteration-{pick.iteration:03d}/{index:03d}"
         writer.add(images[index], id=f"generated-{number:03d}", source=source)
@@ -166,14 +168,17 @@ def similarity_trend(
     text_vector, iterations = embedder.embed_texts([prompt])[0], candidate_iterations(candidates)
     rows: list[dict[str, Any]] = []
     for iteration in iterations:
-        vectors = embedder.embed_images(to_tensor(_first(candidates, iteration, images)))
+        found = read_candidates(candidates, iteration)
+        count = _count(found, images)
+        slices = (slice(start, min(start + _BATCH, count)) for start in range(0, count, _BATCH))
+        vectors = torch.cat([embedder.embed_images(to_tensor(found[few])) for few in slices])
         cosine = float(torch.cosine_similarity(vectors.mean(dim=0), text_vector, dim=0))
         rows.append({"iteration": iteration, "cosine": cosine})
         on_step(len(rows), len(iterations), {"cosine": cosine})
     return rows
 
 
-def _first(candidates: str | Path, iteration: int, images: int) -> list[Any]:
-    found = read_candidates(candidates, iteration)
+def _count(found: CandidateImages, images: int) -> int:
+    """How many of a set's images count: the first ones, or all where their number is 0."""
     check(images <= len(found), "selection.images", images, f"at most {len(found)}, as vqgan.images")
-    return found[: images or len(found)]
+    return images or len(found)

@@ -7,6 +7,7 @@ their mean distance to the bank. An image is kept where its coverage is more tha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -84,7 +85,7 @@ class Normality:
         arrays = read_candidates(candidates, iteration)
         sources = candidate_sources(candidates, iteration) or [""] * len(arrays)
         rated = []
-        for array, source in zip(arrays[: images or len(arrays)], sources, strict=False):
+        for array, source in zip(islice(arrays, images or None), sources, strict=False):
             patches = self._network.fine(reduced(to_tensor([array])))[0]
             rated.append([one.distances(patches) if self._may_rate(one, source) else None for one in self._asked])
         kept = [index for index, distances in enumerate(rated) if _gain(self._shares(distances)) > 0]

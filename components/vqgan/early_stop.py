@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from components.generator.model import to_image_range
 from components.networks.embedding import load_embedder
+from components.preprocessing.stored import Images
 from components.vqgan.config import Config
-from components.vqgan.groups import Images
 
 _BATCH = 32
 

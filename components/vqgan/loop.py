@@ -30,9 +30,10 @@ from components.generator.checkpoint import TrainingState
 from components.generator.losses import ADAM_BETAS, VqLoss
 from components.generator.model import build_generator, decode, encode, quantise, restart_codes, to_image_range
 from components.networks.perceptual import psnr
+from components.preprocessing.stored import in_batches
 from components.vqgan.alignment import aligned
 from components.vqgan.config import Config
-from components.vqgan.groups import Groups, in_batches
+from components.vqgan.groups import Groups
 from components.vqgan.latents import SamplingPlan, Spread, Variation, keeps_latents, sample_latents
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class FineTuning:
             self._require_finite(math.isfinite(rows[-1]["total"]), "loss is")
             (total / config.accumulate).backward()  # type: ignore[no-untyped-call]
             self._used[codes] = True
-            pairs.append((augmented, reconstructed.detach()))
+            pairs += [(augmented, reconstructed.detach())] if adversarial else []
         self._optimizer.step()
         if self._average:
             self._average.update_parameters(model)

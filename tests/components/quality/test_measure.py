@@ -27,7 +27,8 @@ from components.quality.measure import (
     measure_quality,
     read_pairs,
 )
-from tests.components.image_sets import part, write_added, write_reference
+from tests.components.image_sets import SIZE, part, write_added, write_reference
+from tests.components.tensor_memory import PeakBytes
 from tests.components.vgg16 import random_vgg16, save_vgg16
 
 NAMES = {
@@ -172,9 +173,22 @@ def test_lpips_is_what_torchmetrics_computes(tmp_path: Path, networks: Networks)
     pairs = read_pairs(tmp_path / "reference", tmp_path / "images")
     figure = image_quality(pairs, replace(networks, lpips=lpips), Config())["lpips"]
     with torch.no_grad():
-        scores = _lpips_update(pairs.images, pairs.given.expand(2, -1, -1, -1), lpips._network, normalize=True)
+        scores = _lpips_update(pairs.images[:], pairs.given[:].expand(2, -1, -1, -1), lpips._network, normalize=True)
     assert figure.value == pytest.approx(float(_lpips_compute(scores, "mean")), rel=1e-5)
     assert figure.network == "LPIPS (VGG16)"
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path: Path, networks: Networks) -> None:
+    peaks = []
+    for count in (40, 90):
+        root = tmp_path / str(count)
+        write_reference(root / "reference", given=count, good=0, bad=0)
+        write_added(root / "images", count, [f"train-good-{index}" for index in range(count)])
+        with PeakBytes() as memory:
+            figures = measured(root, Config(fid=True, kid=True), networks)
+        assert all(figures[name].value is not None for name in ("inception_score", "fid", "kid", "ssim", "pixel_std"))
+        peaks.append(memory.peak)
+    assert peaks[1] < peaks[0] + 2 * 4 * 3 * SIZE * SIZE
 
 
 def test_what_is_not_named_or_unavailable_is_missing_with_the_reason(tmp_path: Path, conse: ConseEmbedder) -> None:

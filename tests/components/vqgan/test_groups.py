@@ -1,0 +1,45 @@
+"""The loop's images, of which any number takes the same memory."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.artifacts import ImageSet
+from components.generator.model import to_model_range
+from components.vqgan.config import Config
+from components.vqgan.groups import load_groups
+from components.vqgan.loop import FineTuning
+from tests.components.image_sets import SIZE, write_added, write_reference
+from tests.components.tensor_memory import PeakBytes
+
+IMAGE_BYTES = 4 * 3 * SIZE * SIZE
+
+
+def write_sets(root: Path, given: int) -> tuple[Path, Path]:
+    reference = write_reference(root / "reference", given=given, good=0, bad=0)
+    return reference, write_added(root / "augmented", 2 * given, [f"train-good-{index}" for index in range(given)])
+
+
+def test_groups_hold_each_given_image_with_its_own_augmentations(tmp_path: Path) -> None:
+    reference, augmented = write_sets(tmp_path, 2)
+    groups = load_groups(reference, augmented)
+    for index, (given, images) in enumerate(groups):
+        assert torch.equal(given[:], to_model_range(ImageSet(reference).tensor([f"train-good-{index}"])))
+        own = [f"added-{number:03d}" for number in (index, index + 2)]
+        assert torch.equal(images[:], to_model_range(ImageSet(augmented).tensor(own)))
+
+
+@pytest.mark.parametrize("covariance", ["independent", "lowrank"])
+def test_memory_of_steps_and_sets_does_not_grow_with_the_given_images(tmp_path: Path, covariance: str) -> None:
+    peaks = []
+    for given in (10, 30):
+        (root := tmp_path / str(given)).mkdir()
+        config = Config(weights="none", codebook_size=16, iterations=1, steps=1, batch_size=2, covariance=covariance)
+        loop = FineTuning(load_groups(*write_sets(root, given)), config)
+        with PeakBytes() as memory:
+            loop.update()
+            loop.update()
+            assert sum(len(part) for part in loop.sample()) == max(given, config.images)
+        peaks.append(memory.peak)
+    assert peaks[1] < peaks[0] + 3 * IMAGE_BYTES
