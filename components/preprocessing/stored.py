@@ -1,7 +1,7 @@
 """Images of an image set that are read from the disk when they are asked for, so that any number fits in memory."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from components.artifacts import ImageSet, to_tensor
@@ -29,7 +29,7 @@ class StoredImages:
     """Images in [0, 1], each by its id, and where it is a tile, by where that lies."""
 
     def __init__(self, read: "Callable[[str], UInt8Image]", rows: Sequence[tuple[str, Box | None]]) -> None:
-        """`read` gives the image of an id, see `reader`."""
+        """`read` gives the image of an id, see `Reader`."""
         self._read, self._rows = read, rows
 
     def __len__(self) -> int:
@@ -40,10 +40,32 @@ class StoredImages:
         return to_tensor(self._read(id) if tile is None else self._read(id)[tile.slices] for id, tile in chosen)
 
 
-def reader(images: ImageSet) -> "Callable[[str], UInt8Image]":
-    """What reads an image by its id, and keeps 256 MiB of those that were asked for last, decoded and as bytes."""
-    width, height = images.manifest[["width", "height"]].iloc[0]
-    return lru_cache(max(1, _KEPT_BYTES // int(3 * width * height)))(images.image)
+class Reader:
+    """Reads images of one size by their ids, and keeps 256 MiB of those that were asked for last, decoded.
+
+    They are kept in one piece of memory: thousands of single arrays between larger tensors that come and go would leave
+    gaps that nothing fits in, several times as large as they are.
+    """
+
+    def __init__(self, images: ImageSet) -> None:
+        import numpy as np
+
+        self._images = images
+        width, height = (int(side) for side in images.manifest[["width", "height"]].iloc[0])
+        count = min(len(images.manifest), max(1, _KEPT_BYTES // (3 * width * height)))
+        self._kept = np.empty((count, height, width, 3), dtype=np.uint8)
+        self._places = OrderedDict[str, int]()
+
+    def __call__(self, id: str) -> "UInt8Image":
+        """The image [height, width, 3] of an id."""
+        if id in self._places:
+            self._places.move_to_end(id)
+        else:
+            image, full = self._images.image(id), len(self._places) == len(self._kept)
+            place = self._places.popitem(last=False)[1] if full else len(self._places)
+            self._kept[place] = image
+            self._places[id] = place
+        return self._kept[self._places[id]].copy()
 
 
 def in_batches(images: Images, size: int) -> "Iterator[Tensor]":

@@ -15,7 +15,7 @@ from components.compute import device, seed_everything
 from components.errors import InputError
 from components.networks.embedding import Embedder, load_embedder
 from components.networks.perceptual import Lpips, Perceptual, PerceptualDistance, psnr
-from components.preprocessing.stored import Images, StoredImages, in_batches, reader
+from components.preprocessing.stored import Images, Reader, StoredImages, in_batches
 from components.preprocessing.transform import preprocessing_of
 from components.quality import scores
 from components.quality.config import Config
@@ -153,8 +153,8 @@ def read_pairs(reference: str | Path, images: str | Path) -> ImagePairs:
     ]
     boxes = preprocessing.tile_boxes if preprocessing.tiled else [None]
     return ImagePairs(
-        images=StoredImages(reader(measured), [(id, None) for id in ids]),
-        given=StoredImages(reader(given), [(id, box) for id in given_ids for box in boxes]),
+        images=StoredImages(Reader(measured), [(id, None) for id in ids]),
+        given=StoredImages(Reader(given), [(id, box) for id in given_ids for box in boxes]),
         partners=partners,
     )
 

@@ -81,7 +81,7 @@ def contact_sheets(sources: Sources) -> dict[str, str]:
     shown = {name: [own.image(id) for id in first[name]] for name, own in images.items()}
     trend = read_table(Path(sources.selected) / artifacts.TREND)
     worst = int(trend["iteration"].iloc[int(trend["cosine"].argmin())])
-    shown["worst"] = read_candidates(sources.candidates, worst)
+    shown["worst"] = read_candidates(sources.candidates, worst)[: pictures.MOST_SHOWN]
     return {name: pictures.contact_sheet(own) for name, own in shown.items()}
 
 

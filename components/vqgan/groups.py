@@ -7,7 +7,7 @@ from torch import Tensor
 
 from components.artifacts import ImageSet
 from components.generator.model import to_model_range
-from components.preprocessing.stored import Images, StoredImages, reader
+from components.preprocessing.stored import Images, Reader, StoredImages
 from components.preprocessing.transform import preprocessing_of
 
 Groups = Sequence[tuple[Images, Images]]
@@ -27,7 +27,7 @@ def load_groups(reference: str | Path, augmented: str | Path) -> Groups:
     preprocessing = preprocessing_of(given)
     manifest = images.manifest if preprocessing.tiled else images.manifest.assign(tile=0)
     own = manifest.groupby(["source", "tile"])["id"].agg(list)
-    read_given, read_own = reader(given), reader(images)
+    read_given, read_own = Reader(given), Reader(images)
     boxes = preprocessing.tile_boxes if preprocessing.tiled else [None]
     return [
         (ModelImages(read_given, [(id, box)]), ModelImages(read_own, [(made, None) for made in own[id, tile]]))

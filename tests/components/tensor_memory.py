@@ -9,11 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class PeakBytes(TorchDispatchMode):  # type: ignore[misc]
+class PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the storage of every tensor that is made inside of the context; `peak` is the most at one time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._alive: dict[int, int] = {}
 
