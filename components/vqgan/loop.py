@@ -112,7 +112,6 @@ class FineTuning:
         self._variations.clear()
         return {"codes_used": float(self._used.sum()), "psnr": self.psnr()}
 
-    @torch.no_grad()
     def sample(self) -> Iterator[Tensor]:
         """The set of an iteration in [0, 1], by batches [k, 3, height, width] of one given image each.
 
@@ -121,18 +120,22 @@ class FineTuning:
         config, model = self.config, self.averaged
         spread = lru_cache(_POOLED)(partial(self._spread, model=model))
         for turn, own in enumerate(self.plan.shares(self._iteration)):
-            variation, (given, images) = self._variation(turn, model, spread), self._groups[turn]
-            start = 0
+            start, variation = 0, self._variation(turn, model, spread)
             for noise in variation.draws(own, config.batch_size, config):
                 places = torch.arange(start, start + len(noise))
-                centers = spread(turn).centers(places, config)
-                found = decode(model, centers + config.temperature * noise).cpu()
-                if config.decode == "residual":
-                    base = given[:] if config.center == "mean" else images[places % len(images)]
-                    found = base + found - decode(model, centers).cpu()
-                self._require_finite(bool(found.isfinite().all()), "generated images are")
-                yield to_image_range(found)
+                yield self._sampled(turn, places, spread(turn).centers(places, config), noise)
                 start += len(noise)
+
+    @torch.no_grad()
+    def _sampled(self, turn: int, places: Tensor, centers: Tensor, noise: Tensor) -> Tensor:
+        """Images [k, 3, height, width] in [0, 1] of a given image's samples, by their numbers [k] and their noise."""
+        config, model, (given, images) = self.config, self.averaged, self._groups[turn]
+        found = decode(model, centers + config.temperature * noise).cpu()
+        if config.decode == "residual":
+            base = given[:] if config.center == "mean" else images[places % len(images)]
+            found = base + found - decode(model, centers).cpu()
+        self._require_finite(bool(found.isfinite().all()), "generated images are")
+        return to_image_range(found)
 
     def sampled_around(self) -> list[int]:
         """Numbers of the given images that `sample` would sample around, one for each of its images in their order."""
