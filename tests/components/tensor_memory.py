@@ -1,4 +1,4 @@
-"""How much memory tensors take at the most, counted by what torch allocates, not by the clock of a machine."""
+"""How many tensors are alive at the most, by what torch allocates and not by the memory of a machine."""
 
 import weakref
 from collections.abc import Callable, Mapping
@@ -9,12 +9,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows the storage of every tensor that is made inside of the context; `peak` is the most at one time."""
+def bytes_of(tensor: torch.Tensor) -> int:
+    """Memory of a tensor's storage."""
+    return tensor.untyped_storage().nbytes()
 
-    def __init__(self) -> None:
+
+class Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows the storage of every tensor that is made inside of the context; `most` is the most at one time.
+
+    `size` is what a tensor counts for.
+    """
+
+    def __init__(self, size: Callable[[torch.Tensor], int] = bytes_of) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
+        self.most = 0
+        self._size = size
         self._alive: dict[int, int] = {}
 
     def __torch_dispatch__(
@@ -23,12 +32,13 @@ class PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found = call(*args, **(kwargs or {}))
         for leaf in tree_leaves(found):
             if isinstance(leaf, torch.Tensor):
-                self._follow(leaf.untyped_storage())
+                self._follow(leaf)
         return found
 
-    def _follow(self, storage: torch.UntypedStorage) -> None:
+    def _follow(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
         key = storage._cdata
         if key not in self._alive:
-            self._alive[key] = storage.nbytes()
+            self._alive[key] = self._size(tensor)
             weakref.finalize(storage, self._alive.pop, key, None)
-            self.peak = max(self.peak, sum(self._alive.values()))
+            self.most = max(self.most, sum(self._alive.values()))
