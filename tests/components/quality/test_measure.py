@@ -185,7 +185,7 @@ def images_of(tensor: Tensor) -> int:
 
 def test_images_in_memory_do_not_grow_with_the_sets(tmp_path: Path, networks: Networks) -> None:
     most = []
-    for count in (40, 90):
+    for count in (34, 48):
         root = tmp_path / str(count)
         write_reference(root / "reference", given=count, good=0, bad=0)
         write_added(root / "images", count, [f"train-good-{index}" for index in range(count)])
