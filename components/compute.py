@@ -23,10 +23,17 @@ _CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def device() -> "torch.device":
-    """`cuda` when there is one, else `cpu`."""
+    """`cuda` when there is one, else `cpu`.
+
+    On a GPU convolutions keep all of float32. With the ten bits of TF32, torch's default there, PatchCore's scores on an
+    H100 were up to 2 % of the highest away from a processor's, and a threshold goes to machines of both kinds.
+    """
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda")
 
 
 def placed(network: Network) -> Network:

@@ -3,7 +3,7 @@
 Both run the same stages on the same images and seed, each in a process of its own, the processor's with all GPUs
 hidden. The loop is compared by the terms of its loss at every step and by the images of its last set; PatchCore by the
 patches of its coreset and by the maps and scores of further images. A first, short run of each does not count. Run it
-from the project's folder: `python -m tests.benchmarks.accelerator`, with `NVIDIA_TF32_OVERRIDE=0` for full float32.
+from the project's folder: `python -m tests.benchmarks.accelerator`.
 """
 
 import argparse
