@@ -25,7 +25,7 @@ _CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 def device() -> "torch.device":
     """`cuda` when there is one, else `cpu`.
 
-    On a GPU convolutions keep all of float32. With the ten bits of TF32, torch's default there, PatchCore's scores on an
+    On a GPU convolutions keep all of float32. With TF32, torch's default there, PatchCore's scores on an
     H100 were up to 2 % of the highest away from a processor's, and a threshold goes to machines of both kinds.
     """
     import torch

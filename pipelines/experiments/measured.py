@@ -42,7 +42,9 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
 _MEASURE = "image_auroc"
 _DIGITS = 4
 _BLOCK = "<!-- measured {name} -->\n{text}<!-- end of measured -->"
-_BLOCKS = re.compile(r"<!-- measured (?P<name>\S+) -->\n(?P<text>.*?)<!-- end of measured -->", re.DOTALL)
+_BLOCKS = re.compile(r"<!-- measured (?P<name>[^\n]+) -->\n(?P<text>.*?)<!-- end of measured -->", re.DOTALL)
+_OF = " of "
+"""Between the name of a table and that of the detector whose rows a block prints."""
 
 Content = dict[str, Any]
 """Figures of a table, as JSON can hold them."""
@@ -89,6 +91,18 @@ def _spread(found: Spread) -> list[Any]:
     return [found.n, round(found.mean, _DIGITS), None if found.sd is None else round(found.sd, _DIGITS)]
 
 
+def block_text(name: str, measured: Mapping[str, Content]) -> str:
+    """What a document's block prints: a table, or by `TABLE of DETECTOR` that detector's rows of it."""
+    table, _, detector = name.partition(_OF)
+    content = measured[table]
+    if not detector:
+        return markdown(content)
+    rows = [row for row in content["rows"] if row["detector"] == detector]
+    detectors = sorted({row["detector"] for row in content["rows"]})
+    check(bool(rows), f"detector of {table}", detector, f"one of {'; '.join(detectors)}")
+    return markdown({**content, "rows": rows})
+
+
 def markdown(content: Content) -> str:
     """A table as a document prints it: image AUROC, and the differences from no added images."""
     rows: Sequence[Content] = content["rows"]
@@ -119,7 +133,7 @@ def printed(document: str) -> dict[str, str]:
 def refresh(root: Path, measured: Mapping[str, Content]) -> None:
     """Enter figures in a repository's JSON, and print them in its documents wherever these have a block of that name.
 
-    A block is `<!-- measured NAME -->`, a line each for the table, and `<!-- end of measured -->`.
+    A block is `<!-- measured NAME -->`, a line each for the table, and `<!-- end of measured -->`; see `block_text`.
     """
     path = root / MEASURED
     check(path.parent.is_dir(), "--into", str(root), f"the root of a repository, with {Path(MEASURED).parent}/")
@@ -128,7 +142,7 @@ def refresh(root: Path, measured: Mapping[str, Content]) -> None:
 
     def block(found: re.Match[str]) -> str:
         name = found["name"]
-        return _BLOCK.format(name=name, text=markdown(kept[name])) if name in kept else found[0]
+        return _BLOCK.format(name=name, text=block_text(name, kept)) if name.partition(_OF)[0] in kept else found[0]
 
     for name in DOCUMENTS:
         document = root / name

@@ -14,6 +14,7 @@ from pipelines.experiments.measured import (
     DOCUMENTS,
     MEASURED,
     TABLES,
+    block_text,
     markdown,
     printed,
     refresh,
@@ -32,7 +33,7 @@ def test_documents_print_the_figures_that_are_kept() -> None:
     measured = read_json(ROOT / MEASURED)
     tables = [found for name in DOCUMENTS for found in printed((ROOT / name).read_text(encoding="utf-8")).items()]
     assert tables
-    assert tables == [(name, markdown(measured[name])) for name, _ in tables]
+    assert tables == [(name, block_text(name, measured)) for name, _ in tables]
     assert (ROOT / MEASURED).stat().st_size < 100_000
 
 
@@ -43,7 +44,7 @@ def test_tables_are_of_known_experiments() -> None:
 def test_a_table_has_its_own_settings_beside_the_given_ones(ask: Ask) -> None:
     request = request_of("gain-128", ask("readme", settings=("vqgan.steps=3",), seeds="7"))
     assert (request.name, request.seeds) == ("gain", "7")
-    assert request.settings == ("vqgan.steps=3", "dataset.image_size=128")
+    assert request.settings == ("vqgan.steps=3", "dataset.image_size=128", "dataset.calibration=5")
     with pytest.raises(InputError, match="--tables: got 'gain', expected some of control-128"):
         request_of("gain", request)
 
@@ -56,6 +57,16 @@ def test_markdown_has_means_deviations_and_differences(ask: Ask) -> None:
         "| patchcore | 1 shot | generated | 0.880 ± 0.028 | 0.850 ± 0.071 | 0.865 ± 0.021 | +0.115 | - | 3 of 4 | - |"
     )
     assert text.splitlines()[-1] == last
+
+
+def test_a_block_may_print_the_rows_of_one_detector(ask: Ask) -> None:
+    table = pd.concat([detector_table(), detector_table().assign(detector="padim")])
+    measured = {"gain-128": summary(table, ask("gain"))}
+    whole, own = (block_text(name, measured).splitlines() for name in ("gain-128", "gain-128 of patchcore"))
+    assert own == [*whole[:2], *(line for line in whole if line.startswith("| patchcore |"))]
+    assert len(own) < len(whole)
+    with pytest.raises(InputError, match=r"detector of gain-128: got 'cflow', expected one of padim; patchcore"):
+        block_text("gain-128 of cflow", measured)
 
 
 def test_tables_that_were_finished_are_kept_when_another_fails(ask: Ask, tmp_path: Path) -> None:
@@ -74,12 +85,12 @@ def test_a_document_is_renewed_in_its_blocks_alone(ask: Ask, tmp_path: Path) -> 
     for name in DOCUMENTS:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    old = "<!-- measured gain-128 -->\n| old |\n<!-- end of measured -->"
+    old = "<!-- measured fig5-256 -->\n| old |\n<!-- end of measured -->"
     (tmp_path / DOCUMENTS[0]).write_text(f"Before.\n\n{old}\n\nAfter.\n", encoding="utf-8")
-    content = summary(detector_table(), ask("gain"))
-    refresh(tmp_path, {"gain-128": content})
+    content = summary(detector_table(), ask("fig5"))
+    refresh(tmp_path, {"fig5-256": content})
     text = (tmp_path / DOCUMENTS[0]).read_text(encoding="utf-8")
-    assert text.startswith("Before.\n\n<!-- measured gain-128 -->\n| detector | given |")
+    assert text.startswith("Before.\n\n<!-- measured fig5-256 -->\n| detector | given |")
     assert text.endswith("|\n<!-- end of measured -->\n\nAfter.\n")
-    assert printed(text) == {"gain-128": markdown(read_json(tmp_path / MEASURED)["gain-128"])}
+    assert printed(text) == {"fig5-256": markdown(read_json(tmp_path / MEASURED)["fig5-256"])}
     assert (tmp_path / DOCUMENTS[1]).read_text(encoding="utf-8") == (ROOT / DOCUMENTS[1]).read_text(encoding="utf-8")
