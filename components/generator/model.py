@@ -64,6 +64,8 @@ def vqmodel(settings: Mapping[str, Any], commitment: float = BETA) -> "VQModel":
     """Untrained VQGAN of any settings of diffusers' VQModel; `InputError` where one is refused."""
     from diffusers import VQModel
 
+    from components.generator.layers import quicken
+
     norm = settings.get("norm_type", "group")
     check(norm == "group", "VQModel: norm_type", norm, "'group'; sampled latents have no codes")
     try:
@@ -73,6 +75,7 @@ def vqmodel(settings: Mapping[str, Any], commitment: float = BETA) -> "VQModel":
     # diffusers' default keeps an old bug that puts beta on the codebook term.
     model.quantize.legacy = False
     model.quantize.beta = commitment
+    quicken(model)
     return model
 
 
@@ -125,7 +128,7 @@ def weights_digest(config: GeneratorConfig) -> str | None:
 
 def encode(model: "VQModel", images: "Tensor") -> "Tensor":
     """Latents [n, c, h, w], not yet quantised, of images [n, 3, height, width] in [-1, 1]."""
-    latents: Tensor = model.encode(images.to(model.device)).latents
+    latents: Tensor = model.encode(images.to(model.device)).latents.float()
     return latents
 
 
@@ -137,7 +140,7 @@ def quantise(model: "VQModel", latents: "Tensor") -> "tuple[Tensor, Tensor, Tens
 
 def decode(model: "VQModel", latents: "Tensor") -> "Tensor":
     """Images [n, 3, height, width], about [-1, 1], of any latents [n, c, h, w]."""
-    samples: Tensor = model.decode(latents, force_not_quantize=True).sample
+    samples: Tensor = model.decode(latents, force_not_quantize=True).sample.float()
     return samples
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.networks.backbones import load_features
+from components.networks.folding import folded
 from components.weights.fetch import fetch, load_into, load_tensors
 
 
@@ -19,7 +20,7 @@ class PerceptualDistance(nn.Module):
     def __init__(self) -> None:
         """Load the backbone; `InputError` where its package is not installed."""
         super().__init__()
-        self._features = load_features("efficientnet-lite0", (0, 1, 2, 3))
+        self._features = folded(load_features("efficientnet-lite0", (0, 1, 2, 3)))
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Distances [n] of images and targets [n, 3, height, width] in [-1, 1], the backbone's own range."""
@@ -28,7 +29,7 @@ class PerceptualDistance(nn.Module):
         received = self._features(images)
         distances = []
         for own, target in zip(received, expected, strict=True):
-            difference = functional.normalize(own, dim=1) - functional.normalize(target, dim=1)
+            difference = functional.normalize(own.float(), dim=1) - functional.normalize(target.float(), dim=1)
             distances.append(difference.square().sum(dim=1).mean(dim=(1, 2)))
         return torch.stack(distances).mean(dim=0)
 

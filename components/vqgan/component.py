@@ -42,6 +42,7 @@ def vqgan(
     variation: str = "augmentations",
     decode: str = "plain",
     temperature: float = 1.0,
+    precision: str = "float32",
     ema: float = 0.0,
     patience: int = 0,
     embedder: str = "conse",

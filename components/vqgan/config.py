@@ -37,14 +37,13 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
     mse_weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     """Factor on L_mse in Eq. 7, for a sweep; 1 in the paper."""
     mse_mean: Annotated[str, OneOf(("values", "images"))] = "values"
-    """What n in Eq. 6 counts, which the paper leaves open: `values` of the images, or `images`, whose values are
-    summed: 3 x height x width times as much."""
+    """n of Eq. 6, which the paper leaves open: of all `values`, or of `images`, whose values are summed."""
     adversarial_weight: Weight = 0.1
     """Weight of the adversarial term in L_vq, on top of the adaptive weight. At taming-transformers' 0.8, a
     discriminator that has seen few steps undoes what the loop has learnt."""
     adversarial_start: Share = 1.0
-    """Share of all steps after which the discriminator is trained and used; 1 for no adversarial term. In a loop of a
-    hundred steps the discriminator stays at chance, and the term is noise."""
+    """Share of all steps after which the discriminator is trained and used; 1 for no adversarial term, which is
+    noise in a loop of a hundred steps."""
     restart_codes: bool = True
     """Move codebook vectors that no given image used in its last turn to latents of the data."""
     center: Annotated[str, OneOf(("mean", "own"))] = "mean"
@@ -58,15 +57,16 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
     """What the variance is estimated over: `augmentations` of each given image, pooled, or two or more `given` images,
     moved to where the part lies in the one that is sampled around."""
     decode: Annotated[str, OneOf(("plain", "residual"))] = "plain"
-    """`plain`: the decoded sample (Eq. 3). `residual`: the image that is sampled around, plus the sample's difference
-    from its center when both are decoded, which keeps the texture that the codebook loses."""
+    """`plain`: the decoded sample (Eq. 3). `residual`: the image that is sampled around, plus the decoded sample's
+    difference from the decoded center, which keeps the texture that the codebook loses."""
     temperature: Weight = 1.0
     """Factor on the standard deviation when sampling."""
+    precision: Annotated[str, OneOf(("float32", "bfloat16"))] = "float32"
+    """Of convolutions and matrix products; `bfloat16` is quicker where the processor or GPU has it."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the moving average of the weights that samples and is saved; 0 for none."""
     patience: Annotated[int, Field(ge=0)] = 0
-    """Iterations without a better set after which the loop stops, by the sets' similarity to the given images, which
-    `embedder` measures; 0 for all iterations."""
+    """Iterations without a set more similar to the given images, by `embedder`, after which the loop stops; 0 for all."""
     seed: Seed = 0
     """Draws initial weights, batches and samples."""
 

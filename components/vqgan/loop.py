@@ -17,8 +17,8 @@ In each of L iterations, some steps of Adam on Eq. 7 are followed by the decodin
 
 import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial, wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,23 @@ _POOLED = 8
 """Given images whose augmentations, or which themselves, the variation is estimated over."""
 _KEPT_BYTES = 2**30
 """Variations that are kept for another batch of the same iteration; what is more is estimated anew."""
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+_Method = Callable[Concatenate["FineTuning", _Arguments], _Result]
+
+
+def _in_precision(method: "_Method[_Arguments, _Result]") -> "_Method[_Arguments, _Result]":
+    """Let a method compute in the config's precision; weights, their moments, losses and codes stay in float32."""
+
+    @wraps(method)
+    def run(loop: "FineTuning", *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        # A weight that was cast without gradients must not be reused where they are wanted: no cache.
+        lower = loop.config.precision == "bfloat16"
+        with torch.autocast(device().type, torch.bfloat16, enabled=lower, cache_enabled=False):
+            return method(loop, *args, **kwargs)
+
+    return run
 
 
 class FineTuning:
@@ -75,6 +92,7 @@ class FineTuning:
             self.averaged = self._average.module
             self.state.modules["average"] = self._average
 
+    @_in_precision
     def update(self) -> dict[str, float]:
         """One step on Eq. 7, and of the discriminator; means of the scalars. `RuntimeError`: the loss is not finite."""
         config, model, done = self.config, self.model, self.state.step
@@ -127,6 +145,7 @@ class FineTuning:
                 start += len(noise)
 
     @torch.no_grad()
+    @_in_precision
     def _sampled(self, turn: int, places: Tensor, centers: Tensor, noise: Tensor) -> Tensor:
         """Images [k, 3, height, width] in [0, 1] of a given image's samples, by their numbers [k] and their noise."""
         config, model, (given, images) = self.config, self.averaged, self._groups[turn]
@@ -143,6 +162,7 @@ class FineTuning:
         return [index for index, share in enumerate(shares) for _ in range(share)]
 
     @torch.no_grad()
+    @_in_precision
     def psnr(self) -> float:
         """PSNR in dB of the first given image's reconstruction."""
         model, given = self.averaged, self._groups[0][0][:].to(device())
@@ -150,6 +170,7 @@ class FineTuning:
         return float(psnr(to_image_range(reconstructed), to_image_range(given)))
 
     @torch.no_grad()
+    @_in_precision
     def _start_codebook(self) -> None:
         """Move the codes that no given image uses to latents of the data: of an untrained codebook, all."""
         used = torch.zeros_like(self._used)
@@ -195,6 +216,7 @@ class FineTuning:
         return Variation.of([spread(other) for other in others])
 
     @torch.no_grad()
+    @_in_precision
     def _spread(self, turn: int, model: "VQModel") -> Spread:
         """Spread of the latents of a given image's augmentations."""
         batches = in_batches(self._groups[turn][1], self.config.batch_size)
