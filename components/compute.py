@@ -115,6 +115,8 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # For code that reads memory before it writes it, at the cost of one more pass over every tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def rotate(images: "Tensor", degrees: float) -> "Tensor":

@@ -39,8 +39,8 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
     mse_mean: Annotated[str, OneOf(("values", "images"))] = "values"
     """n of Eq. 6, which the paper leaves open: of all `values`, or of `images`, whose values are summed."""
     adversarial_weight: Weight = 0.1
-    """Weight of the adversarial term in L_vq, on top of the adaptive weight. At taming-transformers' 0.8, a
-    discriminator that has seen few steps undoes what the loop has learnt."""
+    """Weight of the adversarial term in L_vq, on top of the adaptive weight. At taming-transformers' 0.8, one
+    of few steps undoes what the loop has learnt."""
     adversarial_start: Share = 1.0
     """Share of all steps after which the discriminator is trained and used; 1 for no adversarial term, which is
     noise in a loop of a hundred steps."""
@@ -55,7 +55,7 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
     together as in the latents that it is estimated over."""
     variation: Annotated[str, OneOf(("augmentations", "given"))] = "augmentations"
     """What the variance is estimated over: `augmentations` of each given image, pooled, or two or more `given` images,
-    moved to where the part lies in the one that is sampled around."""
+    moved onto the one that is sampled around."""
     decode: Annotated[str, OneOf(("plain", "residual"))] = "plain"
     """`plain`: the decoded sample (Eq. 3). `residual`: the image that is sampled around, plus the decoded sample's
     difference from the decoded center, which keeps the texture that the codebook loses."""
@@ -66,7 +66,8 @@ class Config(EmbedderConfig, LossConfig, GeneratorConfig):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the moving average of the weights that samples and is saved; 0 for none."""
     patience: Annotated[int, Field(ge=0)] = 0
-    """Iterations without a set more similar to the given images, by `embedder`, after which the loop stops; 0 for all."""
+    """Iterations without a set more similar to the given images, by `embedder`, after which the loop stops; 0 for
+    all."""
     seed: Seed = 0
     """Draws initial weights, batches and samples."""
 

@@ -21,10 +21,12 @@ import torch
 
 from components.artifacts import new_image_set, to_arrays
 from components.compute import device, seed_everything
+from components.generator import layers
 from components.generator.checkpoint import CHECKPOINTS
 from components.generator.config import UNTRAINED
 from components.generator.losses import ADAM_BETAS
 from components.generator.model import decode, encode, quantise, to_image_range
+from components.networks import perceptual
 from components.vqgan.config import Config
 from components.vqgan.fine_tune import fine_tune
 from components.vqgan.groups import Groups
@@ -90,6 +92,22 @@ def channels_last_gain(config: Config, groups: Groups, rounds: int) -> float:
     for network in (other.model, other.loss.perceptual, other.loss.discriminator):
         network.to(memory_format=torch.contiguous_format)
     return ratio(other.update, loop.update, rounds)
+
+
+def quick_layers_gain(config: Config, groups: Groups, rounds: int) -> float:
+    """Median time of a whole step with diffusers' and timm's own layers over the one with the loop's quick forms."""
+    loop = FineTuning(groups, config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers, "quicken", lambda _: None)
+        patch.setattr(perceptual, "folded", lambda network: network)
+        other = FineTuning(groups, config)
+    return ratio(other.update, loop.update, rounds)
+
+
+def bfloat16_gain(config: Config, groups: Groups, rounds: int) -> float:
+    """Median time of a whole step in single precision over the one with `precision: bfloat16`."""
+    lower = FineTuning(groups, config.replace(precision="bfloat16"))
+    return ratio(FineTuning(groups, config).update, lower.update, rounds)
 
 
 def bare_set(loop: FineTuning, groups: Groups) -> Callable[[], None]:
@@ -175,6 +193,8 @@ def main() -> None:
         print(f"whole step over bare step, {term}: {overhead(chosen, groups, given.rounds, adversarial):.3f}")
         gain = channels_last_gain(chosen, groups, given.rounds)
         print(f"default memory format over channels-last, whole step {term}: {gain:.3f}")
+    print(f"plain over quick layers, whole step: {quick_layers_gain(config, groups, given.rounds):.3f}")
+    print(f"float32 over bfloat16, whole step: {bfloat16_gain(config, groups, given.rounds):.3f}")
     ratio_of_loops = whole_loop(Config(), given.image_size, given.rounds)
     print(f"whole loop over its bare steps and sets: {ratio_of_loops:.3f}")
     early, late = memory_trend(config, random_groups(64, 8), given.iterations)

@@ -299,7 +299,11 @@ def killed_in_second_iteration(step: int, total: int, scalars: Mapping[str, floa
     "settings",
     [
         pytest.param({}, id="plain"),
-        pytest.param({"ema": 0.5, "accumulate": 2, "patience": 2}, id="all options", marks=pytest.mark.slow),
+        pytest.param(
+            {"ema": 0.5, "accumulate": 2, "patience": 2, "precision": "bfloat16"},
+            id="all options",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_killed_loop_goes_on_to_the_same_digits(
@@ -349,6 +353,22 @@ def test_accumulated_step_is_the_step_of_the_joint_batch(tmp_path: Path) -> None
         loop.update()
         weights.append(loop.model.encoder.conv_in.weight.detach().clone())
     torch.testing.assert_close(weights[0], weights[1])
+
+
+def test_bfloat16_changes_a_step_by_its_rounding_and_keeps_weights_in_float32(finished: Finished) -> None:
+    groups = load_groups(finished.sets.reference, finished.sets.augmented)
+    scalars, gradients = [], []
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        loop = FineTuning(groups, CONFIG.replace(weights="base", codebook_size=512, precision=precision))
+        scalars.append(loop.update())
+        gradients.append(torch.cat([each.grad.flatten() for each in loop.model.parameters() if each.grad is not None]))
+        assert {each.dtype for each in loop.model.state_dict().values()} == {torch.float32}
+        assert loop.sample().dtype == torch.float32
+    assert scalars[1]["total"] == pytest.approx(scalars[0]["total"], rel=0.03)
+    assert scalars[1] != scalars[0]
+    assert len(gradients[0]) == len(gradients[1])
+    assert torch.nn.functional.cosine_similarity(gradients[0], gradients[1], dim=0) > 0.95
 
 
 def test_average_lags_behind_the_weights(tmp_path: Path) -> None:
