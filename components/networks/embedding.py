@@ -133,13 +133,14 @@ class ConseEmbedder(_BatchedEmbedder):
 
     def __init__(self) -> None:
         """Load both models from their packages; `InputError` where one is not installed or has other weights."""
+        import torch
         from timm.data import ImageNetInfo
 
         self._classifier = load_classifier("efficientnet-lite2").to(device())
         self._text_model, self._tokenizer = _load_minilm()
-        info = ImageNetInfo()
-        names = [info.index_to_description(index) for index in range(info.num_classes())]
-        self._class_vectors = self.embed_texts(names).clone()  # outside of inference mode, so that gradients may pass
+        self._classes = ImageNetInfo()
+        self._class_vectors = torch.zeros(self._classes.num_classes(), self._text_model.config.hidden_size)
+        self._embedded: set[int] = set()
         parts = [resolve(name).sha256 for name in ("efficientnet-lite2", "minilm-l6-v2")]
         self.digest = _digest("conse", str(_CONSE_CLASSES), *parts)
 
@@ -151,9 +152,20 @@ class ConseEmbedder(_BatchedEmbedder):
         vectors = []
         for batch in prepared_batches(images, (260, 260), IMAGE_MEAN, IMAGE_STD):
             top, classes = self._classifier(batch).softmax(dim=1).topk(_CONSE_CLASSES, dim=1)
-            names = self._class_vectors.to(top.device)[classes]
+            names = self._name_vectors(classes)
             vectors.append(functional.normalize((top.unsqueeze(2) * names).sum(dim=1), dim=1))
         return torch.cat(vectors)
+
+    def _name_vectors(self, classes: "Tensor") -> "Tensor":
+        """Vectors [n, k, 384] of the names of classes [n, k].
+
+        A line's images are of few of the 1000 classes, whose names take seconds together. A name is embedded when its
+        class comes up first, and alone, so that its digits do not depend on the images before.
+        """
+        for index in set(classes.flatten().tolist()) - self._embedded:
+            self._class_vectors[index] = self.embed_texts([self._classes.index_to_description(index)])[0]
+            self._embedded.add(index)
+        return self._class_vectors.to(classes.device)[classes]
 
     def text_vectors(self, texts: list[str]) -> "Tensor":
         """Unit vectors [len(texts), 384]: the mean of MiniLM's token vectors."""
