@@ -14,13 +14,22 @@ def folded(network: nn.Module) -> nn.Module:
 
     Its convolutions do what the batch normalisation behind them did, so that a map is read and written once less; maps
     differ by rounding. Blocks behind the last map that is asked for, which timm's EfficientNet computes, are left out.
+    Tensors that do not change are shared.
     """
-    faster = copy.deepcopy(network).eval()
+    faster = _twin(network).eval()
     if isinstance(faster, EfficientNetFeatures):
         faster.blocks = faster.blocks[: max(row["stage"] for row in faster.feature_info.get_dicts())]
     for module in list(faster.modules()):
         _fold(module)
     return faster
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """A copy of a module and of those inside it, with the same tensors; a deep copy takes several times as long."""
+    twin = copy.copy(module)
+    twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
+    twin._modules = {name: child and _twin(child) for name, child in module._modules.items()}
+    return twin
 
 
 def _fold(module: nn.Module) -> None:
