@@ -106,6 +106,6 @@ def forward_proxy(login: str = "") -> Iterator[ForwardProxy]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, made)) as server:
         made.port = server.server_address[1]
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield made
         server.shutdown()

@@ -87,7 +87,7 @@ def serve_hub(files: dict[str, bytes], folder: Path) -> Iterator[Hub]:
     ca_file, context = private_ca(folder)
     made = Hub(files=files, ca_file=ca_file)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, made)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         with proxy(server.server_address[1], tls=context) as made.between:
             yield made
         server.shutdown()

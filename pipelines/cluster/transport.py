@@ -20,6 +20,8 @@ TOKEN_FILE = Path("/var/run/secrets/kubeflow/pipelines/token")
 """Where the service account's token for the API is mounted."""
 _TOKEN_ENVIRONMENT = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105
 _CONNECT_SECONDS = 5.0
+_PAUSE_SECONDS = 0.2
+"""Before a call is repeated; twice as long each time."""
 _MAX_ANSWER = 64 * 1024 * 1024
 _MAX_MESSAGE = 400
 
@@ -72,7 +74,7 @@ class Transport:
         configuration.retries = urllib3.Retry(
             total=3,
             redirect=0,
-            backoff_factor=0.2,
+            backoff_factor=_PAUSE_SECONDS,
             status_forcelist=(429, 500, 502, 503, 504),
             allowed_methods=("GET", "DELETE"),
             raise_on_status=False,

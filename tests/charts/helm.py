@@ -118,7 +118,7 @@ def render_text(text: str) -> Manifests:
     """The objects that helm would install with the text of a values file."""
     done = call("template", RELEASE, "--namespace", NAMESPACE, values=text)
     assert done.returncode == 0, done.stderr
-    return Manifests(item for item in yaml.safe_load_all(done.stdout) if item)
+    return Manifests(item for item in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if item)
 
 
 @functools.lru_cache(maxsize=256)
@@ -129,7 +129,8 @@ def _rendered_text(values: str, release: str, namespace: str) -> str:
 
 
 def _render(values: str, release: str, namespace: str) -> Manifests:
-    return Manifests(item for item in yaml.safe_load_all(_rendered_text(values, release, namespace)) if item)
+    text = _rendered_text(values, release, namespace)
+    return Manifests(item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item)
 
 
 def refusal(values: Mapping[str, Any], base: Any = BASE) -> str:

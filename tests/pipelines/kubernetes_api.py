@@ -120,7 +120,7 @@ def kubernetes_api() -> Iterator[KubernetesApi]:
             """Keep quiet."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         api.url = f"http://127.0.0.1:{server.server_port}"
         yield api
         server.shutdown()

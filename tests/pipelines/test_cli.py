@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from components import __version__
+from tests.pipelines.packages import documents
 from tests.pipelines.vigil import Done, Vigil, assert_refused
 
 
@@ -54,7 +54,7 @@ def test_compile_asks_for_the_registry_of_the_images(vigil: Vigil, tmp_path: Pat
 def test_compile_writes_a_package(vigil: Vigil, tmp_path: Path) -> None:
     path = tmp_path / "training.yaml"
     assert vigil("compile", "-o", path) == Done(code=0, out=f"{path}\n", err="")
-    pipeline, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    pipeline, platform = documents(path)
     assert pipeline["pipelineInfo"]["name"] == "vigil-training"
     assert set(platform) == {"platforms"}
 

@@ -29,6 +29,7 @@ from components.registration.export import export_detector
 from components.registration.register import register_best
 from components.tracking.run import stage_run
 from tests.components.image_sets import write_reference
+from tests.conftest import NewDatabase
 
 LINE = "bolts"
 HEAVY = ("anomalib", "lightning", "timm", "torch", "transformers")
@@ -87,9 +88,9 @@ def test_export_that_does_not_agree_is_not_served(trained: Path, tmp_path: Path,
 
 @pytest.mark.slow
 def test_registered_export_is_loaded_without_torch_and_anomalib(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, new_database: NewDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_database(tmp_path))
     monkeypatch.setenv("VIGIL_RUN_ID", "r1")
     predictions = tmp_path / "predictions"
     evaluate_detectors(trained / "reference", [trained / "detector"], predictions, EvaluationConfig(latency_images=2))

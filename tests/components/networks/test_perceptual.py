@@ -45,20 +45,19 @@ def backbone() -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def reference(backbone: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> str:
-    return save_vgg16(backbone, tmp_path_factory.mktemp("vgg") / "vgg16.safetensors")
+def lpips(backbone: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Lpips:
+    return Lpips(save_vgg16(backbone, tmp_path_factory.mktemp("vgg") / "vgg16.safetensors"))
 
 
-def test_lpips_is_its_definition(backbone: dict[str, Tensor], reference: str) -> None:
+def test_lpips_is_its_definition(backbone: dict[str, Tensor], lpips: Lpips) -> None:
     torch.manual_seed(1)
     images, targets = (torch.rand(2, 3, 32, 32) * 2 - 1 for _ in range(2))
     with torch.no_grad():
-        received = Lpips(reference)(images, targets)
+        received = lpips(images, targets)
     torch.testing.assert_close(received, defined_distance(backbone, images, targets), atol=1e-5, rtol=1e-4)
 
 
-def test_lpips_has_gradients_for_the_images_only(reference: str) -> None:
-    lpips = Lpips(reference)
+def test_lpips_has_gradients_for_the_images_only(lpips: Lpips) -> None:
     images = torch.zeros(1, 3, 32, 32, requires_grad=True)
     lpips(images, torch.ones(1, 3, 32, 32)).sum().backward()
     assert images.grad is not None
@@ -67,8 +66,8 @@ def test_lpips_has_gradients_for_the_images_only(reference: str) -> None:
     assert isinstance(lpips, nn.Module)
 
 
-def test_each_distance_tells_its_name(reference: str) -> None:
-    assert Lpips(reference).name == "LPIPS (VGG16)"
+def test_each_distance_tells_its_name(lpips: Lpips) -> None:
+    assert lpips.name == "LPIPS (VGG16)"
     assert "substitute" in PerceptualDistance().name
 
 

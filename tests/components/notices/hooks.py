@@ -48,7 +48,7 @@ def webhook(statuses: Sequence[int] = (200,)) -> Iterator[Hook]:
             """Keep quiet."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, contextlib.ExitStack() as stack:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         stack.callback(server.shutdown)
         hook.url = f"http://127.0.0.1:{server.server_port}{SECRET_PATH}"
         yield hook

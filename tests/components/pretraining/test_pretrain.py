@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,17 +20,39 @@ from components.vqgan.config import Config
 
 SIDES = ((96, 64), (64, 80), (70, 70))
 
+Reported = list[tuple[int, Mapping[str, float]]]
+"""Step and scalars of each call."""
 
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[str, ...]:
+
+class Finished(NamedTuple):
+    """A run with `settings`, which no test changes."""
+
+    config: PretrainingConfig
+    base: Path
+    reported: Reported
+
+
+def write_folders(root: Path) -> tuple[str, ...]:
     """Three photographs of unlike sizes in two folders."""
     generator = np.random.default_rng(0)
-    paths = [tmp_path / "a" / "0.png", tmp_path / "a" / "deep" / "1.png", tmp_path / "b" / "2.jpg"]
+    paths = [root / "a" / "0.png", root / "a" / "deep" / "1.png", root / "b" / "2.jpg"]
     for path, (width, height) in zip(paths, SIDES, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
-    (tmp_path / "a" / "notes.txt").write_text("no image")
-    return str(tmp_path / "a"), str(tmp_path / "b")
+    (root / "a" / "notes.txt").write_text("no image")
+    return str(root / "a"), str(root / "b")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[str, ...]:
+    return write_folders(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    root = tmp_path_factory.mktemp("finished")
+    config = settings(write_folders(root))
+    return Finished(config, root / "base", run(root, config))
 
 
 def settings(folders: tuple[str, ...]) -> PretrainingConfig:
@@ -48,18 +71,28 @@ def settings(folders: tuple[str, ...]) -> PretrainingConfig:
     )
 
 
-def run(root: Path, config: PretrainingConfig) -> list[tuple[int, Mapping[str, float]]]:
-    reported: list[tuple[int, Mapping[str, float]]] = []
+def run(root: Path, config: PretrainingConfig) -> Reported:
+    reported: Reported = []
     pretrain(root / "base", config, lambda step, total, scalars: reported.append((step, scalars)))
     return reported
 
 
-def test_base_is_published_with_its_figures_and_loads_into_the_loop(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    reported = run(tmp_path, settings(folders))
-    assert [step for step, _ in reported] == [1, 2, 3, 4, 5, 6]
-    weights = tmp_path / "base" / WEIGHTS
+def killed(root: Path, config: PretrainingConfig, step: int) -> None:
+    """Begin a run that is interrupted at a step."""
+
+    def kill(reached: int, total: int, scalars: Mapping[str, float]) -> None:
+        if reached == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(root / "base", config, kill)
+
+
+def test_base_is_published_with_its_figures_and_loads_into_the_loop(finished: Finished) -> None:
+    assert [step for step, _ in finished.reported] == [1, 2, 3, 4, 5, 6]
+    weights = finished.base / WEIGHTS
     assert {value.dtype for value in load_file(weights).values()} == {torch.float16}
-    content = read_json(tmp_path / "base" / CONFIG)
+    content = read_json(finished.base / CONFIG)
     assert content["sha256"] == file_sha256(weights)
     figures = content["figures"]
     assert (figures["images"], figures["held_out"]) == (2, 1)
@@ -69,39 +102,30 @@ def test_base_is_published_with_its_figures_and_loads_into_the_loop(tmp_path: Pa
     assert model.quantize.embedding.weight.dtype == torch.float32
 
 
-def test_base_names_the_images_that_it_was_trained_on(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    run(tmp_path, settings(folders))
-    weights = tmp_path / "base" / WEIGHTS
+def test_base_names_the_images_that_it_was_trained_on(finished: Finished) -> None:
+    weights = finished.base / WEIGHTS
     base = Config(codebook_size=16, weights=f"{weights}#sha256={file_sha256(weights)}")
-    seen = [file_sha256(path) for folder in folders for path in Path(folder).rglob("*.*g")]
+    seen = [file_sha256(path) for folder in finished.config.sources for path in Path(folder).rglob("*.*g")]
     assert trained_on(base, seen) == len(seen) == 3
     assert trained_on(base, ["0" * 64, seen[0]]) == 1
     assert trained_on(Config(), seen) == 0
 
 
-def test_terms_start_one_after_the_other(tmp_path: Path, folders: tuple[str, ...]) -> None:
-    reported = [scalars for _, scalars in run(tmp_path, settings(folders))]
+def test_terms_start_one_after_the_other(finished: Finished) -> None:
+    reported = [scalars for _, scalars in finished.reported]
     assert ["codebook" in scalars for scalars in reported] == [False, False, True, True, True, True]
     assert ["discriminator" in scalars for scalars in reported] == [False, False, False, True, True, True]
     assert ["codes_used" in scalars for scalars in reported] == [False, False, False, True, False, True]
 
 
 def test_killed_run_goes_on_to_the_same_digits(
-    tmp_path: Path, folders: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = settings(folders)
-    whole = run(tmp_path / "whole", config)
-
-    def kill(step: int, total: int, scalars: Mapping[str, float]) -> None:
-        if step == 5:
-            raise KeyboardInterrupt
-
     monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(tmp_path / "base", config, kill)
+    killed(tmp_path, finished.config, step=5)
     assert not (tmp_path / "base").exists()
-    assert run(tmp_path, config) == whole[4:]
-    assert file_sha256(tmp_path / "base" / WEIGHTS) == file_sha256(tmp_path / "whole" / "base" / WEIGHTS)
+    assert run(tmp_path, finished.config) == finished.reported[4:]
+    assert file_sha256(tmp_path / "base" / WEIGHTS) == file_sha256(finished.base / WEIGHTS)
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
@@ -138,15 +162,12 @@ def test_training_lowers_the_loss_of_the_crops(tmp_path: Path) -> None:
 def test_checkpoint_of_other_code_is_not_taken_up(
     tmp_path: Path, folders: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kill(step: int, total: int, scalars: Mapping[str, float]) -> None:
-        if step == 5:
-            raise KeyboardInterrupt
-
+    config = settings(folders).replace(steps=4)
     monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(tmp_path / "base", settings(folders), kill)
+    killed(tmp_path, config, step=3)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     monkeypatch.setattr("components.pretraining.pretrain.code_digest", lambda: "0")
-    assert run(tmp_path, settings(folders))[0][0] == 1
+    assert run(tmp_path, config)[0][0] == 1
 
 
 def test_images_are_ordered_by_content_and_counted_once(tmp_path: Path, folders: tuple[str, ...]) -> None:

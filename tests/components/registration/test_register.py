@@ -47,7 +47,7 @@ from tests.components.versions import add_version
 from tests.conftest import NewDatabase
 
 LINE = "bolts"
-SLOW_SECONDS = 0.5
+SLOW_SECONDS = 0.2
 
 
 class Run(NamedTuple):

@@ -36,6 +36,7 @@ from components.registration.register import register_best
 from components.tracking.run import stage_run
 from pipelines.lines.demo import write_demo_line
 from tests.components.serving.servers import v2_server
+from tests.conftest import NewDatabase
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow
@@ -74,12 +75,12 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("serving")
     given = os.environ.get("VIGIL_TEST_DATA")
     data = Path(given) if given else write_demo_line(root / "demo").parent / "brick"
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+        environment.setenv("MLFLOW_TRACKING_URI", new_database(root))
         environment.setenv("VIGIL_RUN_ID", "r1")
         register(root, data)
         process, address = start(root)

@@ -22,7 +22,7 @@ _KINDS = pytest.mark.parametrize("kind", ["https", "hf"])
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_pauses: None) -> Iterator[Hub]:
     """A hub with one file, by TLS with a private CA; libraries are offline, as they are in a stage."""
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "3")
     monkeypatch.setenv("VIGIL_CACHE", str(tmp_path / "cache"))
@@ -97,11 +97,11 @@ def test_busy_server_is_asked_again(served: Hub, target: Path, kind: str) -> Non
 def test_trickle_is_an_error_when_the_deadline_is_over(
     served: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setenv("VIGIL_NET_DEADLINE", "3")
-    served.between.fault = Trickle(100_000, seconds=1)
+    monkeypatch.setenv("VIGIL_NET_DEADLINE", "1")
+    served.between.fault = Trickle(100_000, seconds=0.3)
     start = time.monotonic()
 
-    with pytest.raises(OSError, match=r"the server did not send the file within 3 s \(VIGIL_NET_DEADLINE\)"):
+    with pytest.raises(OSError, match=r"the server did not send the file within 1 s \(VIGIL_NET_DEADLINE\)"):
         hub.fetch_file(_address(served, kind), _DIGEST, target)
 
     assert time.monotonic() - start < 20
@@ -111,7 +111,7 @@ def test_trickle_is_an_error_when_the_deadline_is_over(
 @_KINDS
 def test_silence_is_an_error(served: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
-    monkeypatch.setenv("VIGIL_NET_TIMEOUT", "0.5")
+    monkeypatch.setenv("VIGIL_NET_TIMEOUT", "0.3")
     served.between.fault = Trickle(0, seconds=60)
 
     with pytest.raises(OSError, match=r"the server did not answer after 1 attempts \(ReadTimeout\)"):

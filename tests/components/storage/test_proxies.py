@@ -21,7 +21,7 @@ _CONTENT = os.urandom(3 * 1024 * 1024)
 
 
 @pytest.fixture(autouse=True)
-def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_attempt(monkeypatch: pytest.MonkeyPatch, short_pauses: None) -> None:
     """Fail at once."""
     monkeypatch.setenv("VIGIL_NET_ATTEMPTS", "1")
 

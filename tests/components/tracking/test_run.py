@@ -534,9 +534,10 @@ def silent(database: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_last_stage_waits_for_mlflow(
     database: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("components.tracking.run._POLL_SECONDS", 0.1)
     with silent(database, tmp_path, monkeypatch) as answer, stage_run(line, "conclusion") as run:
         assert run.run_id == ""
-        back = threading.Timer(1.0, answer)
+        back = threading.Timer(0.3, answer)
         back.start()
         run.wait()
         back.join()
@@ -663,7 +664,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
     """Address of a server that gives every request the same answer."""
     handler = type("Handler", (Answer,), {"status": status, "body": body})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

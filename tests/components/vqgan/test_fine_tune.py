@@ -106,8 +106,10 @@ def test_adversarial_term_starts_after_its_share_of_the_steps(finished: Finished
 
 
 def test_total_is_equation_7(tmp_path: Path) -> None:
-    config = Config(**{**vars(CONFIG), "vq_weight": 0.5, "perceptual_weight": 2.0, "adversarial_weight": 0.8})
-    for *_, terms in Sets(tmp_path).run(tmp_path, config):
+    weights = {"vq_weight": 0.5, "perceptual_weight": 2.0, "adversarial_weight": 0.8}
+    reported = Sets(tmp_path).run(tmp_path, CONFIG.replace(steps=1, adversarial_start=0.5, **weights))
+    assert [terms["discriminator"] > 0 for *_, terms in reported] == [False, True]
+    for *_, terms in reported:
         adversarial = 0.8 * terms["adaptive_weight"] * terms["adversarial"]
         vq = terms["reconstruction"] + 2.0 * terms["perceptual"] + adversarial + terms["codebook"]
         assert terms["total"] == pytest.approx(terms["mse"] + 0.5 * vq, rel=1e-4)
@@ -120,9 +122,9 @@ def figures(reported: Reported) -> list[dict[str, float]]:
 
 def test_same_seed_gives_the_same_digits_and_another_seed_others(finished: Finished, tmp_path: Path) -> None:
     again = finished.sets.run(tmp_path / "again", CONFIG)
-    other = finished.sets.run(tmp_path / "other", Config(**{**vars(CONFIG), "seed": 1}))
+    other = finished.sets.run(tmp_path / "other", CONFIG.replace(seed=1, steps=1))
     assert figures(finished.reported) == figures(again)
-    assert figures(finished.reported) != figures(other)
+    assert figures(finished.reported)[0]["mse"] != figures(other)[0]["mse"]
     digests = {file_sha256(root / "generator" / WEIGHTS) for root in (finished.root, tmp_path / "again")}
     assert len(digests) == 1
 
@@ -145,7 +147,7 @@ def test_every_part_of_the_generator_is_updated(tmp_path: Path) -> None:
 
 
 def test_loop_learns_the_given_image(tmp_path: Path) -> None:
-    config = CONFIG.replace(iterations=1, steps=30, adversarial_start=1.0, learning_rate=2e-3)
+    config = CONFIG.replace(iterations=1, steps=15, adversarial_start=1.0, learning_rate=4e-3)
     reported = Sets(tmp_path).run(tmp_path, config)
     first, last = reported[0][2], reported[-1][2]
     assert last["mse"] < first["mse"] / 2
@@ -162,6 +164,7 @@ def test_generated_images_are_spread_over_the_given_images(tmp_path: Path) -> No
 
 @torch.no_grad()
 def test_several_shots_are_each_sampled_around_their_own_mean(tmp_path: Path) -> None:
+    torch.manual_seed(0)
     sets = Sets(tmp_path, given=2)
     groups = load_groups(sets.reference, sets.augmented)
     loop = FineTuning(groups, CONFIG.replace(variance="none", images=5))
@@ -169,7 +172,7 @@ def test_several_shots_are_each_sampled_around_their_own_mean(tmp_path: Path) ->
     for (_, images), own in zip(groups, (samples[:3], samples[3:]), strict=True):
         mean = quantise(loop.model, encode(loop.model, images[:]))[0].mean(dim=0, keepdim=True)
         expected = to_image_range(decode(loop.model, mean).cpu())
-        torch.testing.assert_close(own, expected.expand_as(own), atol=1e-5, rtol=0)
+        torch.testing.assert_close(own, expected.expand_as(own), atol=3e-5, rtol=0)
     assert (samples[0] - samples[-1]).abs().max() > 1e-3
 
 
@@ -332,12 +335,16 @@ def digests(root: Path) -> dict[str, str]:
 
 def test_other_settings_do_not_take_up_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints"))
-    sets = Sets(tmp_path)
-    arguments = (sets.reference, sets.augmented, tmp_path / "candidates", tmp_path / "generator")
+    sets, config = Sets(tmp_path), CONFIG.replace(steps=1)
+
+    def kill(step: int, total: int, scalars: Mapping[str, float]) -> None:
+        if step == 2:
+            raise Killed
+
     with pytest.raises(Killed):
-        fine_tune(*arguments, CONFIG, killed_in_second_iteration)
-    reported = sets.run(tmp_path, CONFIG.replace(seed=1))
-    assert [step for step, *_ in reported] == [1, 2, 3, 4, 5, 6]
+        fine_tune(sets.reference, sets.augmented, tmp_path / "candidates", tmp_path / "generator", config, kill)
+    reported = sets.run(tmp_path, config.replace(seed=1))
+    assert [step for step, *_ in reported] == [1, 2]
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
 
 

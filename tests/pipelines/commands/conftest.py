@@ -55,6 +55,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VIGIL_IMAGE_REGISTRY", "registry.example/vision")
     monkeypatch.setattr(cluster, "NAMESPACE_FILE", tmp_path / "serviceaccount" / "namespace")
     monkeypatch.setattr(transport, "TOKEN_FILE", tmp_path / "serviceaccount" / "token")
+    monkeypatch.setattr(transport, "_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from components.registry.history import read_history
 from components.tracking.run import stage_run
 from pipelines.lines.line import load_line
 from tests.conftest import MvtecTree, NewDatabase
+from tests.pipelines.packages import documents
 from tests.pipelines.vigil import Vigil, assert_refused
 
 
@@ -146,7 +147,7 @@ def test_package_for_a_schedule(vigil: Vigil, line: Path, tmp_path: Path) -> Non
     package = tmp_path / "drift.yaml"
     done = vigil("drift", line, "--images", "s3://lines/stripes/new", "--alpha", "0.01", "--compile", package)
     assert done.code == 0
-    (pipeline, _) = yaml.safe_load_all(package.read_text(encoding="utf-8"))
+    (pipeline, _) = documents(package)
     parameters = pipeline["root"]["inputDefinitions"]["parameters"]
     found = {name: parameters[name]["defaultValue"] for name in ("line", "images", "alpha")}
     assert found == {"line": "stripes", "images": "s3://lines/stripes/new", "alpha": 0.01}

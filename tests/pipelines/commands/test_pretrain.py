@@ -17,6 +17,7 @@ from components.weights.manifest import FILE, VARIABLE, load_manifest
 from pipelines.lines.line import load_line
 from tests.components.trees import save_series, write_folder, write_mvtec
 from tests.pipelines.dags.test_training import run_blocked
+from tests.pipelines.packages import documents
 from tests.pipelines.vigil import Vigil, assert_refused
 
 SMALL = (
@@ -172,7 +173,7 @@ def test_package_has_the_options_and_the_task_settings(vigil: Vigil, tmp_path: P
         *("--compile", package, "--cluster-defaults", defaults),
     )
     assert (done.code, done.err, done.out) == (0, "", f"{package}\n")
-    pipeline, platform = yaml.safe_load_all(package.read_text(encoding="utf-8"))
+    pipeline, platform = documents(package)
     found = pipeline["root"]["inputDefinitions"]["parameters"]
     assert all(parameter["isOptional"] for parameter in found.values())
     values = {name: parameter.get("defaultValue") for name, parameter in found.items()}

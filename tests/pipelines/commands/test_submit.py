@@ -16,7 +16,7 @@ from pipelines.cluster import following, transport
 from pipelines.cluster.following import failed_tasks, follow_run
 from pipelines.cluster.submission import check_for_cluster
 from pipelines.lines.line import load_line
-from tests.conftest import MvtecTree
+from tests.conftest import MvtecTree, NewDatabase
 from tests.pipelines.cluster_lines import write_line
 from tests.pipelines.kfp_api import Item, KfpApi, serve, task_detail
 from tests.pipelines.vigil import Done, Vigil, assert_refused
@@ -270,6 +270,7 @@ def test_failed_stage_is_found_in_mlflow(
     kfp_api: KfpApi,
     line: Path,
     no_pause: None,
+    new_database: NewDatabase,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -279,7 +280,7 @@ def test_failed_stage_is_found_in_mlflow(
             print("half of it is read")
             raise ValueError("no memory")
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_database(tmp_path))
     monkeypatch.setenv("VIGIL_RUN_ID", "runs-4")
     kfp_api.script = [{"state": "FAILED", **details(*FAILED_NODES)}]
     with pytest.raises(ValueError, match="no memory"):

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kfp import local
 from mlflow import MlflowClient
 
@@ -20,6 +19,7 @@ from pipelines.dags.drift import PIPELINE_NAME, drift_pipeline, write_package
 from pipelines.lines.line import parse_line
 from tests.components.image_sets import write_reference
 from tests.conftest import NewDatabase
+from tests.pipelines.packages import documents
 
 IMAGES = "s3://lines/bolts/new"
 
@@ -29,7 +29,7 @@ def package(folder: Path, **changes: Any) -> list[dict[str, Any]]:
     line = parse_line({"name": "bolts", "object": "bolt", "dataset": {"uri": "s3://lines/bolts"}}, folder)
     values: dict[str, Any] = {"images": IMAGES, "detector": "champion", "config": Config(alpha=0.01), **changes}
     write_package(folder / "drift.yaml", line, **values)
-    return list(yaml.safe_load_all((folder / "drift.yaml").read_text(encoding="utf-8")))
+    return documents(folder / "drift.yaml")
 
 
 def test_package_has_one_task_and_the_lines_values_as_defaults(tmp_path: Path) -> None:

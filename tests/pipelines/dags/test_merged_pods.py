@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components.task_environment import CONFIG_MAP_KEYS, MLFLOW_KEYS
 from pipelines.dags.package import write_package
@@ -18,6 +17,7 @@ from tests.pipelines.merged_pod import (
     role_of_service_account,
     template,
 )
+from tests.pipelines.packages import documents
 
 CLUSTER = {
     "vqgan": {"gpu": 1, "shared_memory": "1Gi"},
@@ -37,7 +37,7 @@ def executors(tmp_path_factory: pytest.TempPathFactory) -> Executors:
     path = tmp_path_factory.mktemp("pods") / "package.yaml"
     line = {"name": "bolts", "object": "bolt", "dataset": {"uri": "s3://lines/bolts"}, "cluster": CLUSTER}
     write_package(path, parse_line(line, Path("/")))
-    spec, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    spec, platform = documents(path)
     settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     return {name: (found, settings[name]) for name, found in spec["deploymentSpec"]["executors"].items()}
 

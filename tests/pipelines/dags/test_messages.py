@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from google.protobuf import descriptor_pb2, duration_pb2, struct_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import ParseDict, ParseError
@@ -20,6 +19,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as newest_pipeline
 
 from pipelines.dags.package import write_package
 from pipelines.lines.line import parse_line
+from tests.pipelines.packages import documents
 
 OLDEST = Path(__file__).with_name("messages-2.15.binpb")
 EVERYTHING: dict[str, Any] = {
@@ -57,10 +57,10 @@ def servers() -> dict[str, DescriptorPool]:
     return {"oldest": pool_of(*(found.SerializeToString() for found in oldest.file)), "newest": pool_of(*newest)}
 
 
-def documents(folder: Path, cluster: dict[str, Any]) -> list[dict[str, Any]]:
+def compiled(folder: Path, cluster: dict[str, Any]) -> list[dict[str, Any]]:
     line = {"name": "bolts", "object": "bolt", "dataset": {"uri": "s3://lines/bolts"}, "cluster": cluster}
     write_package(folder / "package.yaml", parse_line(line, folder))
-    return list(yaml.load_all((folder / "package.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
+    return documents(folder / "package.yaml")
 
 
 def read(pool: DescriptorPool, package: list[dict[str, Any]]) -> None:
@@ -78,7 +78,7 @@ def read(pool: DescriptorPool, package: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("server", ["oldest", "newest"])
 def test_servers_read_the_package(servers: dict[str, DescriptorPool], tmp_path: Path, server: str) -> None:
-    read(servers[server], documents(tmp_path, {**EVERYTHING, **(NONE if server == "oldest" else NEWER)}))
+    read(servers[server], compiled(tmp_path, {**EVERYTHING, **(NONE if server == "oldest" else NEWER)}))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_servers_read_the_package(servers: dict[str, DescriptorPool], tmp_path: 
 def test_oldest_server_refuses_what_came_later(
     servers: dict[str, DescriptorPool], tmp_path: Path, name: str, field: str
 ) -> None:
-    package = documents(tmp_path, {**NONE, name: NEWER[name]})
+    package = compiled(tmp_path, {**NONE, name: NEWER[name]})
     read(servers["newest"], package)
     with pytest.raises(ParseError, match=f'no field named "{field}"'):
         read(servers["oldest"], package)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kfp import compiler, local
 from kfp.components import load_component_from_file
 
@@ -13,13 +12,15 @@ from components.storage import s3
 from components.weights.manifest import load_manifest
 from pipelines.dags.pretraining import PIPELINE_NAME, pretraining, write_package
 from tests.components.trees import write_mvtec
+from tests.conftest import NewDatabase
+from tests.pipelines.packages import documents
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> dict[str, Any]:
     path = tmp_path / "pretraining.yaml"
     compiler.Compiler().compile(pretraining, str(path))
-    loaded: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (loaded,) = documents(path)
     return loaded
 
 
@@ -36,7 +37,7 @@ def test_training_is_never_cached(package: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_pipeline_runs_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipeline_runs_locally(new_database: NewDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
     from PIL import Image
 
@@ -45,7 +46,7 @@ def test_pipeline_runs_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for index in range(3):
         pixels = np.random.default_rng(index).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_database(tmp_path))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "artifacts"))
     small = {"codebook_size": 16, "steps": 2, "autoencoder_steps": 1, "batch_size": 1, "sizes": [32], "image_side": 64}
     outputs = pretraining(line="base", sources=[str(tmp_path)], **small).outputs
@@ -57,10 +58,9 @@ def test_pipeline_runs_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 @pytest.mark.s3
 def test_package_trains_on_lines_and_publishes(
-    tmp_path: Path, bare_cluster: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
+    new_database: NewDatabase, tmp_path: Path, bare_cluster: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_database(tmp_path))
     s3.publish_directory(write_mvtec(tmp_path / "part", train=3), f"{prefix}/part")
     dataset = {"uri": f"{prefix}/part", "layout": "mvtec", "test_fraction": "0.2", "seed": "0"}
     config = Config(

@@ -13,6 +13,7 @@ from kfp import components as kfp_components
 
 from pipelines.dags.reuse import README, REUSABLE, ROOT, component_files, with_table
 from pipelines.lines.stages import STAGES
+from tests.pipelines.packages import documents
 
 FILES = component_files()
 MAX_BYTES = 24_000
@@ -61,6 +62,6 @@ def test_example_pipeline_compiles_with_three_of_them(tmp_path: Path) -> None:
     path = tmp_path / "two-detectors.yaml"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, str(EXAMPLE), str(path)], check=True, env=environment, timeout=120)
-    package = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    package = documents(path)[0]
     used = {component["executorLabel"] for component in package["components"].values() if "executorLabel" in component}
     assert used == {"exec-dataset", "exec-detection", "exec-evaluation"}

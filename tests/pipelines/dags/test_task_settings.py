@@ -10,6 +10,7 @@ from components.errors import InputError
 from pipelines.dags.package import write_package, write_packages
 from pipelines.lines.cluster import Cluster, Resources, parse_cluster
 from pipelines.lines.line import load_line, load_lines
+from tests.pipelines.packages import documents
 
 LINE = """
 name: transistor_A.
@@ -43,7 +44,7 @@ def package_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def package(package_file: Path) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(package_file.read_text(encoding="utf-8")))
+    return documents(package_file)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def compiled(folder: Path, cluster: dict[str, Any]) -> list[dict[str, Any]]:
     line = {"name": "bolts", "object": "bolt", "dataset": {"uri": "s3://lines/bolts"}, "cluster": cluster}
     (folder / "line.yaml").write_text(yaml.safe_dump(line), encoding="utf-8")
     write_package(folder / "package.yaml", load_line(folder / "line.yaml"))
-    return list(yaml.safe_load_all((folder / "package.yaml").read_text(encoding="utf-8")))
+    return documents(folder / "package.yaml")
 
 
 def test_every_executor_has_settings(package: list[dict[str, Any]], platform: dict[str, Any]) -> None:
@@ -214,9 +215,7 @@ def test_every_line_has_its_package(tmp_path: Path) -> None:
     paths = write_packages(tmp_path / "packages", load_lines(tmp_path))
     assert [path.name for path in paths] == ["bolts.yaml", "nuts.yaml"]
     for path in paths:
-        executors = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))[1]["platforms"]["kubernetes"][
-            "deploymentSpec"
-        ]["executors"]
+        executors = documents(path)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         assert executors["exec-detection"]["podMetadata"]["labels"]["vigil/line"] == path.stem
 
 

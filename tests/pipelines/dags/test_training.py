@@ -12,6 +12,7 @@ import yaml
 from components import __version__
 from pipelines.dags.package import write_package
 from pipelines.dags.training import PIPELINE_NAME, training_parameters
+from tests.pipelines.packages import documents
 
 GOLDEN = Path(__file__).parent / "golden" / "training.yaml"
 HEAVY = ("anomalib", "diffusers", "mlflow", "numpy", "pandas", "torch")
@@ -30,9 +31,9 @@ main()
 """
 
 
-def documents(path: Path) -> list[dict[str, Any]]:
+def without_sdk(path: Path) -> list[dict[str, Any]]:
     """The package's YAML documents without the SDK's version."""
-    loaded = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    loaded = documents(path)
     for document in loaded:
         document.pop("sdkVersion", None)
     return loaded
@@ -62,14 +63,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def package(compiled: Path) -> dict[str, Any]:
-    return documents(compiled)[0]
+    return without_sdk(compiled)[0]
 
 
 def test_package_is_the_golden_one(compiled: Path, regenerate_golden: bool) -> None:
     if regenerate_golden:
         GOLDEN.parent.mkdir(exist_ok=True)
-        GOLDEN.write_text(yaml.safe_dump_all(documents(compiled)), encoding="utf-8")
-    assert documents(compiled) == documents(GOLDEN)
+        GOLDEN.write_text(yaml.safe_dump_all(without_sdk(compiled)), encoding="utf-8")
+    assert without_sdk(compiled) == without_sdk(GOLDEN)
 
 
 def test_golden_is_never_rewritten_in_ci() -> None:
@@ -81,7 +82,7 @@ def test_golden_is_never_rewritten_in_ci() -> None:
 
 
 def test_golden_images_carry_the_version() -> None:
-    executors = documents(GOLDEN)[0]["deploymentSpec"]["executors"]
+    executors = without_sdk(GOLDEN)[0]["deploymentSpec"]["executors"]
     images = {executor["container"]["image"] for executor in executors.values()}
     families = ("detection", "generation")
     assert images == {f"vigil/vigil-python-{family}:{__version__}" for family in families}
@@ -120,7 +121,7 @@ def test_compiling_needs_no_heavy_library(tmp_path: Path) -> None:
     path = tmp_path / "training.yaml"
     done = run_blocked("compile", "-o", str(path))
     assert (done.returncode, done.stderr) == (0, "")
-    assert documents(path) == documents(GOLDEN)
+    assert without_sdk(path) == without_sdk(GOLDEN)
 
 
 def test_help_needs_no_heavy_library() -> None:

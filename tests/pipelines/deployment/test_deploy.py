@@ -40,6 +40,7 @@ def registered(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFacto
                     name="detector",
                     python_model=str(code),
                     artifacts={"detector": str(detector)},
+                    pip_requirements=["mlflow"],
                     metadata={"runtime": runtime},
                     registered_model_name="Bolts",
                 )

@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
 from components.errors import InputError
 from components.tabulation.gather import RESULTS
 from pipelines.experiments.catalogue import cells
 from pipelines.experiments.dag import write_package
 from pipelines.experiments.request import Request
+from tests.conftest import NewDatabase
+from tests.pipelines.packages import documents
 
 Ask = Callable[..., Request]
 
@@ -20,8 +21,7 @@ Ask = Callable[..., Request]
 def package_of(request: Request, path: Path, defaults: Path | None = None) -> dict[str, Any]:
     found = cells(request.name, request.study(for_cluster=True))
     write_package(path, request.name, found, request.summary(), defaults)
-    content: dict[str, Any] = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    return content
+    return documents(path)[0]
 
 
 def comparable(table: pd.DataFrame) -> pd.DataFrame:
@@ -57,13 +57,13 @@ def test_output_must_be_yaml(ask: Ask, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_package_gives_the_figures_of_the_local_run(
-    ask: Ask, tmp_path: Path, bare_cluster: Path, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, new_database: NewDatabase, tmp_path: Path, bare_cluster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kfp import components, local
 
     from pipelines.experiments.local import run_experiment
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_database(tmp_path))
     request = ask("fig9")
     package_of(request, tmp_path / "package.yaml", bare_cluster)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))

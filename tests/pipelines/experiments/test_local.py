@@ -25,6 +25,7 @@ from pipelines.experiments.request import Request
 from pipelines.experiments.running import Store, run_node
 from pipelines.local.workdir import STATE
 from tests.pipelines.experiments.conftest import TINY
+from tests.pipelines.vigil import Vigil
 
 Ask = Callable[..., Request]
 
@@ -108,10 +109,11 @@ def command(data: Path, workdir: Path, *options: str, settings: Sequence[str] = 
     return [str(Path(sys.executable).with_name("vigil")), "experiment", "fig9", *given, *settings, *options]
 
 
-def test_plan_runs_nothing(data: Path, tmp_path: Path) -> None:
-    done = subprocess.run(command(data, tmp_path / "new", "--plan"), capture_output=True, text=True, check=True)
-    assert "patchcore/none, patchcore/repeated, patchcore/rotations" in done.stdout
-    assert "minutes left" in done.stdout
+def test_plan_runs_nothing(vigil: Vigil, data: Path, tmp_path: Path) -> None:
+    done = vigil(*command(data, tmp_path / "new", "--plan")[1:])
+    assert done.code == 0
+    assert "patchcore/none, patchcore/repeated, patchcore/rotations" in done.out
+    assert "minutes left" in done.out
     assert not (tmp_path / "new").exists()
 
 
