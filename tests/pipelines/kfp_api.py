@@ -556,6 +556,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Hands requests to the state, and carries out faults."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits for the client's delayed answer to the head, 40 ms a call
     api: ClassVar[KfpApi]
 
     def handle_request(self) -> None:
