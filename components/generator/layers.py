@@ -58,7 +58,7 @@ class NarrowGroupNorm(nn.GroupNorm):
         """Normalised maps [n, c, h, w]."""
         if images.is_cuda or not images.requires_grad or not images.is_contiguous(memory_format=torch.channels_last):
             return super().forward(images)
-        normalised: Tensor = _Normalise.apply(images, self.weight, self.bias, self.num_groups, self.eps)  # type: ignore[no-untyped-call]
+        normalised: Tensor = _Normalise.apply(images, self.weight, self.bias, self.num_groups, self.eps)
         return normalised
 
 
@@ -72,7 +72,7 @@ class _Normalise(torch.autograd.Function):
         return normalised
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc,no-untyped-call]
+    @once_differentiable
     def backward(ctx: Any, received: Tensor) -> tuple[Tensor | None, ...]:
         """Of y = (x - mean) rstd weight + bias: dx = own dy + slope x + offset, the coefficients by image and channel.
 

@@ -53,7 +53,7 @@ def _in_precision(method: "_Method[_Arguments, _Result]") -> "_Method[_Arguments
     """Let a method compute in the config's precision; weights, their moments, losses and codes stay in float32."""
 
     @wraps(method)
-    def run(loop: "FineTuning", *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+    def run(loop: "FineTuning", /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         # A weight that was cast without gradients must not be reused where they are wanted: no cache.
         lower = loop.config.precision == "bfloat16"
         with torch.autocast(device().type, torch.bfloat16, enabled=lower, cache_enabled=False):
@@ -203,6 +203,7 @@ class FineTuning:
         return found
 
     @torch.no_grad()
+    @_in_precision
     def _variation(self, turn: int, model: "VQModel", spread: Callable[[int], Spread]) -> Variation:
         """Variation about a given image: pooled over it and those whose turn is next, or of these moved onto it.
 
