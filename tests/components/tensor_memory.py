@@ -15,14 +15,14 @@ def bytes_of(tensor: torch.Tensor) -> int:
 
 
 class Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows the storage of every tensor that is made inside of the context; `most` is the most at one time.
+    """Follows the storage of every tensor that is made inside of the context.
 
-    `size` is what a tensor counts for.
+    `most` is the most at one time, `largest` the largest tensor, and `size` what a tensor counts for.
     """
 
     def __init__(self, size: Callable[[torch.Tensor], int] = bytes_of) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.most = 0
+        self.most = self.largest = 0
         self._size = size
         self._alive: dict[int, int] = {}
 
@@ -39,6 +39,6 @@ class Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key not in self._alive:
-            self._alive[key] = self._size(tensor)
+            self._alive[key] = size = self._size(tensor)
             weakref.finalize(storage, self._alive.pop, key, None)
-            self.most = max(self.most, sum(self._alive.values()))
+            self.most, self.largest = max(self.most, sum(self._alive.values())), max(self.largest, size)
