@@ -61,11 +61,12 @@ class Reader:
         if id in self._places:
             self._places.move_to_end(id)
         else:
-            image, full = self._images.image(id), len(self._places) == len(self._kept)
+            read, full = self._images.image(id), len(self._places) == len(self._kept)
             place = self._places.popitem(last=False)[1] if full else len(self._places)
-            self._kept[place] = image
+            self._kept[place] = read
             self._places[id] = place
-        return self._kept[self._places[id]].copy()
+        image: UInt8Image = self._kept[self._places[id]].copy()
+        return image
 
 
 def in_batches(images: Images, size: int) -> "Iterator[Tensor]":
