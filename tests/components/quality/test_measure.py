@@ -179,8 +179,8 @@ def test_lpips_is_what_torchmetrics_computes(tmp_path: Path, networks: Networks)
 
 
 def images_of(tensor: Tensor) -> int:
-    """How many whole images a tensor holds."""
-    return len(tensor) if tensor.shape[1:] == (3, SIZE, SIZE) else 0
+    """How many images a tensor holds as they were read; SSIM's own stacks are in double precision."""
+    return len(tensor) if tensor.shape[1:] == (3, SIZE, SIZE) and tensor.dtype == torch.float32 else 0
 
 
 def test_no_more_than_a_batch_of_images_is_read_at_once(tmp_path: Path, networks: Networks) -> None:
