@@ -232,9 +232,10 @@ class FineTuning:
         return self.state.step // self.plan.steps
 
     def _mixed_batch(self) -> Tensor:
-        """A batch of augmented images of all given ones in turn, of others in the next iteration."""
+        """A batch of augmented images of all given ones in turn, of others in the next iteration; of fewer, all."""
         chosen = self.plan.mixed_batch(self._iteration)
-        return torch.cat([self._groups[group][1][place : place + 1] for group, place in chosen])
+        images = [(self._groups[group][1], place) for group, place in chosen]
+        return torch.cat([own[place : place + 1] for own, place in images if place < len(own)])
 
     def _require_finite(self, finite: bool, what: str) -> None:
         if not finite:

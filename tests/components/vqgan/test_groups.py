@@ -1,5 +1,6 @@
 """The loop's images, of which any number takes the same memory."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def test_groups_hold_each_given_image_with_its_own_augmentations(tmp_path: Path)
         assert torch.equal(given[:], to_model_range(ImageSet(reference).tensor([f"train-good-{index}"])))
         own = [f"added-{number:03d}" for number in (index, index + 2)]
         assert torch.equal(images[:], to_model_range(ImageSet(augmented).tensor(own)))
+
+
+def test_fewer_augmentations_than_a_batch_holds_are_all_taken(tmp_path: Path) -> None:
+    config = Config(weights="none", codebook_size=16, iterations=2, steps=1, batch_size=4, images=2)
+    loop = FineTuning(load_groups(*write_sets(tmp_path, 1)), config)
+    for _ in range(config.iterations):
+        assert all(math.isfinite(value) for value in loop.update().values())
+    assert sum(len(part) for part in loop.sample()) == 2
 
 
 @pytest.mark.parametrize("covariance", ["independent", "lowrank"])
