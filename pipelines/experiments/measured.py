@@ -92,7 +92,7 @@ def _spread(found: Spread) -> list[Any]:
 
 
 def block_text(name: str, measured: Mapping[str, Content]) -> str:
-    """What a document's block prints: a table, or by `TABLE of DETECTOR` that detector's rows of it."""
+    """What a document's block prints: a table, or by `TABLE of DETECTOR` that detector's rows, without its name."""
     table, _, detector = name.partition(_OF)
     content = measured[table]
     if not detector:
@@ -100,20 +100,20 @@ def block_text(name: str, measured: Mapping[str, Content]) -> str:
     rows = [row for row in content["rows"] if row["detector"] == detector]
     detectors = sorted({row["detector"] for row in content["rows"]})
     check(bool(rows), f"detector of {table}", detector, f"one of {'; '.join(detectors)}")
-    return markdown({**content, "rows": rows})
+    return markdown({**content, "rows": rows}, skip=1)
 
 
-def markdown(content: Content) -> str:
-    """A table as a document prints it: image AUROC, and the differences from no added images."""
+def markdown(content: Content, skip: int = 0) -> str:
+    """A table as a document prints it: image AUROC, and the differences from no added images; `skip` leaves columns."""
     rows: Sequence[Content] = content["rows"]
     names = sorted({name for row in rows for name in row["cells"]}, key=lambda name: (name == ALL_CLASSES, name))
     head = ["detector", "given", "method", *names, "against none", "by seed, 95 %", "higher in", "recovered"]
-    lines = [head, ["---"] * len(head)]
+    lines = [head[skip:], ["---"] * len(head[skip:])]
     for row in rows:
         cells = [row["cells"].get(name) for name in names]
         spreads = [found and Spread(n=found[0], mean=found[1], sd=found[2]) for found in cells]
         shown = [row["detector"], shots_text(row["shots"]), row["method"], *map(spread_text, spreads)]
-        lines.append([*shown, *_difference(row)])
+        lines.append([*shown[skip:], *_difference(row)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -63,8 +63,9 @@ def test_a_block_may_print_the_rows_of_one_detector(ask: Ask) -> None:
     table = pd.concat([detector_table(), detector_table().assign(detector="padim")])
     measured = {"gain-128": summary(table, ask("gain"))}
     whole, own = (block_text(name, measured).splitlines() for name in ("gain-128", "gain-128 of patchcore"))
-    assert own == [*whole[:2], *(line for line in whole if line.startswith("| patchcore |"))]
-    assert len(own) < len(whole)
+    assert own[0] == whole[0].replace("| detector | given |", "| given |")
+    assert own[2:] == [line.replace("| patchcore |", "|", 1) for line in whole if line.startswith("| patchcore |")]
+    assert 2 < len(own) < len(whole)
     with pytest.raises(InputError, match=r"detector of gain-128: got 'cflow', expected one of padim; patchcore"):
         block_text("gain-128 of cflow", measured)
 
