@@ -104,7 +104,7 @@ def block_text(name: str, measured: Mapping[str, Content]) -> str:
 
 
 def markdown(content: Content, skip: int = 0) -> str:
-    """A table as a document prints it: image AUROC, and the differences from no added images; `skip` leaves columns."""
+    """A table as a document prints it, without the first `skip` columns: image AUROC, and what it is against `none`."""
     rows: Sequence[Content] = content["rows"]
     names = sorted({name for row in rows for name in row["cells"]}, key=lambda name: (name == ALL_CLASSES, name))
     head = ["detector", "given", "method", *names, "against none", "by seed, 95 %", "higher in", "recovered"]
