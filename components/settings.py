@@ -54,6 +54,9 @@ Integer = Annotated[
 ]
 """An item of a list; KFP passes whole numbers in lists as floats."""
 
+SEPARATOR = "+"
+"""Between the parts of a value that is put together, such as `rotations+generated`."""
+
 SHARED = ("object", "seed", "embedder", "embedder_weights")
 """Fields that have one value in all stages, and stand at the top of a line's YAML."""
 
@@ -118,6 +121,12 @@ class Settings(BaseModel):
             wanted = {"string": "str", "tuple": "list", "mapping": "dict"}.get(wanted, wanted)
             return [f"{key}: got {value!r} ({type(value).__name__}), expected {wanted}"]
         return [f"{key}: got {value!r}, expected {expected(field)}"]
+
+
+def parts_of(text: str, known: Collection[str]) -> tuple[str, ...]:
+    """Values of a text that are joined by `SEPARATOR`; empty where one is unknown or comes twice."""
+    parts = tuple(text.split(SEPARATOR))
+    return parts if set(parts) <= set(known) and len(set(parts)) == len(parts) else ()
 
 
 def expected(field: FieldInfo) -> str:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts import ImageSet, new_image_set
 from components.augmentation.choice import choose_policy
-from components.augmentation.config import AUTO, SEPARATOR, Config
+from components.augmentation.config import AUTO, Config
 from components.augmentation.policies import DISTINCT, make_policy
 from components.compute import seed_everything
 from components.preprocessing.transform import Preprocessing, preprocessing_of
+from components.settings import SEPARATOR
 
 if TYPE_CHECKING:
     from components.artifacts import UInt8Image

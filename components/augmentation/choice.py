@@ -19,7 +19,6 @@ from components.augmentation.config import (
     HUE,
     ROTATIONS,
     SCALE,
-    SEPARATOR,
     SHIFTS,
     SMALL_ROTATIONS,
     Config,
@@ -31,6 +30,7 @@ from components.metrics.held_out import Fold, PatchDistances, folds
 from components.metrics.validation import MIN_IMAGES
 from components.networks.patches import distances_to, inside_masks, reduced
 from components.preprocessing.transform import preprocessing_of
+from components.settings import SEPARATOR
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +76,7 @@ def choose_policy(reference: str | Path, synthetic: str | Path | None, config: C
         return PolicyChoice(policy=chosen, reason=f"{why}; the default", auroc={}, orientation_free=None)
     found = {name: measured.distances(name) for name in (NONE, "photometric", *CANDIDATES)}
     supported = {name for name in PRESUMING if found[name].is_better_than(found[NONE])}
+    free = ROTATIONS in supported
     supported |= {ROTATIONS} if config.orientation_free else set()
     allowed = [name for name in CANDIDATES if name in supported or name not in PRESUMING]
     policy = max(allowed, key=lambda name: found[name].auroc)
@@ -88,7 +89,6 @@ def choose_policy(reference: str | Path, synthetic: str | Path | None, config: C
     auroc = {name: distances.auroc for name, distances in found.items()}
     figures = f"AUROC of patches {auroc[policy]:.4f}, {auroc[NONE]:.4f} without augmentations"
     reason = f"by synthetic defects on {len(found[NONE].good)} held-out good images: {figures}"
-    free = found[ROTATIONS].is_better_than(found[NONE])
     return PolicyChoice(policy=policy, reason=reason, auroc=auroc, orientation_free=free)
 
 

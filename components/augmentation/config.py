@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components.errors import check
 from components.networks.patches import BACKBONE
-from components.settings import Expected, Seed, Settings
+from components.settings import SEPARATOR, Expected, Seed, Settings, parts_of
 
 AUTOAUGMENT, RANDAUGMENT = "autoaugment", "randaugment"
 ROTATIONS = "rotations"
@@ -14,16 +14,16 @@ SHIFTS, FLIPS, SMALL_ROTATIONS, SCALE, HUE = "shifts", "flips", "small_rotations
 AUTO = "auto"
 DRAWN = ("photometric", AUTOAUGMENT, RANDAUGMENT, ROTATIONS, SHIFTS, FLIPS, SMALL_ROTATIONS, SCALE, HUE)
 """Policies that are a way to draw images."""
-SEPARATOR = "+"
 
+_ONE = "|".join(DRAWN)
+_PATTERN = rf"^({AUTO}|({_ONE})(\{SEPARATOR}({_ONE}))*)$"
 _EXPECTED = f"one of {', '.join((*DRAWN, AUTO))}, or several but {AUTO}, each once, joined by {SEPARATOR}"
 
 
 def policy_parts(name: str) -> tuple[str, ...]:
     """Policies that one such as `rotations+scale` applies one after the other; `InputError` for an unknown one."""
-    parts = tuple(name.split(SEPARATOR))
-    known = all(part in DRAWN for part in parts) and len(set(parts)) == len(parts)
-    check(known or name == AUTO, "augmentation.policy", name, _EXPECTED)
+    parts = (name,) if name == AUTO else parts_of(name, DRAWN)
+    check(bool(parts), "augmentation.policy", name, _EXPECTED)
     return parts
 
 
@@ -37,7 +37,9 @@ class Config(Settings):
 
     section: ClassVar = "augmentation"
 
-    policy: Annotated[str, AfterValidator(_known_policy), Expected(_EXPECTED)] = "photometric"
+    policy: Annotated[
+        str, Field(json_schema_extra={"pattern": _PATTERN}), AfterValidator(_known_policy), Expected(_EXPECTED)
+    ] = "photometric"
     """`photometric` keeps every pixel in its place but for moves of a pixel or two; the others move pixels, which blurs
     the mean latent of Eq. 3. `shifts` (by 2, 4 or 6 pixels: all phases of a detector's grid), `small_rotations` (5
     degrees), `scale` (5 %), `flips` (along either axis, and both) and `hue` (any; of a part that comes in several

@@ -10,14 +10,13 @@ from components.detectors.scoring import IMAGE_SCORES
 from components.detectors.table import DETECTORS
 from components.errors import InputError, check
 from components.networks.backbones import BACKBONES, RESNETS, VITS
-from components.settings import Expected, Fraction, OneOf, Seed, Settings
+from components.settings import Expected, Fraction, OneOf, Seed, Settings, parts_of
 
 TRAINING_SETS = ("none", "rotations", "augmented", "generated")
 """What is added to the given images: nothing, rotations of them, the augmented set, the selected generated set."""
 PARTS = (*TRAINING_SETS, "shifts", "repeated")
 """Parts of a training set: those, shifts of the given images by less than the stride of a backbone's features, and the
 given images repeated as often as there are generated ones, a control."""
-SEPARATOR = "+"
 GOOD_IMAGES, NO_THRESHOLD = "good-images", "none"
 """What a threshold is set by."""
 
@@ -27,11 +26,10 @@ Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 
 def training_set_parts(name: str, setting: str = "detection.training_set") -> tuple[str, ...]:
     """Parts of a training set such as `rotations+generated`; `InputError` for an unknown, repeated or needless one."""
-    parts = tuple(name.split(SEPARATOR))
-    known = all(part in PARTS for part in parts) and len(set(parts)) == len(parts)
+    parts = parts_of(name, PARTS)
     needless = "none" in parts and len(parts) > 1
     expected = f"one of {', '.join(PARTS)}, or several but none, each once, joined by +"
-    check(known and not needless, setting, name, expected)
+    check(bool(parts) and not needless, setting, name, expected)
     return parts
 
 

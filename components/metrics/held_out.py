@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from components.metrics.validation import standard_error
@@ -66,11 +67,17 @@ class PatchDistances:
         pairs = zip(self.without_one(), other.without_one(), strict=True)
         return standard_error([own - theirs for own, theirs in pairs])
 
+    @cached_property
+    def _highest(self) -> "dict[str, Floats]":
+        """The highest distances of each good image."""
+        import numpy as np
+
+        return {id: np.sort(distances)[-math.ceil(HIGHEST * len(distances)) :] for id, distances in self.good.items()}
+
     def _auroc(self, images: Sequence[str]) -> float:
         import numpy as np
 
-        highest = [np.sort(self.good[id])[-math.ceil(HIGHEST * len(self.good[id])) :] for id in images]
-        good = np.sort(np.concatenate(highest))
+        good = np.sort(np.concatenate([self._highest[id] for id in images]))
         bad = np.concatenate([self.bad[id] for id in images])
         below = (np.searchsorted(good, bad, "left") + np.searchsorted(good, bad, "right")) / 2
         return float(below.mean() / len(good))

@@ -13,7 +13,7 @@ from components.augmentation.config import Config as AugmentationConfig
 from components.dataset.config import ALL_SHOTS
 from components.dataset.config import Config as DatasetConfig
 from components.defect_synthesis.config import Config as DefectSynthesisConfig
-from components.detectors.config import GOOD_IMAGES, NO_THRESHOLD, PARTS, SEPARATOR, TRAINING_SETS, training_set_parts
+from components.detectors.config import GOOD_IMAGES, NO_THRESHOLD, PARTS, TRAINING_SETS, training_set_parts
 from components.detectors.config import Config as DetectionConfig
 from components.detectors.table import DETECTORS
 from components.errors import InputError, check, unknown_key
@@ -25,7 +25,7 @@ from components.networks.embedding import CONSE, OPEN_CLIP_PREFIX
 from components.prompts.config import Config as PromptsConfig
 from components.registration.config import Config as RegistrationConfig
 from components.selection.config import Config as SelectionConfig
-from components.settings import SHARED, Expected, Seed, Settings
+from components.settings import SEPARATOR, SHARED, Expected, Seed, Settings
 from components.storage.addresses import absolute, address
 from components.vqgan.config import Config as VqganConfig
 from components.weights.fetch import manifest, pinned
