@@ -7,12 +7,14 @@ The process loads one library after the other while tasks run, and forks at once
 its own memory, output and environment as a new process has, since no library computes before the fork.
 """
 
+import atexit
 import contextlib
 import importlib
 import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -151,7 +153,9 @@ def _become_task(request: int, output: int, status: int) -> None:
     os.chdir(task["folder"])
     os.environ.clear()
     os.environ.update(task["environment"] | {"_KFP_RUNTIME": "true"})
-    module = Path(tempfile.mkdtemp()) / "ephemeral_component.py"
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    module = Path(folder) / "ephemeral_component.py"
     module.write_text(task["code"], encoding="utf-8")
     sys.argv = [EXECUTOR, "--component_module_path", str(module), *task["arguments"]]
     name = task["arguments"][task["arguments"].index("--function_to_execute") + 1]

@@ -28,6 +28,8 @@ from tests.s3_server import BUCKET, S3Server
 
 TEST_DATA = os.environ.get("VIGIL_TEST_DATA", "")
 """A class folder in the MVTec layout; the demo's textures without it."""
+PYTHON_IMAGES = ("vigil-python-cli", "vigil-python-generation", "vigil-python-detection")
+IMAGES = (*PYTHON_IMAGES, "vigil-mlflow", "vigil-serving")
 MAIN = "from pipelines.cli import main; main()"
 MAIN_ASKING_LATE = f"""
 import time

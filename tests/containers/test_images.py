@@ -9,10 +9,8 @@ import pytest
 from components import __version__
 from components.stage.images import USER_ID
 from images.build import ROOT
-from tests.containers.conftest import Docker, image_name
+from tests.containers.conftest import IMAGES, PYTHON_IMAGES, Docker, image_name
 
-PYTHON_IMAGES = ("vigil-python-cli", "vigil-python-generation", "vigil-python-detection")
-IMAGES = (*PYTHON_IMAGES, "vigil-mlflow", "vigil-serving")
 LICENCES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
 WORDNET = "/opt/vigil/share/nltk_data/corpora"
 COMPILERS = "cc c++ gcc g++ clang make ld"

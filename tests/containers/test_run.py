@@ -15,6 +15,7 @@ from components.stage.images import USER_ID
 from components.storage.s3 import fetch_prefix
 from pipelines.local.workdir import Workdir
 from tests.containers.conftest import (
+    IMAGES,
     MAIN,
     MAIN_ASKING_LATE,
     RUN_SECONDS,
@@ -182,14 +183,14 @@ def chunks_of_file(path: Path) -> Iterator[bytes]:
 
 
 def chunks_of_images(docker: Docker) -> Iterator[bytes]:
-    """The archive of all images, layers uncompressed."""
-    names = ("vigil-python-cli", "vigil-python-generation", "vigil-python-detection", "vigil-mlflow")
-    command = [docker.environment["DOCKER"], "save", *map(image_name, names)]
-    with subprocess.Popen(command, env={**os.environ, **docker.environment}, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        while chunk := process.stdout.read(CHUNK):
-            yield chunk
-    assert process.returncode == 0
+    """The archives of all images, layers uncompressed; one by one, as the engine writes what it saves to disk first."""
+    for name in IMAGES:
+        command = [docker.environment["DOCKER"], "save", image_name(name)]
+        with subprocess.Popen(command, env={**os.environ, **docker.environment}, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            while chunk := process.stdout.read(CHUNK):
+                yield chunk
+        assert process.returncode == 0, name
 
 
 def test_scan_finds_what_is_there(tmp_path: Path) -> None:

@@ -78,3 +78,14 @@ def test_process_ends_with_the_block() -> None:
         seen_by_task(value="one")
         assert set(psutil.Process().children(recursive=True)) - before
     assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_task_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with warm_tasks():
+        seen_by_task(value="one")
+        with pytest.raises(RuntimeError):
+            ended(how="raised")
+    assert list(folder.iterdir()) == []
