@@ -26,7 +26,7 @@ from components.augmentation.config import (
 )
 from components.augmentation.policies import DISTINCT, make_policy
 from components.compute import seed_everything
-from components.metrics.held_out import Fold, PatchDistances, folds
+from components.metrics.held_out import Fold, PatchDistances, bounded, folds, spread_defects
 from components.metrics.validation import MIN_IMAGES
 from components.networks.patches import distances_to, inside_masks, reduced
 from components.preprocessing.transform import preprocessing_of
@@ -45,7 +45,7 @@ MOST_JOINED = 3
 """Most policies that are applied one after the other."""
 NONE = "none"
 
-_MOST_KEPT, _MOST_HELD_OUT, _MOST_DEFECTS, _MOST_COPIES = 4, 10, 40, 8
+_MOST_KEPT, _MOST_COPIES = 4, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +118,8 @@ class _Measured:
         self._config = config
         self._content = preprocessing_of(reference).content_box.slices
         found = folds(reference.ids("train", "good"), reference.ids("calibration", "good"))
-        most = max(1, _MOST_HELD_OUT // max(1, len(found)))
         marked = set() if self._synthetic is None else set(self._synthetic.manifest["source"])
-        shown = [
-            Fold(fold.kept[:_MOST_KEPT], tuple(id for id in fold.held_out if id in marked)[:most]) for fold in found
-        ]
-        self.folds = [fold for fold in shown if fold.held_out]
+        self.folds = bounded(found, _MOST_KEPT, marked)
 
     @property
     def enough(self) -> bool:
@@ -166,12 +162,11 @@ class _Measured:
         return found
 
     def _defects(self, source: str) -> list[str]:
-        """Synthetic defects on an image, evenly from all of its own."""
+        """Synthetic defects on an image."""
         assert self._synthetic is not None
         manifest = self._synthetic.manifest
         own = [str(id) for id in manifest[manifest["source"] == source]["id"]]
-        asked = sum(len(fold.held_out) for fold in self.folds)
-        return own[:: max(1, -(-len(own) * asked // _MOST_DEFECTS))]
+        return spread_defects(own, sum(len(fold.held_out) for fold in self.folds))
 
     def _defect(self, id: str) -> "Tensor":
         """Patches [n, dim] inside a synthetic defect."""

@@ -44,9 +44,10 @@ class Config(Settings):
     the mean latent of Eq. 3. `shifts` (by 2, 4 or 6 pixels: all phases of a detector's grid), `small_rotations` (5
     degrees), `scale` (5 %), `flips` (along either axis, and both) and `hue` (any; of a part that comes in several
     colours); `rotations`, in steps of 22.5 degrees, makes good images only of a part that lies in any direction: see
-    `orientation_free`. Several joined by `+`, such as `rotations+scale`, are applied one after the other. `auto`
-    chooses one of these six for the line, or up to three of them together, by how well they help to know unseen good
-    images from synthetic defects; it takes two held-out good images."""
+    `orientation_free`. Several joined by `+`, such as `rotations+scale`, are applied one after the other, those that
+    make a limited number of images in all combinations. `auto` chooses one of these six for the line, or up to three of
+    them together, by how well they help to know unseen good images from synthetic defects; it takes two held-out good
+    images."""
     images: Annotated[int, Field(ge=1, le=1000)] = 16
     """N, number of augmented images of each given image; fewer where that would be more than 1000 in all, or where a
     policy makes no more (`shifts` and `rotations` 15, `flips` 3), but at least two."""

@@ -1,8 +1,8 @@
 """Augmentation policies: what is done to an image by each."""
 
 from collections.abc import Callable, Sequence
-from functools import reduce
-from itertools import cycle
+from functools import partial, reduce
+from itertools import cycle, product
 from typing import TYPE_CHECKING
 
 from components.augmentation.config import (
@@ -41,31 +41,57 @@ DISTINCT = {SHIFTS: len(GRID_PHASES), FLIPS: len(_FLIPPED_AXES), ROTATIONS: TURN
 def make_policy(name: str, strength: float, height: int, width: int) -> "Augmentation":
     """Augmentation of a policy for uint8 images [3, height, width], drawn from torch's global generator.
 
-    A policy of several parts applies them one after the other; one of `DISTINCT` makes its images in turn, in an order
-    that is drawn once.
+    A policy of several parts applies them one after the other. Those of `DISTINCT` make their images in turn, in an
+    order that is drawn once: of several parts every combination, also those that leave one of them out.
     """
-    parts = [_make_part(part, strength, height, width) for part in policy_parts(name)]
-    return lambda image: reduce(lambda made, part: part(made), parts, image)
+    parts = policy_parts(name)
+    moves = [_moves(part, strength, height, width) for part in parts]
+    if len(parts) > 1:
+        moves = [[_unmoved, *own] if part in DISTINCT else own for part, own in zip(parts, moves, strict=True)]
+    combined = [steps for steps in product(*moves) if any(step is not _unmoved for step in steps)]
+    return _in_turn([partial(_applied, steps) for steps in combined])
 
 
-def _make_part(name: str, strength: float, height: int, width: int) -> "Augmentation":
+def _unmoved(image: "Tensor") -> "Tensor":
+    return image
+
+
+def _applied(steps: "Sequence[Augmentation]", image: "Tensor") -> "Tensor":
+    return reduce(lambda made, step: step(made), steps, image)
+
+
+def _in_turn(moves: "Sequence[Augmentation]") -> "Augmentation":
+    import torch
+
+    if len(moves) == 1:
+        return moves[0]
+    turns = cycle([moves[index] for index in torch.randperm(len(moves)).tolist()])
+
+    def augment(image: "Tensor") -> "Tensor":
+        made: Tensor = next(turns)(image)
+        return made
+
+    return augment
+
+
+def _moves(name: str, strength: float, height: int, width: int) -> "list[Augmentation]":
+    """The images that a policy of one part makes in turn; of one that draws them, the draw."""
     from torchvision.transforms import v2
     from torchvision.transforms.v2 import functional
 
     if name in (AUTOAUGMENT, RANDAUGMENT):
         magnitude = min(30, round(9 * strength))
-        chosen: Augmentation = v2.AutoAugment() if name == AUTOAUGMENT else v2.RandAugment(magnitude=magnitude)
-        return chosen
+        return [v2.AutoAugment() if name == AUTOAUGMENT else v2.RandAugment(magnitude=magnitude)]
     if name in DISTINCT:
-        return _in_turn({SHIFTS: _shifts, FLIPS: _flips, ROTATIONS: _turns}[name]())
+        return {SHIFTS: _shifts, FLIPS: _flips, ROTATIONS: _turns}[name]()
     if name == SMALL_ROTATIONS:
-        return lambda image: rotate(image, MAX_DEGREES * strength * _symmetric())
+        return [lambda image: rotate(image, MAX_DEGREES * strength * _symmetric())]
     if name == SCALE:
-        return lambda image: scaled(image, 1 + MAX_SCALE * strength * _symmetric())
+        return [lambda image: scaled(image, 1 + MAX_SCALE * strength * _symmetric())]
     if name == HUE:
-        return lambda image: functional.adjust_hue(image, _symmetric() / 2)
+        return [lambda image: functional.adjust_hue(image, _symmetric() / 2)]
     assert name == "photometric", name
-    return _photometric(strength, height, width)
+    return [_photometric(strength, height, width)]
 
 
 def scaled(image: "Tensor", factor: float) -> "Tensor":
@@ -93,18 +119,6 @@ def _flips() -> "list[Augmentation]":
 
 def _turns() -> "list[Augmentation]":
     return [lambda image, turn=turn: rotate(image, turn * 360 / TURNS) for turn in range(1, TURNS)]  # type: ignore[misc]
-
-
-def _in_turn(moves: "Sequence[Augmentation]") -> "Augmentation":
-    import torch
-
-    turns = cycle([moves[index] for index in torch.randperm(len(moves)).tolist()])
-
-    def augment(image: "Tensor") -> "Tensor":
-        moved: Tensor = next(turns)(image)
-        return moved
-
-    return augment
 
 
 def _symmetric() -> float:

@@ -1,7 +1,7 @@
 """Which good images are held out of a bank of good patches, where no detector is trained."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ HIGHEST = 0.01
 """Share of an image's patches, those with the highest distances, that decide how anomalous it seems."""
 FOLDS = 5
 """Most parts into which the given images are divided, to be held out in turn."""
+_MOST_HELD_OUT, _MOST_DEFECTS = 10, 40
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,21 @@ def folds(given: Sequence[str], calibration: Sequence[str], most: int = FOLDS) -
     count = min(most, len(given)) if len(given) > 1 else 0
     parts = [tuple(given[start::count]) for start in range(count)]
     return [Fold(tuple(id for id in given if id not in part), part) for part in parts]
+
+
+def bounded(found: Sequence[Fold], most_kept: int, eligible: Container[str]) -> list[Fold]:
+    """Folds with their first `most_kept` kept images, and of the eligible held-out ones as many as are compared.
+
+    Those are ten in all folds, but one of each at least. A fold without an eligible one is left out.
+    """
+    most = max(1, _MOST_HELD_OUT // max(1, len(found)))
+    shown = [Fold(fold.kept[:most_kept], tuple(id for id in fold.held_out if id in eligible)[:most]) for fold in found]
+    return [fold for fold in shown if fold.held_out]
+
+
+def spread_defects(ids: Sequence[str], parts: int) -> list[str]:
+    """Synthetic defects of one of some parts, taken evenly from all of its own so that the parts have 40 together."""
+    return list(ids[:: max(1, -(-len(ids) * parts // _MOST_DEFECTS))])
 
 
 @dataclass(frozen=True, kw_only=True)

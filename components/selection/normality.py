@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from components.artifacts import ImageSet, candidate_sources, read_candidates, to_tensor
-from components.metrics.held_out import Fold, folds
+from components.metrics.held_out import Fold, bounded, folds, spread_defects
 from components.networks.patches import PatchNetwork, distances_to, inside_masks, reduced
 from components.preprocessing.transform import preprocessing_of
 
-_MOST_KEPT, _MOST_HELD_OUT, _MOST_DEFECTS = 32, 10, 40
+_MOST_KEPT = 32
 
 Distances = tuple[Tensor, Tensor]
 """Of a fold's good patches [n], and of its patches inside defects [m], to the nearest patch of something."""
@@ -70,10 +70,8 @@ class Normality:
         self._network = PatchNetwork()
         given, calibration = (self._reference.ids(split, "good") for split in ("train", "calibration"))
         self._given_are_asked = not calibration
-        found = folds(given, calibration)
-        most = max(1, _MOST_HELD_OUT // max(1, len(found)))
-        asked = [self._ask(Fold(fold.kept[:_MOST_KEPT], fold.held_out[:most]), len(found)) for fold in found]
-        self._asked = [one for one in asked if one is not None]
+        found = bounded(folds(given, calibration), _MOST_KEPT, set(self._synthetic.manifest["source"]))
+        self._asked = [self._ask(fold, len(found)) for fold in found]
 
     @property
     def available(self) -> bool:
@@ -103,14 +101,11 @@ class Normality:
         pairs = zip(self._asked, distances, strict=True)
         return [one.shares(found) for one, found in pairs if found is not None]
 
-    def _ask(self, fold: Fold, count: int) -> _Asked | None:
-        """What is asked about in one of some folds; None where no defect was drawn on its held-out images."""
+    def _ask(self, fold: Fold, count: int) -> _Asked:
+        """What is asked about in one of some folds."""
         good = self._patches(self._reference, fold.held_out).flatten(0, 1)
         manifest = self._synthetic.manifest
-        own = [str(id) for id in manifest[manifest["source"].isin(fold.held_out)]["id"]]
-        own = own[:: max(1, -(-len(own) * count // _MOST_DEFECTS))]
-        if not own:
-            return None
+        own = spread_defects([str(id) for id in manifest[manifest["source"].isin(fold.held_out)]["id"]], count)
         bad = self._patches(self._synthetic, own)[self._marked(own)]
         bank = self._patches(self._reference, fold.kept).flatten(0, 1)
         return _Asked(fold, good, bad, (distances_to(bank, good), distances_to(bank, bad)))

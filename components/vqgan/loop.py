@@ -213,7 +213,8 @@ class FineTuning:
         others = [(turn + offset) % count for offset in range(min(count, _POOLED))]
         if self.config.variation == "given":
             given = torch.cat([self._groups[other][0][:] for other in others])
-            return Variation.pooled([self._quantised(aligned(given, given[:1]), model)])
+            batches = torch.split(aligned(given, given[:1]), self.config.batch_size)
+            return Variation.pooled([torch.cat([quantise(model, encode(model, batch))[0] for batch in batches])])
         return Variation.of([spread(other) for other in others])
 
     @torch.no_grad()
@@ -221,11 +222,8 @@ class FineTuning:
     def _spread(self, turn: int, model: "VQModel") -> Spread:
         """Spread of the latents of a given image's augmentations."""
         batches = in_batches(self._groups[turn][1], self.config.batch_size)
-        return Spread.of((self._quantised(batch, model) for batch in batches), keep=keeps_latents(self.config))
-
-    def _quantised(self, images: Tensor, model: "VQModel") -> Tensor:
-        batches = torch.split(images, self.config.batch_size)
-        return torch.cat([quantise(model, encode(model, batch))[0] for batch in batches])
+        latents = (quantise(model, encode(model, batch))[0] for batch in batches)
+        return Spread.of(latents, keep=keeps_latents(self.config))
 
     @property
     def _iteration(self) -> int:

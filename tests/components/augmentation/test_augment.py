@@ -145,14 +145,29 @@ def test_joined_policies_are_applied_one_after_the_other(tmp_path: Path) -> None
     reference = write_reference(tmp_path / "reference", [noise(0)])
     given = ImageSet(reference).image("given-0").astype(int)
 
-    images = _augment(reference, "joined", Config(policy="flips+hue", images=6))
+    images = _augment(reference, "joined", Config(policy="flips+hue", images=4))
 
-    turned = [given[::-1], given[:, ::-1], given[::-1, ::-1]]
+    turned = [given, given[::-1], given[:, ::-1], given[::-1, ::-1]]
+    found = set()
     for id in images.ids("train"):
         image = images.image(id).astype(int)
         brightest = [np.abs(image.max(axis=2) - other.max(axis=2)).max() for other in turned]
         assert min(brightest) <= 2
-        assert min(np.abs(image - other).mean() for other in (given, *turned)) > 2
+        found.add(int(np.argmin(brightest)))
+        assert min(np.abs(image - other).mean() for other in turned) > 2
+    assert found == {0, 1, 2, 3}
+
+
+def test_joined_policies_that_are_limited_make_each_combination_once(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", [noise(0)])
+    given = ImageSet(reference).image("given-0")
+
+    images = _augment(reference, "joined", Config(policy="flips+shifts", images=63))
+
+    found = {images.image(id).tobytes() for id in images.ids("train")}
+    assert len(found) == 63
+    assert given.tobytes() not in found
+    assert {array.tobytes() for array in (given[::-1], given[:, ::-1], given[::-1, ::-1])} < found
 
 
 def test_rotations_are_spread_evenly(tmp_path: Path) -> None:
