@@ -3,6 +3,7 @@
 import copy
 from itertools import pairwise
 
+import torch
 from timm.layers import BatchNormAct2d
 from timm.models.efficientnet import EfficientNetFeatures
 from torch import nn
@@ -12,15 +13,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def folded(network: nn.Module) -> nn.Module:
     """A copy of timm's extractor of an EfficientNet or a residual network, in evaluation mode, with equal maps.
 
-    Its convolutions do what the batch normalisation behind them did, so that a map is read and written once less; maps
-    differ by rounding. Blocks behind the last map that is asked for, which timm's EfficientNet computes, are left out.
-    Tensors that do not change are shared.
+    Its convolutions do what the batch normalisation behind them did, so that a map is read and written once less, and
+    compute in channels-last; maps differ by rounding. Blocks behind the last map that is asked for, which timm's
+    EfficientNet computes, are left out. Tensors that do not change are shared.
     """
     faster = _twin(network).eval()
     if isinstance(faster, EfficientNetFeatures):
         faster.blocks = faster.blocks[: max(row["stage"] for row in faster.feature_info.get_dicts())]
     for module in list(faster.modules()):
         _fold(module)
+    for module in faster.modules():
+        if isinstance(module, nn.Conv2d):
+            kernel = module.weight.detach().contiguous(memory_format=torch.channels_last)
+            module.weight = nn.Parameter(kernel, requires_grad=module.weight.requires_grad)
     return faster
 
 

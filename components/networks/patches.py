@@ -27,7 +27,9 @@ class PatchNetwork:
 
     def __init__(self) -> None:
         """Load the network; `InputError` where its package is not installed."""
-        self._network = placed(load_features(BACKBONE, _LEVELS))
+        from components.networks.folding import folded
+
+        self._network = placed(folded(load_features(BACKBONE, _LEVELS)))
 
     def coarse(self, images: "Tensor") -> "Tensor":
         """Features [n, p, 152] of patches of 16 x 16 pixels of images [n, 3, height, width] in [0, 1]."""

@@ -64,6 +64,7 @@ def test_folded_backbone_gives_the_maps_of_the_whole_one(name: str, levels: tupl
     with torch.inference_mode():
         found, expected = encoder(images), encoder.body((images - encoder.mean) / encoder.std)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        assert all(map.is_contiguous(memory_format=torch.channels_last) for map in found)
         encoder.load_state_dict({key: value * 0 for key, value in encoder.state_dict().items()} | {"std": encoder.std})
         assert not any(map.any() for map in encoder(images))
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in encoder._faster().modules())
