@@ -49,7 +49,7 @@ def generate_from_text(
         raise InputError("reference: no good training image in it")
     prompt = prompt_text(prompts, config.prompt, config.object)
     painter = Painter(prompt, embedder or load_embedder(config.embedder, config.embedder_weights), config)
-    given = preprocessing_of(images).cut(images.tensor(ids))
+    given = preprocessing_of(images).cut(images.tensor(ids[: config.images]))
     painted, rows = painter.paint(to_model_range(given), on_step)
     with new_image_set(selected) as (writer, directory):
         for index, image in enumerate(to_arrays(painted)):
