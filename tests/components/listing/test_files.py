@@ -129,9 +129,12 @@ def test_digest_does_not_depend_on_the_order_of_the_listing(tmp_path: Path, monk
     root = write_mvtec(tmp_path / "part")
     before, scandir = dataset_digest(str(root)), os.scandir
 
-    monkeypatch.setattr(os, "scandir", lambda path: sorted(scandir(path), key=lambda entry: entry.name, reverse=True))
+    def reverse(path: str) -> list[os.DirEntry[str]]:
+        return sorted(scandir(path), key=lambda entry: entry.name, reverse=True)
 
-    assert dataset_digest(str(root)) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", reverse)
+        assert dataset_digest(str(root)) == before
 
 
 def test_endings_are_read_or_listed(tmp_path: Path) -> None:
