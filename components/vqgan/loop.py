@@ -30,7 +30,7 @@ from components.generator.checkpoint import TrainingState
 from components.generator.losses import ADAM_BETAS, VqLoss
 from components.generator.model import build_generator, decode, encode, quantise, restart_codes, to_image_range
 from components.networks.perceptual import psnr
-from components.preprocessing.stored import in_batches
+from components.preprocessing.stored import Images, in_batches
 from components.vqgan.alignment import aligned
 from components.vqgan.config import Config
 from components.vqgan.groups import Groups
@@ -213,17 +213,20 @@ class FineTuning:
         others = [(turn + offset) % count for offset in range(min(count, _POOLED))]
         if self.config.variation == "given":
             given = torch.cat([self._groups[other][0][:] for other in others])
-            batches = torch.split(aligned(given, given[:1]), self.config.batch_size)
-            return Variation.pooled([torch.cat([quantise(model, encode(model, batch))[0] for batch in batches])])
+            return Variation.pooled([torch.cat(list(self._latents(aligned(given, given[:1]), model)))])
         return Variation.of([spread(other) for other in others])
 
     @torch.no_grad()
     @_in_precision
     def _spread(self, turn: int, model: "VQModel") -> Spread:
         """Spread of the latents of a given image's augmentations."""
-        batches = in_batches(self._groups[turn][1], self.config.batch_size)
-        latents = (quantise(model, encode(model, batch))[0] for batch in batches)
+        latents = self._latents(self._groups[turn][1], model)
         return Spread.of(latents, keep=keeps_latents(self.config))
+
+    def _latents(self, images: Images, model: "VQModel") -> Iterator[Tensor]:
+        """Quantised latents of images, by batches."""
+        for batch in in_batches(images, self.config.batch_size):
+            yield quantise(model, encode(model, batch))[0]
 
     @property
     def _iteration(self) -> int:
