@@ -1,15 +1,16 @@
 """Writes the augmented image set, I^o to I_1 ... I_N (paper section 4.1)."""
 
+import math
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import ImageSet, new_image_set
 from components.augmentation.choice import choose_policy
-from components.augmentation.config import AUTO, Config
-from components.augmentation.policies import DISTINCT, make_policy
+from components.augmentation.config import AUTO, EITHER, Config, policy_alternatives
+from components.augmentation.policies import make_augmentations
 from components.compute import seed_everything
 from components.preprocessing.transform import Preprocessing, preprocessing_of
-from components.settings import SEPARATOR
 
 if TYPE_CHECKING:
     from components.artifacts import UInt8Image
@@ -35,7 +36,7 @@ def augment_images(
     if policy == AUTO:
         choice = choose_policy(reference, synthetic, config)
         policy, chosen = choice.policy, {"policy_reason": choice.reason}
-        named = {name.replace(SEPARATOR, " and "): value for name, value in choice.auroc.items()}
+        named = {name.replace(EITHER, " or "): value for name, value in choice.auroc.items()}
         chosen |= {f"policy_auroc_{name}": value for name, value in named.items()}
         chosen |= {} if choice.orientation_free is None else {"orientation_free_estimate": choice.orientation_free}
     seed_everything(config.seed)
@@ -43,19 +44,21 @@ def augment_images(
     ids = given.ids("train", "good")
     preprocessing = preprocessing_of(given)
     pieces = [(id, tile) for id in ids for tile in range(len(preprocessing.tile_boxes))]
-    policies = [make_policy(policy, config.strength, *_content_size(preprocessing)) for _ in pieces]
-    most = min(config.images, MOST // len(pieces), DISTINCT.get(policy, MOST))
-    count = len(pieces) * max(MIN_PER_GIVEN, most)
+    alternatives = len(policy_alternatives(policy))
+    each = max(min(config.images, MOST // (len(pieces) * alternatives)), math.ceil(MIN_PER_GIVEN / alternatives))
+    size = _content_size(preprocessing)
+    by_piece = [make_augmentations(policy, each, config.strength, *size) for _ in pieces]
+    in_turn = list(chain.from_iterable(zip(*by_piece, strict=True)))
     with new_image_set(augmented) as (writer, _):
-        for index in range(count):
+        for index, augmentation in enumerate(in_turn):
             source, tile = pieces[index % len(pieces)]
             writer.add(
-                _augmented(given.image(source), tile, preprocessing, policies[index % len(pieces)]),
+                _augmented(given.image(source), tile, preprocessing, augmentation),
                 id=f"augmented-{index:03d}",
                 source=source,
                 tile=tile if preprocessing.tiled else None,
             )
-    return {"images": count, "augmented_digest": ImageSet(augmented).digest, "policy": policy, **chosen}
+    return {"images": len(in_turn), "augmented_digest": ImageSet(augmented).digest, "policy": policy, **chosen}
 
 
 def _content_size(preprocessing: Preprocessing) -> tuple[int, int]:
@@ -64,7 +67,9 @@ def _content_size(preprocessing: Preprocessing) -> tuple[int, int]:
     return preprocessing.content[::-1] if preprocessing.padded else (side, side)
 
 
-def _augmented(image: "UInt8Image", tile: int, preprocessing: Preprocessing, policy: "Augmentation") -> "UInt8Image":
+def _augmented(
+    image: "UInt8Image", tile: int, preprocessing: Preprocessing, augmentation: "Augmentation"
+) -> "UInt8Image":
     """Augmentation of one tile of an image [height, width, 3]; of its content where there is padding."""
     import torch
 
@@ -72,5 +77,5 @@ def _augmented(image: "UInt8Image", tile: int, preprocessing: Preprocessing, pol
     piece = image[rows, columns].copy()
     rows, columns = preprocessing.content_box.slices if preprocessing.padded else (slice(None), slice(None))
     content = torch.from_numpy(piece[rows, columns].copy()).permute(2, 0, 1)
-    piece[rows, columns] = policy(content).permute(1, 2, 0).numpy()
+    piece[rows, columns] = augmentation(content).permute(1, 2, 0).numpy()
     return piece

@@ -4,7 +4,7 @@ A policy's bank holds the patches of some good images and of their augmentations
 nearest patch tells what lies inside synthetic defects from the most distant patches of good images that it does not
 know, which decide an image's score. That is an AUROC of patches, over all folds: of a handful of good images, the AUROC
 of images is too coarse to tell policies apart. Whole images are compared, reduced to 256 pixels where they are larger.
-Policies are joined one by one, as long as that helps.
+The images of one policy are joined by those of another, as long as that helps.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from components.artifacts import ImageSet
 from components.augmentation.config import (
+    CHANNELS,
+    EITHER,
     FLIPS,
     HUE,
     ROTATIONS,
@@ -22,27 +24,25 @@ from components.augmentation.config import (
     SHIFTS,
     SMALL_ROTATIONS,
     Config,
-    policy_parts,
 )
-from components.augmentation.policies import DISTINCT, make_policy
+from components.augmentation.policies import make_augmentations
 from components.compute import seed_everything
 from components.metrics.held_out import Fold, PatchDistances, bounded, folds, spread_defects
 from components.metrics.validation import MIN_IMAGES
 from components.networks.patches import distances_to, inside_masks, reduced
 from components.preprocessing.transform import preprocessing_of
-from components.settings import SEPARATOR
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from components.networks.patches import PatchNetwork
 
-CANDIDATES = (SHIFTS, SCALE, SMALL_ROTATIONS, HUE, FLIPS, ROTATIONS)
+CANDIDATES = (SHIFTS, SCALE, SMALL_ROTATIONS, HUE, CHANNELS, FLIPS, ROTATIONS)
 """Policies that are chosen from."""
 PRESUMING = (FLIPS, ROTATIONS)
 """Those that presume something of a part: that its mirror image is good, and that it lies in any direction."""
 MOST_JOINED = 3
-"""Most policies that are applied one after the other."""
+"""Most policies whose images are taken together."""
 NONE = "none"
 
 _MOST_KEPT, _MOST_COPIES = 4, 8
@@ -64,39 +64,42 @@ class PolicyChoice:
 def choose_policy(reference: str | Path, synthetic: str | Path | None, config: Config) -> PolicyChoice:
     """The policy whose bank tells synthetic defects from unseen good images best.
 
-    Another policy is joined to the best one, up to `MOST_JOINED`, as long as the bank gets better. Those of `PRESUMING`
-    take part where their bank is better than the one without augmentations by more than the standard error of the
-    difference; rotations by any angle also where the config says that a good part may lie in any direction. Where fewer
-    than two good images can be held out nothing is validated, and `rotations` or `shifts` is taken, as the config says.
+    The images of another policy are joined to those of the best one, up to `MOST_JOINED`, as long as the bank of all
+    gets better. Policies of `PRESUMING` take part where their bank is better than the one without augmentations by more
+    than the standard error of the difference; rotations by any angle also where the config says that a good part may
+    lie in any direction. Where fewer than two good images can be held out nothing is validated, and `rotations` or
+    `shifts` is taken, as the config says.
     """
     measured = _Measured(ImageSet(reference), synthetic, config)
     if not measured.enough:
         chosen = ROTATIONS if config.orientation_free else SHIFTS
         why = f"not validated: that takes {MIN_IMAGES} held-out good images with synthetic defects"
         return PolicyChoice(policy=chosen, reason=f"{why}; the default", auroc={}, orientation_free=None)
-    found = {name: measured.distances(name) for name in (NONE, "photometric", *CANDIDATES)}
-    supported = {name for name in PRESUMING if found[name].is_better_than(found[NONE])}
+    alone = {name: measured.distances(name) for name in (NONE, "photometric", *CANDIDATES)}
+    supported = {name for name in PRESUMING if alone[name].is_better_than(alone[NONE])}
     free = ROTATIONS in supported
     supported |= {ROTATIONS} if config.orientation_free else set()
-    allowed = [name for name in CANDIDATES if name in supported or name not in PRESUMING]
-    policy = max(allowed, key=lambda name: found[name].auroc)
-    while joined := _joined(policy, allowed):
-        found |= {name: measured.distances(name) for name in joined}
-        best = max(joined, key=lambda name: found[name].auroc)
-        if found[best].auroc <= found[policy].auroc:
-            break
-        policy = best
-    auroc = {name: distances.auroc for name, distances in found.items()}
+    allowed = {name: alone[name] for name in CANDIDATES if name in supported or name not in PRESUMING}
+    policy, joined = _best_joined(allowed)
+    auroc = {name: distances.auroc for name, distances in {**alone, **joined}.items()}
     figures = f"AUROC of patches {auroc[policy]:.4f}, {auroc[NONE]:.4f} without augmentations"
-    reason = f"by synthetic defects on {len(found[NONE].good)} held-out good images: {figures}"
+    reason = f"by synthetic defects on {len(alone[NONE].good)} held-out good images: {figures}"
     return PolicyChoice(policy=policy, reason=reason, auroc=auroc, orientation_free=free)
 
 
-def _joined(policy: str, allowed: Sequence[str]) -> list[str]:
-    """The policy with each other one that does what it does not; small rotations are among those by any angle."""
-    parts, turned = policy_parts(policy), {ROTATIONS, SMALL_ROTATIONS}
-    known = {*parts, *(turned if turned.intersection(parts) else ())}
-    return [SEPARATOR.join((policy, name)) for name in allowed if name not in known and len(parts) < MOST_JOINED]
+def _best_joined(alone: dict[str, PatchDistances]) -> tuple[str, dict[str, PatchDistances]]:
+    """The best policy, others joined to it one by one where that helps, and the distances of all that were joined."""
+    policy = max(alone, key=lambda name: alone[name].auroc)
+    found = {policy: alone[policy]}
+    for _ in range(MOST_JOINED - 1):
+        others = [name for name in alone if name not in policy.split(EITHER)]
+        joined = {f"{policy}{EITHER}{name}": found[policy].united(alone[name]) for name in others}
+        found |= joined
+        best = max(joined, key=lambda name: joined[name].auroc)
+        if joined[best].auroc <= found[policy].auroc:
+            break
+        policy = best
+    return policy, found
 
 
 @dataclass(frozen=True)
@@ -183,12 +186,12 @@ class _Measured:
         if policy == NONE:
             return None
         seed_everything(self._config.seed)
-        copies = min(self._config.images, _MOST_COPIES, DISTINCT.get(policy, _MOST_COPIES))
+        copies = min(self._config.images, _MOST_COPIES)
         augmented: list[Tensor] = []
         for id in fold.kept:
             image = self._image(self._reference, id)
-            augment = make_policy(policy, self._config.strength, *image.shape[1:])
-            augmented += [augment(image) for _ in range(copies)]
+            augmentations = make_augmentations(policy, copies, self._config.strength, *image.shape[1:])
+            augmented += [augment(image) for augment in augmentations]
         return self._patches(augmented).flatten(0, 1)
 
     def _patches(self, images: "Sequence[Tensor]") -> "Tensor":

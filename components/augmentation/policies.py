@@ -1,12 +1,14 @@
 """Augmentation policies: what is done to an image by each."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from itertools import cycle, product
+from itertools import islice, permutations, product
 from typing import TYPE_CHECKING
 
 from components.augmentation.config import (
     AUTOAUGMENT,
+    CHANNELS,
     FLIPS,
     HUE,
     RANDAUGMENT,
@@ -14,7 +16,7 @@ from components.augmentation.config import (
     SCALE,
     SHIFTS,
     SMALL_ROTATIONS,
-    policy_parts,
+    policy_alternatives,
 )
 from components.compute import GRID_PHASES, rotate, shift
 
@@ -33,23 +35,43 @@ MAX_SCALE = 0.05
 """Largest change of the side by the policy `scale`."""
 
 _FLIPPED_AXES = ((-1,), (-2,), (-2, -1))
-
-DISTINCT = {SHIFTS: len(GRID_PHASES), FLIPS: len(_FLIPPED_AXES), ROTATIONS: TURNS - 1}
+_CHANNEL_ORDERS = tuple(permutations(range(3)))[1:]
+_DISTINCT = {
+    SHIFTS: len(GRID_PHASES),
+    FLIPS: len(_FLIPPED_AXES),
+    CHANNELS: len(_CHANNEL_ORDERS),
+    ROTATIONS: TURNS - 1,
+}
 """Number of different images that a policy makes of one, where it is limited."""
 
 
-def make_policy(name: str, strength: float, height: int, width: int) -> "Augmentation":
-    """Augmentation of a policy for uint8 images [3, height, width], drawn from torch's global generator.
+def make_augmentations(policy: str, images: int, strength: float, height: int, width: int) -> "list[Augmentation]":
+    """What makes each augmentation of a uint8 image [3, height, width], drawn from torch's global generator.
 
-    A policy of several parts applies them one after the other. Those of `DISTINCT` make their images in turn, in an
-    order that is drawn once: of several parts every combination, also those that leave one of them out.
+    Of policies that are joined by `|` each makes `images`, one policy's after the other's, or fewer where it makes no
+    more different ones, in an order that is drawn here. What is applied one after the other comes in every combination,
+    also in those that leave out a policy that is limited.
     """
-    parts = policy_parts(name)
-    moves = [_moves(part, strength, height, width) for part in parts]
-    if len(parts) > 1:
-        moves = [[_unmoved, *own] if part in DISTINCT else own for part, own in zip(parts, moves, strict=True)]
-    combined = [steps for steps in product(*moves) if any(step is not _unmoved for step in steps)]
-    return _in_turn([partial(_applied, steps) for steps in combined])
+    found: list[Augmentation] = []
+    for parts in policy_alternatives(policy):
+        moves = [_moves(part, strength, height, width) for part in parts]
+        if len(parts) > 1:
+            moves = [[_unmoved, *own] if part in _DISTINCT else own for part, own in zip(parts, moves, strict=True)]
+        combined = [steps for steps in product(*moves) if any(step is not _unmoved for step in steps)]
+        limited = all(part in _DISTINCT for part in parts)
+        found += _in_turn([partial(_applied, steps) for steps in combined], images, limited=limited)
+    return found
+
+
+def _in_turn(moves: "Sequence[Augmentation]", images: int, *, limited: bool) -> "list[Augmentation]":
+    """As many moves as images, each once before any comes again, in an order that is drawn; limited ones once."""
+    import torch
+
+    if len(moves) == 1:
+        return [moves[0]] * images
+    order = torch.randperm(len(moves)).tolist()
+    rounds = 1 if limited else math.ceil(images / len(moves))
+    return [moves[index] for index in islice(order * rounds, images)]
 
 
 def _unmoved(image: "Tensor") -> "Tensor":
@@ -60,20 +82,6 @@ def _applied(steps: "Sequence[Augmentation]", image: "Tensor") -> "Tensor":
     return reduce(lambda made, step: step(made), steps, image)
 
 
-def _in_turn(moves: "Sequence[Augmentation]") -> "Augmentation":
-    import torch
-
-    if len(moves) == 1:
-        return moves[0]
-    turns = cycle([moves[index] for index in torch.randperm(len(moves)).tolist()])
-
-    def augment(image: "Tensor") -> "Tensor":
-        made: Tensor = next(turns)(image)
-        return made
-
-    return augment
-
-
 def _moves(name: str, strength: float, height: int, width: int) -> "list[Augmentation]":
     """The images that a policy of one part makes in turn; of one that draws them, the draw."""
     from torchvision.transforms import v2
@@ -82,8 +90,8 @@ def _moves(name: str, strength: float, height: int, width: int) -> "list[Augment
     if name in (AUTOAUGMENT, RANDAUGMENT):
         magnitude = min(30, round(9 * strength))
         return [v2.AutoAugment() if name == AUTOAUGMENT else v2.RandAugment(magnitude=magnitude)]
-    if name in DISTINCT:
-        return {SHIFTS: _shifts, FLIPS: _flips, ROTATIONS: _turns}[name]()
+    if name in _DISTINCT:
+        return {SHIFTS: _shifts, FLIPS: _flips, CHANNELS: _channels, ROTATIONS: _turns}[name]()
     if name == SMALL_ROTATIONS:
         return [lambda image: rotate(image, MAX_DEGREES * strength * _symmetric())]
     if name == SCALE:
@@ -115,6 +123,10 @@ def _shifts() -> "list[Augmentation]":
 
 def _flips() -> "list[Augmentation]":
     return [lambda image, axes=axes: image.flip(axes) for axes in _FLIPPED_AXES]  # type: ignore[misc]
+
+
+def _channels() -> "list[Augmentation]":
+    return [lambda image, order=order: image[list(order)] for order in _CHANNEL_ORDERS]  # type: ignore[misc]
 
 
 def _turns() -> "list[Augmentation]":

@@ -74,6 +74,14 @@ class PatchDistances:
         """AUROC without each good image in turn and the defects on it."""
         return [self._auroc([other for other in self.good if other != one]) for one in self.good]
 
+    def united(self, other: "PatchDistances") -> "PatchDistances":
+        """To the bank of both banks' patches: of each patch the smaller distance."""
+        import numpy as np
+
+        good = {id: np.minimum(distances, other.good[id]) for id, distances in self.good.items()}
+        bad = {id: np.minimum(distances, other.bad[id]) for id, distances in self.bad.items()}
+        return PatchDistances(good=good, bad=bad)
+
     def is_better_than(self, other: "PatchDistances") -> bool:
         """Whether this bank's AUROC is higher by more than the standard error of the difference."""
         return self.auroc - other.auroc > self.difference_error(other)

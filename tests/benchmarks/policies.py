@@ -18,7 +18,7 @@ from torch import Tensor
 from components.artifacts import ImageSet
 from components.augmentation.choice import CANDIDATES, NONE, choose_policy
 from components.augmentation.config import AUTO, Config
-from components.augmentation.policies import DISTINCT, make_policy
+from components.augmentation.policies import make_augmentations
 from components.compute import seed_everything
 from components.dataset.config import Config as DatasetConfig
 from components.dataset.ingest import ingest_dataset
@@ -48,8 +48,8 @@ def test_auroc(reference: ImageSet, seed: int, chosen: str) -> dict[str, float]:
             seed_everything(seed)
             drawn = []
             for image in given.mul(255).round().byte():
-                policy = make_policy(name, 1.0, *image.shape[1:])
-                drawn += [policy(image) for _ in range(min(COPIES, DISTINCT.get(name, COPIES)))]
+                augmentations = make_augmentations(name, COPIES, 1.0, *image.shape[1:])
+                drawn += [augment(image) for augment in augmentations]
             distances = torch.minimum(base, nearest(patches, torch.stack(drawn).float() / 255, network))
         scores = distances.topk(max(1, distances.shape[1] // 100), dim=1).values.mean(dim=1)
         found[name] = float(roc_auc_score(test["label"] == "bad", scores))

@@ -170,6 +170,46 @@ def test_joined_policies_that_are_limited_make_each_combination_once(tmp_path: P
     assert {array.tobytes() for array in (given[::-1], given[:, ::-1], given[::-1, ::-1])} < found
 
 
+def test_alternatives_make_images_of_their_own(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", [noise(0)])
+
+    images = _augment(reference, "either", Config(policy="flips|channels+shifts|hue", images=4))
+
+    alone = [_augment(reference, name, Config(policy=name, images=4)) for name in ("flips", "channels+shifts", "hue")]
+    kinds = [{own.image(id).tobytes() for id in own.ids("train")} for own in alone]
+    made = [images.image(id).tobytes() for id in images.ids("train")]
+    assert set(made[:3]) == kinds[0]
+    assert len(made) == 3 + 4 + 4
+    assert len(set(made)) == len(made)
+
+
+def test_alternatives_are_bounded_together(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", [noise(0)])
+
+    assert len(_augment(reference, "most", Config(policy="hue|scale|shifts", images=1000)).ids("train")) == 333 * 2 + 15
+    assert len(_augment(reference, "least", Config(policy="hue|scale", images=1)).ids("train")) == 2
+
+
+def test_channels_make_each_order_once(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", [noise(0)])
+    given = ImageSet(reference).image("given-0")
+
+    images = _augment(reference, "channels", Config(policy="channels"))
+
+    orders = [(0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+    found = sorted(images.image(id).tobytes() for id in images.ids("train"))
+    assert found == sorted(given[:, :, list(order)].tobytes() for order in orders)
+
+
+def test_limited_policies_that_are_joined_repeat_nothing(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path / "reference", [noise(0)])
+
+    images = _augment(reference, "joined", Config(policy="flips+channels", images=100))
+
+    found = [images.image(id).tobytes() for id in images.ids("train")]
+    assert len(found) == len(set(found)) == 4 * 6 - 1
+
+
 def test_rotations_are_spread_evenly(tmp_path: Path) -> None:
     reference = write_reference(tmp_path / "reference", [noise(0)])
     given = ImageSet(reference).image("given-0")
@@ -219,6 +259,11 @@ def test_autoaugment_has_one_strength() -> None:
         ("policy", "rotations", "augmentation.policy: got 'rotations', expected another policy, or .*orientation_free"),
         ("policy", "hue+rotations", "augmentation.policy: got 'hue.rotations', expected another policy, or .*free"),
         ("policy", "hue+hue", "augmentation.policy: got 'hue.hue', expected one of .*, each once, joined by +"),
+        ("policy", "hue|hue", "augmentation.policy: got 'hue.hue', expected one of .*, each once, joined by"),
+        ("policy", "hue+scale|scale+hue", "augmentation.policy: got 'hue.scale.scale.hue', expected one of .*"),
+        ("policy", "hue|", "augmentation.policy: got 'hue.', expected one of .*"),
+        ("policy", "hue|rotations", "augmentation.policy: got 'hue.rotations', expected another policy, or .*free"),
+        ("policy", "auto|hue", "augmentation.policy: got 'auto.hue', expected one of .*, or several but auto"),
         ("policy", "auto+hue", "augmentation.policy: got 'auto.hue', expected one of .*, or several but auto"),
         ("images", 0, "augmentation.images: got 0, expected 1 to 1000"),
         ("images", 1001, "augmentation.images: got 1001"),
