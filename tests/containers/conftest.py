@@ -41,6 +41,8 @@ Container.wait = lambda container: (time.sleep(2), ask(container))[1]
 ENGINE = ("DOCKER", "DOCKER_HOST", "DOCKER_BUILDKIT", "BASE_IMAGE", "VIGIL_BUILD_NETWORK", "VIGIL_PIP_EXTRA_INDEX")
 """What an engine that is already there is described by."""
 BUILD_SECONDS = 2400
+BUILD_DISK = 20_000_000_000
+"""Bytes that the images, the layers of their builds and what the tests save of them take at most."""
 RUN_SECONDS = 900
 START_SECONDS = 180
 
@@ -91,6 +93,8 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     if reason := engine.missing():
         pytest.skip(reason)
     folder = ROOT / "build" / "test-engine"
+    free = shutil.disk_usage(ROOT).free
+    assert free > BUILD_DISK, f"{ROOT}: got {free / 1e9:.1f} GB of free disk, expected {BUILD_DISK / 1e9:.0f} GB"
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         try:
