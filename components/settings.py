@@ -56,6 +56,8 @@ Integer = Annotated[
 
 SEPARATOR = "+"
 """Between the parts of a value that is put together, such as `rotations+generated`."""
+EITHER, EITHER_IN_NAMES = "|", " or "
+"""Between alternatives of a value, such as `hue|shifts`; and in names of metrics, which MLflow takes without `|`."""
 
 SHARED = ("object", "seed", "embedder", "embedder_weights")
 """Fields that have one value in all stages, and stand at the top of a line's YAML."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from components.artifacts import ImageSet
 from components.augmentation.config import (
     CHANNELS,
-    EITHER,
     FLIPS,
     HUE,
     ROTATIONS,
@@ -31,6 +30,7 @@ from components.metrics.held_out import Fold, PatchDistances, bounded, folds, sp
 from components.metrics.validation import MIN_IMAGES
 from components.networks.patches import distances_to, inside_masks, reduced
 from components.preprocessing.transform import preprocessing_of
+from components.settings import EITHER
 
 if TYPE_CHECKING:
     from torch import Tensor

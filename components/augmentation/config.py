@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components.errors import check
 from components.networks.patches import BACKBONE
-from components.settings import SEPARATOR, Expected, Seed, Settings, parts_of
+from components.settings import EITHER, SEPARATOR, Expected, Seed, Settings, parts_of
 
 AUTOAUGMENT, RANDAUGMENT = "autoaugment", "randaugment"
 ROTATIONS = "rotations"
@@ -15,8 +15,6 @@ HUE, CHANNELS = "hue", "channels"
 AUTO = "auto"
 DRAWN = ("photometric", AUTOAUGMENT, RANDAUGMENT, ROTATIONS, SHIFTS, FLIPS, SMALL_ROTATIONS, SCALE, HUE, CHANNELS)
 """Policies that are a way to draw images."""
-EITHER = "|"
-"""Between policies that make images of their own."""
 
 _ONE = "|".join(DRAWN)
 _JOINED = rf"({_ONE})(\{SEPARATOR}({_ONE}))*"

@@ -27,6 +27,7 @@ from components.reporting.sources import (
     worst_errors,
 )
 from components.reporting.variety import image_sets
+from components.settings import EITHER, EITHER_IN_NAMES
 
 _SHOWN_PROMPTS = 12
 _POLICY_AUROC = "policy_auroc_"
@@ -104,7 +105,6 @@ def _generation(sources: Sources, sets: Mapping[str, Variety]) -> dict[str, Any]
     trend = read_table(Path(sources.selected) / artifacts.TREND)
     iterations, directory = trend["iteration"], Path(sources.candidates)
     policy = read_json(Path(sources.augmented) / artifacts.SUMMARY)
-    by_policy = {name.removeprefix(_POLICY_AUROC): policy[name] for name in policy if name.startswith(_POLICY_AUROC)}
     return {
         **contact_sheets(sources),
         "best_iteration": int(iterations.iloc[int(trend["cosine"].argmax())]),
@@ -115,9 +115,17 @@ def _generation(sources: Sources, sets: Mapping[str, Variety]) -> dict[str, Any]
         "summary": read_json(directory / artifacts.SUMMARY),
         "selection": read_json(Path(sources.selected) / artifacts.SUMMARY),
         "policy": policy,
-        "policies": dict(sorted(by_policy.items(), key=lambda row: -row[1])),
+        "policies": policy_rows(policy),
         "variety": [found.to_content() for found in sets.values()],
     }
+
+
+def policy_rows(summary: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
+    """Augmentation policies that were compared, highest AUROC first: name, AUROC, and whether it was chosen."""
+    chosen = str(summary.get("policy")).replace(EITHER, EITHER_IN_NAMES)
+    names = {key: key.removeprefix(_POLICY_AUROC) for key in summary if key.startswith(_POLICY_AUROC)}
+    rows = [(name, float(summary[key]), name == chosen) for key, name in names.items()]
+    return sorted(rows, key=lambda row: -row[1])
 
 
 def _threshold(sources: Sources) -> dict[str, Any]:
