@@ -1,6 +1,7 @@
 """Tests of reading earlier runs out of MLflow's database."""
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -42,12 +43,13 @@ def uri(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the calls of MLflow's client, which are made all the same."""
-    counted: Counter[str] = Counter()
+    """Counts the test's own calls of MLflow's client, which are made all the same, and not those of other threads."""
+    counted, own = Counter[str](), threading.get_ident()
 
     def count(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def counting(*args: Any, **kwargs: Any) -> Any:
-            counted[name] += 1
+            if threading.get_ident() == own:
+                counted[name] += 1
             return call(*args, **kwargs)
 
         return counting
