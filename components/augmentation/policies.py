@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from itertools import islice, permutations, product
+from itertools import islice, permutations, product, zip_longest
 from typing import TYPE_CHECKING
 
 from components.augmentation.config import (
@@ -48,19 +48,19 @@ _DISTINCT = {
 def make_augmentations(policy: str, images: int, strength: float, height: int, width: int) -> "list[Augmentation]":
     """What makes each augmentation of a uint8 image [3, height, width], drawn from torch's global generator.
 
-    Of policies that are joined by `|` each makes `images`, one policy's after the other's, or fewer where it makes no
-    more different ones, in an order that is drawn here. What is applied one after the other comes in every combination,
-    also in those that leave out a policy that is limited.
+    Policies that are joined by `|` take turns, until each has made `images`, or fewer where it makes no more different
+    ones, in an order that is drawn here. What is applied one after the other comes in every combination, also in those
+    that leave out a policy that is limited.
     """
-    found: list[Augmentation] = []
+    by_policy: list[list[Augmentation]] = []
     for parts in policy_alternatives(policy):
         moves = [_moves(part, strength, height, width) for part in parts]
         if len(parts) > 1:
             moves = [[_unmoved, *own] if part in _DISTINCT else own for part, own in zip(parts, moves, strict=True)]
         combined = [steps for steps in product(*moves) if any(step is not _unmoved for step in steps)]
         limited = all(part in _DISTINCT for part in parts)
-        found += _in_turn([partial(_applied, steps) for steps in combined], images, limited=limited)
-    return found
+        by_policy.append(_in_turn([partial(_applied, steps) for steps in combined], images, limited=limited))
+    return [augmentation for turn in zip_longest(*by_policy) for augmentation in turn if augmentation is not None]
 
 
 def _in_turn(moves: "Sequence[Augmentation]", images: int, *, limited: bool) -> "list[Augmentation]":
