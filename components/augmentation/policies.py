@@ -52,15 +52,19 @@ def make_augmentations(policy: str, images: int, strength: float, height: int, w
     ones, in an order that is drawn here. What is applied one after the other comes in every combination, also in those
     that leave out a policy that is limited.
     """
-    by_policy: list[list[Augmentation]] = []
-    for parts in policy_alternatives(policy):
-        moves = [_moves(part, strength, height, width) for part in parts]
-        if len(parts) > 1:
-            moves = [[_unmoved, *own] if part in _DISTINCT else own for part, own in zip(parts, moves, strict=True)]
-        combined = [steps for steps in product(*moves) if any(step is not _unmoved for step in steps)]
-        limited = all(part in _DISTINCT for part in parts)
-        by_policy.append(_in_turn([partial(_applied, steps) for steps in combined], images, limited=limited))
+    by_policy = [
+        _in_turn(_combined(parts, strength, height, width), images, limited=set(parts) <= set(_DISTINCT))
+        for parts in policy_alternatives(policy)
+    ]
     return [augmentation for turn in zip_longest(*by_policy) for augmentation in turn if augmentation is not None]
+
+
+def _combined(parts: Sequence[str], strength: float, height: int, width: int) -> "list[Augmentation]":
+    """Policies that are applied one after the other, in all combinations of what the limited ones do."""
+    moves = [_moves(part, strength, height, width) for part in parts]
+    if len(parts) > 1:
+        moves = [[_unmoved, *own] if part in _DISTINCT else own for part, own in zip(parts, moves, strict=True)]
+    return [partial(_applied, steps) for steps in product(*moves) if any(step is not _unmoved for step in steps)]
 
 
 def _in_turn(moves: "Sequence[Augmentation]", images: int, *, limited: bool) -> "list[Augmentation]":
