@@ -56,8 +56,8 @@ Integer = Annotated[
 
 SEPARATOR = "+"
 """Between the parts of a value that is put together, such as `rotations+generated`."""
-EITHER, EITHER_IN_NAMES = "|", " or "
-"""Between alternatives of a value, such as `hue|shifts`; and in names of metrics, which MLflow takes without `|`."""
+EITHER = "|"
+"""Between alternatives of a value, such as `hue|shifts`."""
 
 SHARED = ("object", "seed", "embedder", "embedder_weights")
 """Fields that have one value in all stages, and stand at the top of a line's YAML."""
@@ -123,6 +123,11 @@ class Settings(BaseModel):
             wanted = {"string": "str", "tuple": "list", "mapping": "dict"}.get(wanted, wanted)
             return [f"{key}: got {value!r} ({type(value).__name__}), expected {wanted}"]
         return [f"{key}: got {value!r}, expected {expected(field)}"]
+
+
+def in_metric_name(value: str) -> str:
+    """A value as the name of a metric has it, such as `hue or shifts`: MLflow takes no `EITHER`."""
+    return value.replace(EITHER, " or ")
 
 
 def parts_of(text: str, known: Collection[str]) -> tuple[str, ...]:

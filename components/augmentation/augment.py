@@ -11,7 +11,7 @@ from components.augmentation.config import AUTO, Config, policy_alternatives
 from components.augmentation.policies import make_augmentations
 from components.compute import seed_everything
 from components.preprocessing.transform import Preprocessing, preprocessing_of
-from components.settings import EITHER, EITHER_IN_NAMES
+from components.settings import in_metric_name
 
 if TYPE_CHECKING:
     from components.artifacts import UInt8Image
@@ -37,8 +37,7 @@ def augment_images(
     if policy == AUTO:
         choice = choose_policy(reference, synthetic, config)
         policy, chosen = choice.policy, {"policy_reason": choice.reason}
-        named = {name.replace(EITHER, EITHER_IN_NAMES): value for name, value in choice.auroc.items()}
-        chosen |= {f"policy_auroc_{name}": value for name, value in named.items()}
+        chosen |= {f"policy_auroc_{in_metric_name(name)}": value for name, value in choice.auroc.items()}
         chosen |= {} if choice.orientation_free is None else {"orientation_free_estimate": choice.orientation_free}
     seed_everything(config.seed)
     given = ImageSet(reference)

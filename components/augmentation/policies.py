@@ -1,9 +1,8 @@
 """Augmentation policies: what is done to an image by each."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from itertools import islice, permutations, product, zip_longest
+from itertools import cycle, islice, permutations, product, zip_longest
 from typing import TYPE_CHECKING
 
 from components.augmentation.config import (
@@ -73,9 +72,8 @@ def _in_turn(moves: "Sequence[Augmentation]", images: int, *, limited: bool) -> 
 
     if len(moves) == 1:
         return [moves[0]] * images
-    order = torch.randperm(len(moves)).tolist()
-    rounds = 1 if limited else math.ceil(images / len(moves))
-    return [moves[index] for index in islice(order * rounds, images)]
+    order = cycle([moves[index] for index in torch.randperm(len(moves)).tolist()])
+    return list(islice(order, min(images, len(moves)) if limited else images))
 
 
 def _unmoved(image: "Tensor") -> "Tensor":

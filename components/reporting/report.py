@@ -27,7 +27,7 @@ from components.reporting.sources import (
     worst_errors,
 )
 from components.reporting.variety import image_sets
-from components.settings import EITHER, EITHER_IN_NAMES
+from components.settings import in_metric_name
 
 _SHOWN_PROMPTS = 12
 _POLICY_AUROC = "policy_auroc_"
@@ -122,10 +122,10 @@ def _generation(sources: Sources, sets: Mapping[str, Variety]) -> dict[str, Any]
 
 def policy_rows(summary: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
     """Augmentation policies that were compared, highest AUROC first: name, AUROC, and whether it was chosen."""
-    chosen = str(summary.get("policy")).replace(EITHER, EITHER_IN_NAMES)
-    names = {key: key.removeprefix(_POLICY_AUROC) for key in summary if key.startswith(_POLICY_AUROC)}
-    rows = [(name, float(summary[key]), name == chosen) for key, name in names.items()]
-    return sorted(rows, key=lambda row: -row[1])
+    chosen = f"{_POLICY_AUROC}{in_metric_name(str(summary.get('policy')))}"
+    found = [(key, float(summary[key])) for key in summary if key.startswith(_POLICY_AUROC)]
+    found.sort(key=lambda row: -row[1])
+    return [(key.removeprefix(_POLICY_AUROC), auroc, key == chosen) for key, auroc in found]
 
 
 def _threshold(sources: Sources) -> dict[str, Any]:

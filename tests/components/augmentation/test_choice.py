@@ -78,9 +78,7 @@ def test_policies_are_joined_where_parts_differ_in_more_than_one_way(tmp_path: P
 
     choice = choose_policy(reference, synthetic, AUTO.replace(images=8))
 
-    parts = choice.policy.split("|")
-    assert "rotations" in parts
-    assert {"hue", "channels"}.intersection(parts)
+    assert set(choice.policy.split("|")) >= {"rotations", "hue"}
     assert choice.auroc[choice.policy] > max(choice.auroc[name] for name in CANDIDATES)
 
 
